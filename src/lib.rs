@@ -1,0 +1,7 @@
+//! Imports Microsoft Entra ID into an asset system or CSV: extract, scope, map, compare, hold or apply.
+//!
+//! `ARCHITECTURE.md` has the map and the invariants; [`sync`] is the whole run on one screen.
+
+pub mod error;
+pub mod plan;
+pub mod record;

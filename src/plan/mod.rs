@@ -1,0 +1,3 @@
+//! The plan: what would change and why, as plain data.
+
+pub mod policy;

@@ -5,3 +5,5 @@
 pub mod error;
 pub mod plan;
 pub mod record;
+pub mod spill;
+pub mod target;

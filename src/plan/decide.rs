@@ -443,6 +443,7 @@ impl Case<'_> {
         let mut decision = self.unknown(Unknown::new("not found by id; a second run decides"));
         if let Some(row) = self.row
             && row.missing_since.is_none()
+            && row.state != State::Declined
         {
             let mut row = decision.change.take().and_then(|change| change.ledger).unwrap_or_else(|| row.clone());
             row.missing_since = Some(self.times.source_as_of);

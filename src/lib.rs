@@ -3,7 +3,9 @@
 //! `ARCHITECTURE.md` has the map and the invariants; [`sync`] is the whole run on one screen.
 
 pub mod error;
+pub mod expr;
 pub mod plan;
 pub mod record;
 pub mod spill;
 pub mod target;
+pub mod schema;

@@ -2,7 +2,9 @@
 //!
 //! `ARCHITECTURE.md` has the map and the invariants; [`sync`] is the whole run on one screen.
 
+pub mod crash;
 pub mod error;
+pub mod ledger;
 pub mod plan;
 pub mod record;
 pub mod spill;

@@ -83,6 +83,12 @@ impl Ledger {
         open::to_read(path, identity)
     }
 
+    /// Whose ledger it is.
+    pub fn identity(&self) -> Result<Identity> {
+        let value = |name| self.meta(name)?.ok_or_else(|| self.damaged(&format!("its {name} is missing")));
+        Ok(Identity { job: value(meta::JOB)?, tenant: value(meta::TENANT)?, target: value(meta::TARGET)? })
+    }
+
     /// Counts the changes of ownership and settled values. A saved plan is stale once it has moved. Timers and labels
     /// alone do not move it.
     pub fn generation(&self) -> Result<u64> {

@@ -2,8 +2,12 @@
 //!
 //! `ARCHITECTURE.md` has the map and the invariants; [`sync`] is the whole run on one screen.
 
+pub mod apply;
+pub mod crash;
 pub mod error;
 pub mod expr;
+pub mod ledger;
+pub mod lock;
 pub mod plan;
 pub mod record;
 pub mod spill;

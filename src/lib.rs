@@ -2,8 +2,10 @@
 //!
 //! `ARCHITECTURE.md` has the map and the invariants; [`sync`] is the whole run on one screen.
 
+pub mod cli;
 pub mod error;
 pub mod plan;
 pub mod record;
+pub mod report;
 pub mod spill;
 pub mod target;

@@ -5,6 +5,7 @@
 
 pub mod change;
 pub mod datum;
+pub mod file;
 pub mod policy;
 
 use std::collections::BTreeMap;

@@ -4,12 +4,14 @@
 
 pub mod apply;
 pub mod crash;
+pub mod cli;
 pub mod error;
 pub mod expr;
 pub mod ledger;
 pub mod lock;
 pub mod plan;
 pub mod record;
+pub mod report;
 pub mod spill;
 pub mod target;
 pub mod schema;

@@ -11,6 +11,7 @@ pub mod decide;
 pub mod limits;
 pub mod matching;
 pub mod order;
+pub mod file;
 pub mod policy;
 
 use std::collections::BTreeMap;

@@ -2,6 +2,8 @@
 //!
 //! `ARCHITECTURE.md` has the map and the invariants; [`sync`] is the whole run on one screen.
 
+pub mod clock;
 pub mod error;
 pub mod plan;
 pub mod record;
+pub mod snapshot;

@@ -8,3 +8,5 @@ pub mod http;
 pub mod plan;
 pub mod record;
 pub mod snapshot;
+pub mod spill;
+pub mod target;

@@ -1,3 +1,233 @@
 //! The plan: what would change and why, as plain data.
+//!
+//! Rendering, saving and applying are readers of the same [`Plan`]. Nothing here does I/O of its own, reads a clock or
+//! uses randomness: the as-of time is an input, and what is larger than memory lies in a [`Spill`] behind the iterators.
 
+pub mod change;
+pub mod datum;
 pub mod policy;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::record::{Collection, Coverage, Key};
+use crate::spill::{Place, Spill};
+use change::{Change, Counts, Note, TypeSpec};
+
+/// Everything a run would do, in the order it would do it.
+#[derive(Clone)]
+pub struct Plan {
+    pub header: Header,
+    changes: Arc<Spill<Change>>,
+    /// Places of the changes with the index of their type in `header.types`, in the order of applying.
+    order: Arc<[(u32, Place)]>,
+    notes: Arc<[Note]>,
+}
+
+impl Plan {
+    /// Puts a plan together; `order` names each change once.
+    pub fn new(header: Header, changes: Spill<Change>, order: Vec<(u32, Place)>, notes: Vec<Note>) -> Plan {
+        Plan { header, changes: Arc::new(changes), order: order.into(), notes: notes.into() }
+    }
+
+    /// All changes, in the order of applying.
+    pub fn changes(&self) -> impl Iterator<Item = Result<Change>> + Send + '_ {
+        self.order.iter().map(|(_, place)| self.changes.get(*place))
+    }
+
+    /// The changes of one type (index into `header.types`), in the order of applying.
+    pub fn changes_of(&self, ty: usize) -> impl Iterator<Item = Result<Change>> + Send + '_ {
+        let of_type = self.order.iter().filter(move |(index, _)| *index as usize == ty);
+        of_type.map(|(_, place)| self.changes.get(*place))
+    }
+
+    /// Number of changes, ledger-only ones included.
+    pub fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    /// What is told without being done, by kind, type and key.
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
+    }
+}
+
+/// What stands above the changes.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Header {
+    /// `plan/1`.
+    pub format: String,
+    /// Names the plan in messages and commands: derived from its content.
+    pub id: String,
+    pub job: String,
+    /// Of job and mappings; another hash makes the plan stale.
+    pub job_hash: String,
+    pub tenant: String,
+    /// [`crate::target::Target::identity`].
+    pub target: String,
+    /// The ledger's generation the plan is based on.
+    pub generation: u64,
+    /// The time that timers and `now()` were judged by.
+    pub as_of: Timestamp,
+    /// When the source was read.
+    pub source_as_of: Timestamp,
+    /// Why the plan cannot be applied (a snapshot older than the last one); shown, never applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preview: Option<String>,
+    /// True when the ledger owned nothing before.
+    pub first_run: bool,
+    pub sources: Vec<SourceSummary>,
+    pub types: Vec<TypeSummary>,
+    /// Every limit that was passed, and the checks that came near it.
+    pub limits: Vec<LimitCheck>,
+}
+
+/// What was read of one collection.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct SourceSummary {
+    pub collection: Collection,
+    #[serde(flatten)]
+    pub coverage: Coverage,
+    /// The gap is one the job accepts.
+    #[serde(default)]
+    pub accepted: bool,
+    /// Records read.
+    pub read: u64,
+    pub in_scope: u64,
+    /// Records left out, by the clause that left them out (normal form, or `exclude`).
+    pub left_out: BTreeMap<String, u64>,
+}
+
+/// What the plan does to one target type.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct TypeSummary {
+    pub spec: TypeSpec,
+    /// The mappings that make its records.
+    pub mappings: Vec<String>,
+    /// How much of the target's type was read.
+    #[serde(flatten)]
+    pub coverage: Coverage,
+    /// Rows that link two records (memberships and the like).
+    pub links: bool,
+    /// Owned before the run.
+    pub owned: u64,
+    /// Records in the target before the run.
+    pub there: u64,
+    pub counts: Counts,
+}
+
+/// Which limit. The names are those of `--limit` and `[limits]`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LimitName {
+    /// A first run that would adopt or update what is already there.
+    FirstRun,
+    /// Records that left scope only because the scope or a mapping was edited.
+    FilterEdit,
+    Creates,
+    Adopts,
+    Updates,
+    /// Retires, deletes and forgets.
+    Retires,
+    LinksRemoved,
+    OneAttribute,
+    /// A collection that had records at the last good run and is empty now.
+    EmptyCollection,
+    /// A collection that lost more than its share.
+    Shrink,
+    /// A target type that holds far less than what the job owns there.
+    TargetEmptied,
+}
+
+impl LimitName {
+    pub const ALL: [LimitName; 11] = [
+        LimitName::FirstRun,
+        LimitName::FilterEdit,
+        LimitName::Creates,
+        LimitName::Adopts,
+        LimitName::Updates,
+        LimitName::Retires,
+        LimitName::LinksRemoved,
+        LimitName::OneAttribute,
+        LimitName::EmptyCollection,
+        LimitName::Shrink,
+        LimitName::TargetEmptied,
+    ];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            LimitName::FirstRun => "first-run",
+            LimitName::FilterEdit => "filter-edit",
+            LimitName::Creates => "creates",
+            LimitName::Adopts => "adopts",
+            LimitName::Updates => "updates",
+            LimitName::Retires => "retires",
+            LimitName::LinksRemoved => "links-removed",
+            LimitName::OneAttribute => "one-attribute",
+            LimitName::EmptyCollection => "empty-collection",
+            LimitName::Shrink => "shrink",
+            LimitName::TargetEmptied => "target-emptied",
+        }
+    }
+}
+
+impl fmt::Display for LimitName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// One limit that was tested against the plan.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct LimitCheck {
+    pub limit: LimitName,
+    /// What it was tested on: a type's or collection's name, `Type.Attribute`, or `run` for all types together.
+    pub on: String,
+    /// How many changes (or records) count.
+    pub count: u64,
+    /// How many are allowed without approval.
+    pub allowed: u64,
+    /// What the share was taken of.
+    pub base: u64,
+    /// How many of `count` were approved beforehand.
+    pub approved: u64,
+    /// The run stops before its first write.
+    pub held: bool,
+    /// A sentence: what would happen and why it is held.
+    pub words: String,
+}
+
+/// A person's word that a limit may be passed by exactly these records.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Approval {
+    pub limit: LimitName,
+    /// The plan that showed the records.
+    pub plan: String,
+    pub at: Timestamp,
+    /// User id, `SUDO_USER`, `--by`.
+    pub by: String,
+    /// The records, with the cause of each where the limit is about removals.
+    pub records: Vec<ApprovedRecord>,
+    /// For `filter-edit`: the scope that becomes the accepted one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+}
+
+/// One record of an approval.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ApprovedRecord {
+    #[serde(rename = "type")]
+    pub ty: String,
+    pub key: Key,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<policy::CauseKind>,
+}

@@ -1,0 +1,294 @@
+//! What a plan consists of: changes, notes and the record a target type is described by.
+//!
+//! Plain data that rendering, saving and applying read alike. Deliberately decides nothing.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::datum::Datum;
+use super::policy::CauseKind;
+use crate::record::Key;
+
+/// What happens to one record. Closed, so that a new action is a compile error wherever it must be handled.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// The target gets a new record.
+    Create,
+    /// A record that was there becomes ours; attributes may be written with it.
+    Adopt,
+    /// Attributes of a record of ours are written.
+    Update,
+    /// The next step of the removal ladder that is not a delete: attributes are flagged.
+    Retire,
+    /// A retired record came back: what was flagged is put back, and attributes may be written with it.
+    Return,
+    /// The record is taken away.
+    Delete,
+    /// The record is gone from both sides: only the ledger forgets it.
+    Forget,
+    /// Nothing is written to the target; only what the ledger knows of the record changes.
+    Settle,
+}
+
+impl Action {
+    pub const ALL: [Action; 8] = [
+        Action::Create,
+        Action::Adopt,
+        Action::Update,
+        Action::Retire,
+        Action::Return,
+        Action::Delete,
+        Action::Forget,
+        Action::Settle,
+    ];
+
+    /// The word in messages and files.
+    pub fn word(self) -> &'static str {
+        match self {
+            Action::Create => "create",
+            Action::Adopt => "adopt",
+            Action::Update => "update",
+            Action::Retire => "retire",
+            Action::Return => "return",
+            Action::Delete => "delete",
+            Action::Forget => "forget",
+            Action::Settle => "settle",
+        }
+    }
+
+    /// The one character in front of a change in the text form.
+    pub fn symbol(self) -> char {
+        match self {
+            Action::Create => '+',
+            Action::Adopt => '&',
+            Action::Update => '~',
+            Action::Retire => '!',
+            Action::Return => '^',
+            Action::Delete => '-',
+            Action::Forget => 'x',
+            Action::Settle => '=',
+        }
+    }
+
+    /// Whether the target's content changes.
+    pub fn writes(self) -> bool {
+        !matches!(self, Action::Forget | Action::Settle)
+    }
+}
+
+/// Why a record leaves, in a form that can be compared (approvals) and read.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Cause {
+    pub kind: CauseKind,
+    /// For people: the clause that turned false, "deleted in Entra on …", "no longer a member".
+    pub words: String,
+}
+
+/// One attribute of one change.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct AttributeChange {
+    pub name: String,
+    /// What the target holds; [`Datum::Empty`] for a create.
+    pub before: Datum,
+    /// What is written.
+    pub after: Datum,
+    /// Why, where the action alone does not say it: "changed in the target".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+}
+
+/// One change of the plan.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Change {
+    pub action: Action,
+    /// The target type's name.
+    #[serde(rename = "type")]
+    pub ty: String,
+    /// The source key: the Entra object id, for a pair both.
+    pub key: Key,
+    /// A name for people; never used to decide anything.
+    pub label: String,
+    /// What the target calls the record; absent for a create.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
+    /// What is written, in the type's attribute order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attributes: Vec<AttributeChange>,
+    /// The ledger's row once this change is done, assuming the target keeps what was written as written; `None`
+    /// removes the row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<Row>,
+}
+
+/// What the ledger knows of one attribute of an owned record.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Held {
+    /// `a`: the last value applied, as read back from the target.
+    #[serde(rename = "a")]
+    pub applied: Datum,
+    /// `d'`: the last desired value that was settled.
+    #[serde(rename = "d")]
+    pub settled: Datum,
+}
+
+/// How a record became ours.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    Created,
+    Adopted,
+}
+
+/// On the removal ladder.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Leaving {
+    /// The first run that proved the cause, moved on by the time that was spent unknown.
+    pub since: Timestamp,
+    pub cause: Cause,
+    /// Steps of the cause's ladder already done.
+    pub steps_done: usize,
+    /// What stood in flagged attributes before the flag: attribute to (before, flag).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub before: BTreeMap<String, (Datum, Datum)>,
+    /// Set while the source state is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_at: Option<Timestamp>,
+}
+
+/// What the ledger holds about a key.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+pub enum State {
+    Owned,
+    /// Proved to be leaving; still owned.
+    Retired(Leaving),
+    /// A person does not want it.
+    Declined,
+    /// A person undid our removal: as owned, but never removed.
+    Pinned,
+}
+
+/// One row of the ledger. The type and key it belongs to stand beside it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Row {
+    /// The mapping that made it.
+    pub mapping: String,
+    #[serde(flatten)]
+    pub state: State,
+    pub origin: Origin,
+    /// What the target calls the record.
+    pub target_id: String,
+    pub label: String,
+    /// By attribute name. Absent: unknown (adopted and not settled, or the attribute is new).
+    pub values: BTreeMap<String, Held>,
+    /// The run in which a look-up by id first found nothing; a second such run proves it gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing_since: Option<Timestamp>,
+}
+
+/// Something the plan tells without doing it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Note {
+    pub kind: NoteKind,
+    #[serde(rename = "type")]
+    pub ty: String,
+    pub key: Key,
+    pub label: String,
+    /// A whole sentence: what, why, what a person can do.
+    pub words: String,
+    /// The attribute and its three values, for changes made in the target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attribute: Option<Difference>,
+}
+
+/// The three values of an attribute that was left alone.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Difference {
+    pub name: String,
+    pub desired: Datum,
+    pub current: Datum,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied: Option<Datum>,
+}
+
+/// What a note is about. The order is the order of display.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NoteKind {
+    /// Several candidates, or the match belongs to another key: nothing written.
+    Collision,
+    /// A record of a deleted object matches a new object of the same person.
+    Returner,
+    /// The record could not be mapped.
+    Rejected,
+    /// Out of scope only because the scope or a mapping was edited: waits for approval of `filter-edit`.
+    FilterEdit,
+    /// Someone deleted the record in the target.
+    DeletedInTarget,
+    /// Left, and no removal step is configured or due, or a delete is held back.
+    Kept,
+    /// Someone changed the value in the target; the source did not change.
+    ChangedInTarget,
+    /// Both sides changed.
+    Conflict,
+    /// Adopted with a value that differs from the source.
+    DiffersSinceAdoption,
+    /// A reference points to a record that is not there.
+    ReferenceLeftOut,
+    /// Carries an Entra id that this job does not own.
+    Stranger,
+}
+
+/// How many records of a type have each fate; all are counted, also those nothing happens to.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Counts {
+    pub changes: BTreeMap<Action, u64>,
+    pub notes: BTreeMap<NoteKind, u64>,
+    /// Desired, there, and equal.
+    pub unchanged: u64,
+    /// Declined by a person.
+    pub declined: u64,
+    /// In the target, not desired, not ours.
+    pub not_ours: u64,
+    /// Owned records left alone because their state is not known, by reason.
+    pub unknown: BTreeMap<String, u64>,
+    /// Elements taken out of sets.
+    pub elements_removed: u64,
+}
+
+/// What must be known of a target type to read, compare and write it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct TypeSpec {
+    /// The target's name for it; for CSV the file's stem.
+    pub name: String,
+    /// Every attribute that is compared, flagged or matched on. Values of records are in this order.
+    pub attributes: Vec<AttributeSpec>,
+    /// Attributes that make up the key; empty when the key lives in the ledger alone.
+    pub key: Vec<usize>,
+    /// Attributes of the adopt rules, in their order.
+    pub adopt: Vec<usize>,
+}
+
+/// One attribute of a target type.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct AttributeSpec {
+    pub name: String,
+    /// Holds a set of values.
+    pub many: bool,
+    /// The type whose records it refers to.
+    pub reference: Option<String>,
+}
+
+/// One record as the target holds it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Current {
+    /// What the target calls the record.
+    pub id: String,
+    /// Aligned with [`TypeSpec::attributes`], in canonical form.
+    pub values: Vec<Datum>,
+}

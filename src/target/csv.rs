@@ -1,0 +1,1 @@
+//! A folder of CSV files, one per type.

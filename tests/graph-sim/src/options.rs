@@ -1,0 +1,82 @@
+//! How a simulator is set up.
+//!
+//! Hides: the defaults every test relies on. Deliberately does not: read the command line (see the binary).
+
+use std::time::Duration;
+
+use crate::faults::Fault;
+use crate::tenant::Tenant;
+use crate::token::Registration;
+use crate::units::Quota;
+
+/// The application (client) id that is registered unless told otherwise.
+pub const CLIENT_ID: &str = "a2d1f6c8-4b8e-4c0e-9d5f-1f0b7c3e5a90";
+/// The client secret that is registered unless told otherwise; it holds characters that must be form-encoded.
+pub const CLIENT_SECRET: &str = "Sim8Q~secret+with/odd=chars&more";
+
+/// Options of a simulator.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The port on 127.0.0.1; 0 takes a free one.
+    pub port: u16,
+    /// The `roles` of the tokens; empty means a token without the claim.
+    pub roles: Vec<String>,
+    /// The registered application.
+    pub client_id: String,
+    /// Its secret.
+    pub client_secret: String,
+    /// A secret answered as expired (AADSTS7000222).
+    pub expired_secret: Option<String>,
+    /// An issuer whose assertions are taken as workload identity federation.
+    pub federated_issuer: Option<String>,
+    /// A token's life in seconds.
+    pub expires_in: i64,
+    /// The resource-unit quota; none means that nothing is throttled.
+    pub quota: Option<Quota>,
+    /// Waited before every answer.
+    pub latency: Duration,
+    /// Faults in order; the first that is due wins.
+    pub faults: Vec<Fault>,
+    /// Scheme and host printed in links; by default those the request came to.
+    pub public_base: Option<String>,
+    /// The tenant has Entra ID P1, so that `signInActivity` can be read (with AuditLog.Read.All).
+    pub premium: bool,
+    /// Keep a log of requests; counters are kept anyway.
+    pub log_requests: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            port: 0,
+            roles: vec!["Directory.Read.All".to_owned()],
+            client_id: CLIENT_ID.to_owned(),
+            client_secret: CLIENT_SECRET.to_owned(),
+            expired_secret: None,
+            federated_issuer: None,
+            expires_in: 3599,
+            quota: None,
+            latency: Duration::ZERO,
+            faults: Vec::new(),
+            public_base: None,
+            premium: true,
+            log_requests: true,
+        }
+    }
+}
+
+impl Options {
+    pub(crate) fn registration(&self, tenant: &Tenant) -> Registration {
+        Registration {
+            tenant: tenant.id().to_owned(),
+            domain: tenant.domain().to_owned(),
+            client_id: self.client_id.clone(),
+            secret: self.client_secret.clone(),
+            expired_secret: self.expired_secret.clone(),
+            roles: self.roles.clone(),
+            expires_in: self.expires_in,
+            resources: vec!["https://graph.microsoft.com".to_owned()],
+            federated_issuer: self.federated_issuer.clone(),
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! The types of directory objects and their properties, as Graph v1.0 lists them.
+//!
+//! Hides: which properties come without `$select`, which are collections, and what an unset one looks like.
+//! Deliberately does not: know complex types' inner properties, or which role may read what (see `rights`).
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+use crate::object::Prop;
+
+/// A type of directory object that can be a member of a group.
+/// <https://learn.microsoft.com/graph/api/group-list-members?view=graph-rest-1.0>
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// `#microsoft.graph.user`
+    User,
+    /// `#microsoft.graph.group`
+    Group,
+    /// `#microsoft.graph.device`
+    Device,
+    /// `#microsoft.graph.orgContact`
+    OrgContact,
+    /// `#microsoft.graph.servicePrincipal`
+    ServicePrincipal,
+}
+
+impl Kind {
+    /// Every kind, in the order of their numbers.
+    pub const ALL: [Self; 5] = [Self::User, Self::Group, Self::Device, Self::OrgContact, Self::ServicePrincipal];
+
+    /// The type's name without its namespace.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Group => "group",
+            Self::Device => "device",
+            Self::OrgContact => "orgContact",
+            Self::ServicePrincipal => "servicePrincipal",
+        }
+    }
+
+    /// The kind of that name; `microsoft.graph.` and `#` before it are accepted, case does not matter.
+    pub fn parse(name: &str) -> Option<Self> {
+        let name = name.trim_start_matches('#').trim_start_matches("microsoft.graph.");
+        Self::ALL.into_iter().find(|kind| kind.name().eq_ignore_ascii_case(name))
+    }
+
+    /// The entity set's name, as the address and `@odata.context` print it.
+    pub fn set(self) -> &'static str {
+        match self {
+            Self::User => "users",
+            Self::Group => "groups",
+            Self::Device => "devices",
+            Self::OrgContact => "contacts",
+            Self::ServicePrincipal => "servicePrincipals",
+        }
+    }
+}
+
+/// What is known of one property.
+#[derive(Clone, Copy, Debug)]
+pub struct Property {
+    /// Its interned name.
+    pub prop: Prop,
+    /// Returned when nothing is selected.
+    pub default: bool,
+    /// What is printed when it is not set; nothing at all for `signInActivity`.
+    pub absent: Option<&'static str>,
+    /// Set when reading it from the collection is refused with 501.
+    pub single_only: bool,
+}
+
+/// A type's properties by name and in order.
+pub struct Type {
+    by_name: HashMap<&'static str, Property>,
+    order: Vec<Property>,
+}
+
+impl Type {
+    /// A property by its exact name.
+    pub fn property(&self, name: &str) -> Option<Property> {
+        self.by_name.get(name).copied().or_else(|| extension(name))
+    }
+
+    /// The properties printed when nothing is selected.
+    pub fn defaults(&self) -> impl Iterator<Item = Property> + '_ {
+        self.order.iter().filter(|property| property.default).copied()
+    }
+}
+
+/// Directory extension properties (`extension_{appId without dashes}_{name}`) exist on every type once registered;
+/// here: once any object carries one. <https://learn.microsoft.com/graph/extensibility-overview>
+fn extension(name: &str) -> Option<Property> {
+    let prop = Prop::find(name).filter(|_| name.starts_with("extension_"))?;
+    Some(Property { prop, default: false, absent: None, single_only: false })
+}
+
+/// In the tables below `*` marks a default property, `[]` a collection, `?` one that is left out when unset,
+/// `!` one that only a single object can be asked for.
+/// <https://learn.microsoft.com/graph/api/resources/user?view=graph-rest-1.0>
+const USER: &str = "*businessPhones[] *displayName *givenName *jobTitle *mail *mobilePhone *officeLocation \
+    *preferredLanguage *surname *userPrincipalName *id accountEnabled ageGroup assignedLicenses[] assignedPlans[] city companyName \
+    consentProvidedForMinor country createdDateTime creationType customSecurityAttributes deletedDateTime department \
+    deviceEnrollmentLimit employeeHireDate employeeId employeeLeaveDateTime employeeOrgData employeeType externalUserState \
+    externalUserStateChangeDateTime faxNumber identities[] imAddresses[] isManagementRestricted isResourceAccount \
+    lastPasswordChangeDateTime legalAgeGroupClassification licenseAssignmentStates[] mailNickname onPremisesDistinguishedName \
+    onPremisesDomainName onPremisesExtensionAttributes onPremisesImmutableId onPremisesLastSyncDateTime \
+    onPremisesProvisioningErrors[] onPremisesSamAccountName onPremisesSecurityIdentifier onPremisesSyncEnabled \
+    onPremisesUserPrincipalName otherMails[] passwordPolicies passwordProfile postalCode preferredDataLocation provisionedPlans[] \
+    proxyAddresses[] securityIdentifier serviceProvisioningErrors[] showInAddressList signInActivity? \
+    signInSessionsValidFromDateTime state streetAddress usageLocation userType aboutMe! birthday! hireDate! interests! \
+    mailboxSettings! mySite! pastProjects! preferredName! responsibilities! schools! skills!";
+
+/// <https://learn.microsoft.com/graph/api/resources/group?view=graph-rest-1.0>
+const GROUP: &str = "*id *deletedDateTime *classification *createdDateTime *description *displayName *expirationDateTime \
+    *groupTypes[] *isAssignableToRole *mail *mailEnabled *mailNickname *membershipRule *membershipRuleProcessingState \
+    *onPremisesDomainName *onPremisesLastSyncDateTime *onPremisesNetBiosName *onPremisesProvisioningErrors[] \
+    *onPremisesSamAccountName *onPremisesSecurityIdentifier *onPremisesSyncEnabled *preferredDataLocation *preferredLanguage \
+    *proxyAddresses[] *renewedDateTime *resourceBehaviorOptions[] *resourceProvisioningOptions[] *securityEnabled \
+    *securityIdentifier *theme *visibility assignedLabels[] assignedLicenses[] isManagementRestricted licenseProcessingState \
+    serviceProvisioningErrors[] uniqueName accessType! allowExternalSenders! autoSubscribeNewMembers! hideFromAddressLists! \
+    hideFromOutlookClients! isSubscribedByMail! unseenCount!";
+
+/// <https://learn.microsoft.com/graph/api/resources/device?view=graph-rest-1.0>
+const DEVICE: &str = "*id *deletedDateTime *accountEnabled *approximateLastSignInDateTime *complianceExpirationDateTime \
+    *createdDateTime *deviceCategory *deviceId *deviceMetadata *deviceOwnership *deviceVersion *displayName *enrollmentProfileName \
+    *enrollmentType *isCompliant *isManaged *isRooted *managementType *manufacturer *mdmAppId *model *onPremisesLastSyncDateTime \
+    *onPremisesSyncEnabled *operatingSystem *operatingSystemVersion *physicalIds[] *profileType *registrationDateTime \
+    *systemLabels[] *trustType *alternativeSecurityIds[] isManagementRestricted onPremisesSecurityIdentifier";
+
+/// <https://learn.microsoft.com/graph/api/resources/orgcontact?view=graph-rest-1.0>
+const CONTACT: &str = "*id *deletedDateTime *addresses[] *companyName *department *displayName *givenName *jobTitle *mail \
+    *mailNickname *onPremisesLastSyncDateTime *onPremisesProvisioningErrors[] *onPremisesSyncEnabled *phones[] *proxyAddresses[] \
+    *serviceProvisioningErrors[] *surname";
+
+/// <https://learn.microsoft.com/graph/api/resources/serviceprincipal?view=graph-rest-1.0>
+const PRINCIPAL: &str = "*id *deletedDateTime *accountEnabled *alternativeNames[] *appDescription *appDisplayName *appId \
+    *appOwnerOrganizationId *appRoleAssignmentRequired *appRoles[] *description *displayName *homepage *keyCredentials[] \
+    *loginUrl *logoutUrl *notes *passwordCredentials[] *replyUrls[] *servicePrincipalNames[] *servicePrincipalType \
+    *signInAudience *tags[]";
+
+/// <https://learn.microsoft.com/graph/api/resources/subscribedsku?view=graph-rest-1.0>
+const SKU: &str = "*accountName *accountId *appliesTo *capabilityStatus *consumedUnits *id *prepaidUnits *servicePlans[] *skuId \
+    *skuPartNumber *subscriptionIds[]";
+
+/// <https://learn.microsoft.com/graph/api/resources/organization?view=graph-rest-1.0>
+const ORGANIZATION: &str = "*id *deletedDateTime *assignedPlans[] *businessPhones[] *city *country *countryLetterCode \
+    *createdDateTime *defaultUsageLocation *displayName *onPremisesLastSyncDateTime *onPremisesSyncEnabled *partnerTenantType \
+    *postalCode *preferredLanguage *state *street *technicalNotificationMails[] *tenantType *verifiedDomains[]";
+
+fn parse(table: &'static str) -> Type {
+    let order: Vec<(&'static str, Property)> = table
+        .split_whitespace()
+        .map(|word| {
+            let name = word.trim_start_matches('*').trim_end_matches(['?', '!']);
+            let (name, absent) = match name.strip_suffix("[]") {
+                Some(name) => (name, Some("[]")),
+                None => (name, (!word.ends_with('?')).then_some("null")),
+            };
+            let single_only = word.ends_with('!');
+            (name, Property { prop: Prop::intern(name), default: word.starts_with('*'), absent, single_only })
+        })
+        .collect();
+    Type { by_name: order.iter().copied().collect(), order: order.into_iter().map(|(_, property)| property).collect() }
+}
+
+/// The properties of a kind of directory object.
+pub fn of(kind: Kind) -> &'static Type {
+    static TYPES: OnceLock<[Type; 5]> = OnceLock::new();
+    &TYPES.get_or_init(|| [USER, GROUP, DEVICE, CONTACT, PRINCIPAL].map(parse))[kind as usize]
+}
+
+/// The properties of a subscribedSku.
+pub fn sku() -> &'static Type {
+    static TYPE: OnceLock<Type> = OnceLock::new();
+    TYPE.get_or_init(|| parse(SKU))
+}
+
+/// The properties of the organization.
+pub fn organization() -> &'static Type {
+    static TYPE: OnceLock<Type> = OnceLock::new();
+    TYPE.get_or_init(|| parse(ORGANIZATION))
+}

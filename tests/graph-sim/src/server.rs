@@ -1,0 +1,249 @@
+//! HTTP/1.1 on loopback around the service.
+//!
+//! Hides: listening, framing, delays, cut bodies and closed connections.
+//! Deliberately does not: TLS, HTTP/2 or compression.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, RwLockReadGuard, RwLockWriteGuard};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use hyper::body::{Body, Frame, SizeHint};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::faults::Fault;
+use crate::options::Options;
+use crate::service::{Counters, Incoming, Logged, Manner, Service};
+use crate::tenant::Tenant;
+
+/// A running simulator. Dropping it stops it without waiting.
+pub struct Sim {
+    service: Arc<Service>,
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    accepting: Option<tokio::task::JoinHandle<()>>,
+}
+
+impl Sim {
+    /// Listens on 127.0.0.1 and answers until [`Sim::shutdown`], on the runtime this is called from.
+    ///
+    /// # Errors
+    /// When the port cannot be had.
+    pub async fn start(tenant: Tenant, options: Options) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
+        let address = listener.local_addr()?;
+        let service = Arc::new(Service::new(tenant, options));
+        service.registration.write().expect("no panic while registering").resources.push(format!("http://{address}"));
+        let (stop, stopped) = watch::channel(false);
+        let accepting = tokio::spawn(accept(listener, service.clone(), stopped));
+        Ok(Self { service, address, stop, accepting: Some(accepting) })
+    }
+
+    /// `http://127.0.0.1:PORT`: Graph is below `/v1.0`, the token endpoint below `/{tenant}/oauth2/v2.0/token`.
+    pub fn base_url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The address of Graph's version: `{base}/v1.0`.
+    pub fn graph_url(&self) -> String {
+        format!("{}/v1.0", self.base_url())
+    }
+
+    /// The address of the tenant's token endpoint.
+    pub fn token_url(&self) -> String {
+        format!("{}/{}/oauth2/v2.0/token", self.base_url(), self.read_tenant().id())
+    }
+
+    /// The tenant, to change it; requests wait meanwhile, so do not hold this across an await.
+    pub fn tenant(&self) -> RwLockWriteGuard<'_, Tenant> {
+        self.service.tenant.write().expect("no panic while changing the tenant")
+    }
+
+    /// The tenant, to look at it.
+    pub fn read_tenant(&self) -> RwLockReadGuard<'_, Tenant> {
+        self.service.tenant.read().expect("no panic while changing the tenant")
+    }
+
+    /// Changes the roles of tokens issued from now on; a token issued before keeps its own.
+    pub fn set_roles(&self, roles: &[&str]) {
+        let mut registration = self.service.registration.write().expect("no panic while registering");
+        registration.roles = roles.iter().map(|&role| role.to_owned()).collect();
+    }
+
+    /// Changes the registered secret.
+    pub fn set_client_secret(&self, secret: &str) {
+        secret.clone_into(&mut self.service.registration.write().expect("no panic while registering").secret);
+    }
+
+    /// Adds a fault to the running simulator.
+    pub fn add_fault(&self, fault: Fault) {
+        self.service.faults.add(fault);
+    }
+
+    /// Ends all faults.
+    pub fn clear_faults(&self) {
+        self.service.faults.clear();
+    }
+
+    /// All requests so far, in the order they were answered.
+    pub fn requests(&self) -> Vec<Logged> {
+        self.service.logged()
+    }
+
+    /// Sums over all requests so far.
+    pub fn counters(&self) -> Counters {
+        self.service.counters()
+    }
+
+    /// The largest number of requests that were being answered at the same time.
+    pub fn peak_in_flight(&self) -> usize {
+        self.service.peak()
+    }
+
+    /// Forgets requests, counters and peak.
+    pub fn clear_requests(&self) {
+        self.service.clear();
+    }
+
+    /// Stops accepting, lets requests in flight finish (for two seconds at most), and returns.
+    pub async fn shutdown(mut self) {
+        self.stop.send_replace(true);
+        if let Some(accepting) = self.accepting.take() {
+            // A panic in there has been printed already; there is nothing left to stop.
+            let _ = accepting.await;
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, service: Arc<Service>, mut stopped: watch::Receiver<bool>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            // Both `true` and a dropped sender mean the end.
+            _ = stopped.changed() => break,
+            accepted = listener.accept() => {
+                if let Ok((stream, _)) = accepted {
+                    connections.spawn(connection(stream, service.clone(), stopped.clone()));
+                }
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+    let finished = async { while connections.join_next().await.is_some() {} };
+    // Connections still open after that are closed by dropping the set.
+    let _ = tokio::time::timeout(Duration::from_secs(2), finished).await;
+}
+
+async fn connection(stream: TcpStream, service: Arc<Service>, mut stopped: watch::Receiver<bool>) {
+    // Without this, small answers wait for the peer's delayed acknowledgement; failing to set it only costs time.
+    let _ = stream.set_nodelay(true);
+    let answer = service_fn(move |request| answer(service.clone(), request));
+    let mut serving =
+        pin!(http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), answer));
+    tokio::select! {
+        // An error here is a client that went away, or a fault that closed the connection.
+        _ = serving.as_mut() => return,
+        _ = stopped.changed() => serving.as_mut().graceful_shutdown(),
+    }
+    let _ = serving.await;
+}
+
+/// The error that makes hyper close the connection without an answer.
+#[derive(Debug)]
+struct Closed;
+
+impl std::fmt::Display for Closed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("closed by a fault")
+    }
+}
+
+impl std::error::Error for Closed {}
+
+async fn answer(service: Arc<Service>, request: Request<hyper::body::Incoming>) -> Result<Response<Sent>, Closed> {
+    service.enter();
+    let result = respond(&service, request).await;
+    service.leave();
+    result
+}
+
+async fn respond(service: &Service, request: Request<hyper::body::Incoming>) -> Result<Response<Sent>, Closed> {
+    let (head, body) = request.into_parts();
+    let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let incoming = Incoming {
+        method: head.method.as_str().to_owned(),
+        path: head.uri.path().to_owned(),
+        query: head.uri.query().unwrap_or_default().to_owned(),
+        host: header("host").or_else(|| head.uri.host().map(str::to_owned)).unwrap_or_default(),
+        authorization: header("authorization"),
+        client_request_id: header("client-request-id"),
+        eventual: header("consistencylevel").is_some_and(|level| level.eq_ignore_ascii_case("eventual")),
+        minimal: header("prefer").is_some_and(|prefer| prefer.contains("return=minimal")),
+        body: body.collect().await.map_err(|_| Closed)?.to_bytes().to_vec(),
+    };
+    let outgoing = service.answer(&incoming);
+    if !outgoing.delay.is_zero() {
+        tokio::time::sleep(outgoing.delay).await;
+    }
+    if outgoing.manner == Manner::Reset {
+        return Err(Closed);
+    }
+    let reply = outgoing.reply;
+    let length = reply.body.len();
+    let sent = match outgoing.manner {
+        Manner::Cut => Sent { body: Some(Bytes::from(reply.body).slice(..length / 2)), cut: true },
+        _ => Sent { body: Some(reply.body.into()), cut: false },
+    };
+    let mut response = Response::new(sent);
+    *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    for (name, value) in reply.headers {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(&value)) {
+            headers.insert(name, value);
+        }
+    }
+    Ok(response)
+}
+
+/// A body in one piece that may end before it should.
+struct Sent {
+    body: Option<Bytes>,
+    cut: bool,
+}
+
+impl Body for Sent {
+    type Data = Bytes;
+    type Error = Closed;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Closed>>> {
+        match self.body.take() {
+            Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+            None if self.cut => Poll::Ready(Some(Err(Closed))),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_none() && !self.cut
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.body {
+            Some(bytes) if !self.cut => SizeHint::with_exact(bytes.len() as u64),
+            _ => SizeHint::default(),
+        }
+    }
+}

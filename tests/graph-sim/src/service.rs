@@ -1,0 +1,390 @@
+//! One request in, one answer out: tokens, Graph, batches, quota and faults put together, without sockets.
+//!
+//! Hides: the order in which things go wrong (fault, quota, token, right, query), and the log of requests.
+//! Deliberately does not: listen, wait, or frame HTTP (see `server`); log a header's content.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, RwLock};
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::batch;
+use crate::faults::{FaultKind, Faults, RetryAfter, Twist};
+use crate::graph::{self, Call};
+use crate::options::Options;
+use crate::reply::{Failure, Ids, Reply, guid, throttled};
+use crate::rights::Roles;
+use crate::tenant::{Tenant, hash};
+use crate::token::{self, Registration};
+use crate::units::{Bucket, SignInLimit, price};
+
+/// A request as the log keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Logged {
+    /// `GET`, `POST`.
+    pub method: String,
+    /// Path and query as sent.
+    pub target: String,
+    /// The answer's status; 0 when the connection was closed instead.
+    pub status: u16,
+    /// Resource units; 0 for what is not Graph.
+    pub units: u32,
+    /// The size of the answer's body.
+    pub bytes: usize,
+    /// The request was inside a `$batch`.
+    pub batched: bool,
+    /// `client-request-id` as sent.
+    pub client_request_id: Option<String>,
+}
+
+/// Sums over all requests since the start (or the last [`crate::Sim::clear_requests`]).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// HTTP requests to Graph; a batch is one.
+    pub graph: u64,
+    /// Requests inside batches.
+    pub batched: u64,
+    /// Token requests.
+    pub tokens: u64,
+    /// Resource units asked for, refused requests included.
+    pub units: u64,
+    /// Answers with status 429, inside batches too.
+    pub throttled: u64,
+    /// Bytes of all bodies.
+    pub bytes: u64,
+}
+
+/// The parts of an HTTP request that matter.
+pub(crate) struct Incoming {
+    pub method: String,
+    pub path: String,
+    pub query: String,
+    pub host: String,
+    pub authorization: Option<String>,
+    pub client_request_id: Option<String>,
+    pub eventual: bool,
+    pub minimal: bool,
+    pub body: Vec<u8>,
+}
+
+/// An answer, and how it is to be sent.
+pub(crate) struct Outgoing {
+    pub reply: Reply,
+    pub delay: Duration,
+    pub manner: Manner,
+}
+
+/// How an answer is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    Whole,
+    Cut,
+    Reset,
+}
+
+/// Everything a running simulator shares.
+pub(crate) struct Service {
+    pub tenant: RwLock<Tenant>,
+    pub registration: RwLock<Registration>,
+    pub faults: Faults,
+    bucket: Option<(Bucket, SignInLimit)>,
+    premium: bool,
+    public_base: Option<String>,
+    latency: Duration,
+    log: Option<Mutex<Vec<Logged>>>,
+    counters: Mutex<Counters>,
+    ordinal: AtomicU64,
+    in_flight: AtomicUsize,
+    peak: AtomicUsize,
+}
+
+/// What is known of a request while it is answered.
+struct Context<'a> {
+    incoming: &'a Incoming,
+    base: String,
+    ids: Ids,
+}
+
+impl Service {
+    pub fn new(tenant: Tenant, options: Options) -> Self {
+        let registration = options.registration(&tenant);
+        Self {
+            tenant: RwLock::new(tenant),
+            registration: RwLock::new(registration),
+            faults: Faults::new(options.faults),
+            bucket: options.quota.map(|quota| (Bucket::new(quota), SignInLimit::new())),
+            premium: options.premium,
+            public_base: options.public_base,
+            latency: options.latency,
+            log: options.log_requests.then(Mutex::default),
+            counters: Mutex::default(),
+            ordinal: AtomicU64::new(0),
+            in_flight: AtomicUsize::new(0),
+            peak: AtomicUsize::new(0),
+        }
+    }
+
+    pub fn enter(&self) {
+        let now = self.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
+        self.peak.fetch_max(now, Ordering::Relaxed);
+    }
+
+    pub fn leave(&self) {
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub fn peak(&self) -> usize {
+        self.peak.load(Ordering::Relaxed)
+    }
+
+    pub fn logged(&self) -> Vec<Logged> {
+        self.log.as_ref().map(|log| log.lock().expect("no panic while logging").clone()).unwrap_or_default()
+    }
+
+    pub fn counters(&self) -> Counters {
+        *self.counters.lock().expect("no panic while counting")
+    }
+
+    pub fn clear(&self) {
+        if let Some(log) = &self.log {
+            log.lock().expect("no panic while logging").clear();
+        }
+        *self.counters.lock().expect("no panic while counting") = Counters::default();
+        self.peak.store(0, Ordering::Relaxed);
+    }
+
+    fn note(&self, logged: Logged) {
+        let mut counters = self.counters.lock().expect("no panic while counting");
+        match (logged.batched, logged.target.starts_with("/v1.0")) {
+            (true, _) => counters.batched += 1,
+            (false, true) => counters.graph += 1,
+            (false, false) => counters.tokens += u64::from(logged.target.contains("/oauth2/")),
+        }
+        counters.units += u64::from(logged.units);
+        counters.throttled += u64::from(logged.status == 429);
+        counters.bytes += if logged.batched { 0 } else { logged.bytes as u64 };
+        drop(counters);
+        if let Some(log) = &self.log {
+            log.lock().expect("no panic while logging").push(logged);
+        }
+    }
+
+    /// Answers a request.
+    pub fn answer(&self, incoming: &Incoming) -> Outgoing {
+        let ordinal = self.ordinal.fetch_add(1, Ordering::Relaxed);
+        let request = guid(hash(&ordinal.to_le_bytes()), ordinal);
+        let client = incoming.client_request_id.clone().unwrap_or_else(|| request.clone());
+        let base = self.public_base.clone().unwrap_or_else(|| format!("http://{}", incoming.host));
+        let context = Context { incoming, base, ids: Ids { request, client } };
+        let target = if incoming.query.is_empty() {
+            incoming.path.clone()
+        } else {
+            format!("{}?{}", incoming.path, incoming.query)
+        };
+        let fault = self.faults.due(&target);
+        let (mut reply, units) = match incoming.path.strip_prefix("/v1.0") {
+            Some(path) => self.graph(&context, path, fault.as_ref()),
+            None => (refusal(fault.as_ref(), &context.ids).unwrap_or_else(|| self.other(&context, ordinal)), 0),
+        };
+        let Ids { request, client } = &context.ids;
+        reply = reply.with("request-id", request).with("client-request-id", client);
+        let mut outgoing = Outgoing { reply, delay: self.latency, manner: Manner::Whole };
+        deform(&mut outgoing, fault.as_ref());
+        self.note(Logged {
+            method: incoming.method.clone(),
+            target,
+            status: if outgoing.manner == Manner::Reset { 0 } else { outgoing.reply.status },
+            units,
+            bytes: outgoing.reply.body.len(),
+            batched: false,
+            client_request_id: incoming.client_request_id.clone(),
+        });
+        outgoing
+    }
+
+    fn graph(&self, context: &Context<'_>, path: &str, fault: Option<&FaultKind>) -> (Reply, u32) {
+        let incoming = context.incoming;
+        let authorized = {
+            let registration = self.registration.read().expect("no panic while registering");
+            token::authorize(&registration, incoming.authorization.as_deref())
+        };
+        if path == "/$batch" && incoming.method == "POST" {
+            let answered = authorized.and_then(|roles| {
+                batch::answer(&incoming.body, &context.ids, |inner| self.inner(context, inner, &roles))
+            });
+            let reply = refusal(fault, &context.ids)
+                .unwrap_or_else(|| answered.unwrap_or_else(|failure| failure.reply(&context.ids)));
+            return (reply, 0);
+        }
+        let (roles, refused) = match authorized {
+            Ok(roles) => (roles, None),
+            Err(failure) => (Roles::default(), Some(failure)),
+        };
+        let call = Call {
+            method: &incoming.method,
+            path,
+            query: &incoming.query,
+            eventual: incoming.eventual,
+            minimal: incoming.minimal,
+            body: &incoming.body,
+            base: &context.base,
+            roles: &roles,
+            twist: &Twist::of(fault),
+            premium: self.premium,
+        };
+        self.priced(&call, &context.ids, fault, refused)
+    }
+
+    /// A request inside a batch: its own faults, price and place in the log.
+    fn inner(&self, context: &Context<'_>, inner: &batch::Inner, roles: &Roles) -> Reply {
+        let target = format!("/v1.0{}", inner.url);
+        let fault = self.faults.due(&target);
+        let (path, query) = inner.url.split_once('?').unwrap_or((&inner.url, ""));
+        let call = Call {
+            method: &inner.method,
+            path,
+            query,
+            eventual: inner.header("consistencylevel").is_some_and(|level| level.eq_ignore_ascii_case("eventual")),
+            minimal: inner.header("prefer").is_some_and(|prefer| prefer.contains("return=minimal")),
+            body: &inner.body,
+            base: &context.base,
+            roles,
+            twist: &Twist::of(fault.as_ref()),
+            premium: self.premium,
+        };
+        let (reply, units) = self.priced(&call, &context.ids, fault.as_ref(), None);
+        self.note(Logged {
+            method: inner.method.clone(),
+            target,
+            status: reply.status,
+            units,
+            bytes: reply.body.len(),
+            batched: true,
+            client_request_id: inner.header("client-request-id").map(str::to_owned),
+        });
+        reply
+    }
+
+    /// Fault, quota, token, endpoint: in this order, and the price in a header whatever comes out.
+    fn priced(&self, call: &Call<'_>, ids: &Ids, fault: Option<&FaultKind>, refused: Option<Failure>) -> (Reply, u32) {
+        let units = price(call.method, call.path, call.query);
+        let (limited, used) = self.limit(call, units, ids);
+        let mut reply = refusal(fault, ids).or(limited).unwrap_or_else(|| match refused {
+            Some(failure) => failure.reply(ids),
+            None => {
+                let tenant = self.tenant.read().expect("no panic while changing the tenant");
+                graph::answer(&tenant, call).unwrap_or_else(|failure| failure.reply(ids))
+            }
+        });
+        reply = reply
+            .with("x-ms-resource-unit", units.to_string())
+            .with("OData-Version", "4.0")
+            .with("Cache-Control", "no-cache");
+        if used > 0.8 {
+            reply = reply.with("x-ms-throttle-limit-percentage", format!("{used:.2}"));
+        }
+        (reply, units)
+    }
+
+    /// The quota's say: a 429 or nothing, and the share in use.
+    fn limit(&self, call: &Call<'_>, units: u32, ids: &Ids) -> (Option<Reply>, f64) {
+        let Some((bucket, sign_ins)) = &self.bucket else { return (None, 0.0) };
+        let verdict = bucket.take(units);
+        let signs = call.query.contains("signInActivity").then(|| sign_ins.take()).flatten();
+        let Some(seconds) = verdict.retry_after.or(signs) else { return (None, verdict.used) };
+        let registration = self.registration.read().expect("no panic while registering");
+        let scope = format!("Tenant_Application/ReadWrite/{}/{}", registration.client_id, registration.tenant);
+        let reply = throttled(ids)
+            .with("Retry-After", seconds.to_string())
+            .with("x-ms-throttle-scope", scope)
+            .with("x-ms-throttle-information", "ResourceUnitLimitExceeded");
+        (Some(reply), verdict.used)
+    }
+
+    /// What is not Graph: the token endpoint and what sign-in libraries ask for before it.
+    fn other(&self, context: &Context<'_>, nonce: u64) -> Reply {
+        let incoming = context.incoming;
+        let registration = self.registration.read().expect("no panic while registering");
+        let base = &context.base;
+        let parts: Vec<&str> = incoming.path.split('/').filter(|part| !part.is_empty()).collect();
+        match (incoming.method.as_str(), parts.as_slice()) {
+            ("POST", [tenant, "oauth2", "v2.0", "token"]) => {
+                token::answer(&registration, base, tenant, incoming.authorization.as_deref(), &incoming.body, nonce)
+            }
+            ("GET", [_, "discovery", "instance"]) => {
+                let host = base.split_once("://").map_or(base.as_str(), |(_, host)| host);
+                let document = json!({
+                    "tenant_discovery_endpoint": format!("{base}/{}/v2.0/.well-known/openid-configuration", registration.tenant),
+                    "api-version": "1.1",
+                    "metadata": [{"preferred_network": host, "preferred_cache": host, "aliases": [host]}],
+                });
+                Reply::json(200, document.to_string())
+            }
+            ("GET", [tenant, "v2.0", ".well-known", "openid-configuration"]) => {
+                let document = json!({
+                    "token_endpoint": format!("{base}/{tenant}/oauth2/v2.0/token"),
+                    "token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt", "client_secret_basic"],
+                    "issuer": format!("{base}/{}/v2.0", registration.tenant),
+                    "authorization_endpoint": format!("{base}/{tenant}/oauth2/v2.0/authorize"),
+                    "jwks_uri": format!("{base}/{tenant}/discovery/v2.0/keys"),
+                    "msgraph_host": base.split_once("://").map(|(_, host)| host),
+                });
+                Reply::json(200, document.to_string())
+            }
+            _ => Failure::new(404, "ResourceNotFound", "Invalid version.").reply(&context.ids),
+        }
+    }
+}
+
+/// The answers that a fault gives in place of the endpoint.
+fn refusal(fault: Option<&FaultKind>, ids: &Ids) -> Option<Reply> {
+    let failure = |status, code, message: &str| Failure::new(status, code, message).reply(ids);
+    Some(match fault? {
+        FaultKind::Throttle(after) => retry_after(throttled(ids), after),
+        FaultKind::Unavailable(after) => retry_after(
+            failure(503, "serviceNotAvailable", "The service is temporarily unavailable. Please try again later."),
+            after,
+        ),
+        FaultKind::Status(401) => {
+            failure(401, "InvalidAuthenticationToken", "Access token has expired or is not yet valid.")
+        }
+        FaultKind::Status(403) => Failure::denied().reply(ids),
+        FaultKind::Status(404) => Failure::not_found("00000000-0000-0000-0000-000000000000").reply(ids),
+        FaultKind::Status(410) => {
+            failure(410, "resyncRequired", "Resync required. Replace any local items with the server's version.")
+        }
+        FaultKind::Status(502) => Reply::html(502),
+        FaultKind::Status(504) => failure(504, "UnknownError", ""),
+        FaultKind::Status(500) => failure(500, "InternalServerError", "Something went wrong."),
+        FaultKind::Status(status) => failure(*status, "UnknownError", ""),
+        FaultKind::Html => Reply::html(200),
+        _ => return None,
+    })
+}
+
+fn retry_after(reply: Reply, after: &RetryAfter) -> Reply {
+    match after {
+        RetryAfter::Seconds(seconds) => reply.with("Retry-After", seconds.to_string()),
+        RetryAfter::Date(seconds) => {
+            let at = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(*seconds);
+            reply.with("Retry-After", at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string())
+        }
+        RetryAfter::Text(text) => reply.with("Retry-After", text.clone()),
+        RetryAfter::Missing => reply,
+    }
+}
+
+/// The faults that change how an answer is sent.
+fn deform(outgoing: &mut Outgoing, fault: Option<&FaultKind>) {
+    match fault {
+        Some(FaultKind::Slow(delay)) => outgoing.delay += *delay,
+        Some(FaultKind::Reset) => outgoing.manner = Manner::Reset,
+        Some(FaultKind::Cut) => outgoing.manner = Manner::Cut,
+        Some(FaultKind::Truncated) => {
+            let half = outgoing.reply.body.len() / 2;
+            outgoing.reply.body.truncate(half);
+        }
+        _ => {}
+    }
+}

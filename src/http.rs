@@ -1,0 +1,433 @@
+//! One HTTP client for both sides: the source now, targets too.
+//!
+//! Hides connections, time-outs, retries, `Retry-After`, pacing, the size limit and request ids. What comes out is an
+//! answer that could be read, or an [`HttpError`] that says what to do. Deliberately knows no service's addresses and
+//! decodes no body: the caller's decoder runs inside the retry loop, so that a cut-off or foreign body counts as a
+//! failed try and never as an answer. Never logs `Authorization`, bodies or query strings.
+
+mod error;
+mod pacer;
+mod retry;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::redirect::Policy;
+use tokio::sync::Semaphore;
+use url::Url;
+
+use crate::clock::Clock;
+use crate::error::{Context, Error, Result};
+use crate::record::Guid;
+
+pub use error::{HttpError, Refusal};
+use pacer::Pacer;
+pub use reqwest::Method;
+use retry::{Failure, Tries};
+
+/// The program as servers see it.
+pub const USER_AGENT: &str = concat!("entra-import/", env!("CARGO_PKG_VERSION"));
+
+const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("client-request-id");
+const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+/// The request's real cost. <https://learn.microsoft.com/graph/throttling-limits>
+const RESOURCE_UNIT: HeaderName = HeaderName::from_static("x-ms-resource-unit");
+/// How near the limit is, from 0.8 on. <https://learn.microsoft.com/graph/throttling-limits>
+const LIMIT_PERCENTAGE: HeaderName = HeaderName::from_static("x-ms-throttle-limit-percentage");
+
+/// Limits of every request. Time-outs are in real time; waits between tries pass through the [`Clock`].
+#[derive(Clone, Debug)]
+pub struct HttpSettings {
+    pub connect_timeout: Duration,
+    /// Longest silence while an answer is awaited or arrives.
+    pub read_timeout: Duration,
+    /// Longest time for one try from connecting to the last byte.
+    pub try_timeout: Duration,
+    /// Tries of one request, the first included.
+    pub tries_max: u32,
+    /// Retries of a whole lane: this many, and one more for every five requests.
+    pub retries_max: u64,
+    /// First wait of the exponential back-off; it doubles, with jitter, up to `wait_max`.
+    pub wait_min: Duration,
+    pub wait_max: Duration,
+    /// A longer `Retry-After` is cut to this.
+    pub retry_after_max: Duration,
+    /// Largest answer, after decompression.
+    pub response_bytes_max: usize,
+}
+
+impl Default for HttpSettings {
+    fn default() -> HttpSettings {
+        HttpSettings {
+            connect_timeout: Duration::from_secs(20),
+            read_timeout: Duration::from_secs(60),
+            try_timeout: Duration::from_secs(300),
+            tries_max: 8,
+            retries_max: 500,
+            wait_min: Duration::from_secs(1),
+            wait_max: Duration::from_secs(60),
+            retry_after_max: Duration::from_secs(300),
+            response_bytes_max: 64 << 20,
+        }
+    }
+}
+
+/// A server's address that tokens may be sent to: https, or http on this machine only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint(Url);
+
+impl Endpoint {
+    /// Checks the address; a usage error says what is wrong with it.
+    pub fn new(url: Url) -> Result<Endpoint> {
+        let bad = |why: &str| {
+            Err(Error::usage(format!("the address {url} cannot be used"))
+                .cause(why)
+                .hint("Give an https address without a user name; http is accepted on this machine only."))
+        };
+        if url.host_str().is_none() {
+            return bad("it names no host");
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return bad("it carries a user name or password, which would show up in messages");
+        }
+        match url.scheme() {
+            "https" => Ok(Endpoint(url)),
+            "http" if is_loopback(&url) => Ok(Endpoint(url)),
+            "http" => bad("it would send a token in clear text over the network"),
+            scheme => bad(&format!("its scheme is {scheme}")),
+        }
+    }
+
+    pub fn url(&self) -> &Url {
+        &self.0
+    }
+
+    /// Whether `url` leads to this very server: same scheme, host and port, and no user name.
+    pub fn allows(&self, url: &Url) -> bool {
+        url.origin() == self.0.origin() && url.username().is_empty() && url.password().is_none()
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// How fast a lane may be used.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pace {
+    /// Units spent per second; a unit is whatever the service counts (Graph: resource units; else requests).
+    pub units_per_s: f64,
+    /// Requests under way at the same time.
+    pub in_flight_max: usize,
+}
+
+/// Makes lanes. Clones are the same; two jobs that share one share pacing per host and credential.
+#[derive(Clone, Debug)]
+pub struct Http {
+    clock: Clock,
+    settings: Arc<HttpSettings>,
+    lanes: Arc<Mutex<HashMap<(url::Origin, String), Lane>>>,
+}
+
+impl Http {
+    pub fn new(clock: Clock, settings: HttpSettings) -> Http {
+        Http { clock, settings: Arc::new(settings), lanes: Arc::default() }
+    }
+
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The lane to `endpoint` for one credential, named by something that is not secret (a client id, a user name).
+    /// The first caller sets the pace; later ones share it.
+    pub fn lane(&self, endpoint: &Endpoint, credential: &str, pace: Pace) -> Result<Lane> {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (endpoint.0.origin(), credential.to_owned());
+        if let Some(lane) = lanes.get(&key) {
+            return Ok(lane.clone());
+        }
+        let lane = Lane::new(self, endpoint.clone(), pace)?;
+        lanes.insert(key, lane.clone());
+        Ok(lane)
+    }
+}
+
+/// One request to be sent until it is answered.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub method: Method,
+    pub url: Url,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    /// Expected cost, at least 1; corrected by what the answer says.
+    pub units: u32,
+    /// Whether sending it twice is harmless. If not, it is sent again only when it was surely not acted upon.
+    pub repeatable: bool,
+}
+
+impl Request {
+    pub fn get(url: Url) -> Request {
+        let (headers, body) = (HeaderMap::new(), Bytes::new());
+        Request { method: Method::GET, url, headers, body, units: 1, repeatable: true }
+    }
+
+    /// A POST of JSON that must not be sent twice; set `repeatable` for one that only reads.
+    pub fn post(url: Url, json: impl Into<Bytes>) -> Request {
+        let mut request = Request { method: Method::POST, body: json.into(), repeatable: false, ..Request::get(url) };
+        request.headers.insert(reqwest::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        request
+    }
+
+    /// Adds `Authorization: Bearer`, marked so that nothing prints it. Fails on a token that fits no header.
+    pub fn bearer(mut self, token: &str) -> Result<Request> {
+        let mut value =
+            HeaderValue::from_str(&format!("Bearer {token}")).failing(|| "the token fits no header".to_owned())?;
+        value.set_sensitive(true);
+        self.headers.insert(reqwest::header::AUTHORIZATION, value);
+        Ok(self)
+    }
+
+    #[must_use]
+    pub fn units(mut self, units: u32) -> Request {
+        self.units = units;
+        self
+    }
+
+    #[must_use]
+    pub fn repeatable(mut self) -> Request {
+        self.repeatable = true;
+        self
+    }
+}
+
+/// A whole answer.
+#[derive(Clone, Debug)]
+pub struct Response {
+    pub status: u16,
+    pub headers: HeaderMap,
+    /// Decompressed.
+    pub body: Bytes,
+    /// The id that we gave the request.
+    pub client_request_id: Guid,
+}
+
+impl Response {
+    /// A header's text.
+    pub fn header(&self, name: impl reqwest::header::AsHeaderName) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// The id that the service gave the request.
+    pub fn request_id(&self) -> Option<&str> {
+        self.header(REQUEST_ID)
+    }
+}
+
+/// What a lane did so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Counts {
+    /// Requests sent, every try counted.
+    pub requests: u64,
+    pub retries: u64,
+    /// Seconds that the other side told us to wait.
+    pub throttled_s: f64,
+    /// Bytes of answers, decompressed.
+    pub bytes: u64,
+    /// Units as the answers stated them; where they state none, as expected.
+    pub units: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    requests: AtomicU64,
+    retries: AtomicU64,
+    throttled_ms: AtomicU64,
+    bytes: AtomicU64,
+    units: AtomicU64,
+}
+
+/// The way to one host with one credential: shared pacing, shared cool-down, shared counters. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Lane(Arc<LaneState>);
+
+#[derive(Debug)]
+struct LaneState {
+    endpoint: Endpoint,
+    clock: Clock,
+    settings: Arc<HttpSettings>,
+    client: reqwest::Client,
+    /// Keeps no connection: after a reset or a 503 a retry takes a new one, as
+    /// <https://learn.microsoft.com/graph/errors> asks.
+    fresh: reqwest::Client,
+    pacer: Pacer,
+    in_flight: Semaphore,
+    counters: Counters,
+}
+
+impl Lane {
+    fn new(http: &Http, endpoint: Endpoint, pace: Pace) -> Result<Lane> {
+        let settings = http.settings.clone();
+        Ok(Lane(Arc::new(LaneState {
+            client: client(&settings, &endpoint, true)?,
+            fresh: client(&settings, &endpoint, false)?,
+            endpoint,
+            clock: http.clock.clone(),
+            settings,
+            pacer: Pacer::new(http.clock.clone(), pace.units_per_s),
+            in_flight: Semaphore::new(pace.in_flight_max.max(1)),
+            counters: Counters::default(),
+        })))
+    }
+
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.0.endpoint
+    }
+
+    /// Changes the pace for all users of the lane.
+    pub fn set_units_per_s(&self, units_per_s: f64) {
+        self.0.pacer.set_units_per_s(units_per_s);
+    }
+
+    pub fn counts(&self) -> Counts {
+        let counters = &self.0.counters;
+        Counts {
+            requests: counters.requests.load(Relaxed),
+            retries: counters.retries.load(Relaxed),
+            throttled_s: Duration::from_millis(counters.throttled_ms.load(Relaxed)).as_secs_f64(),
+            bytes: counters.bytes.load(Relaxed),
+            units: counters.units.load(Relaxed),
+        }
+    }
+
+    /// Sends a request until it is answered with a status of 2xx.
+    pub async fn send(&self, request: &Request) -> Result<Response, HttpError> {
+        self.fetch(request, |response| Ok(response.clone())).await
+    }
+
+    /// Sends a request until `decode` can read its 2xx answer. What `decode` complains about counts as a transient
+    /// fault (a body cut off, a proxy's page), so it must complain about nothing that a correct answer may hold.
+    pub async fn fetch<T>(
+        &self,
+        request: &Request,
+        decode: impl Fn(&Response) -> Result<T, String>,
+    ) -> Result<T, HttpError> {
+        if !self.0.endpoint.allows(&request.url) {
+            return Err(HttpError::NotAllowed { host: error::host_of(&request.url) });
+        }
+        let mut tries = Tries::new(&self.0.settings);
+        loop {
+            self.0.pacer.pass(request.units.max(1)).await;
+            let failure = match self.attempt(request, tries.needs_fresh_connection()).await {
+                Ok(response) => match decode(&response) {
+                    Ok(decoded) => return Ok(decoded),
+                    Err(complaint) => Failure::unreadable(response, complaint),
+                },
+                Err(failure) => failure,
+            };
+            let retries = self.0.counters.retries.load(Relaxed);
+            let spent = retries >= self.0.settings.retries_max + self.0.counters.requests.load(Relaxed) / 5;
+            let wait = tries.after(failure, request.repeatable, spent)?;
+            self.0.counters.retries.fetch_add(1, Relaxed);
+            match wait {
+                retry::Wait::Alone(wait) => self.0.clock.sleep(wait).await,
+                retry::Wait::Together(wait) => {
+                    let throttled_ms = self.0.pacer.cool_down(wait).as_millis();
+                    self.0.counters.throttled_ms.fetch_add(u64::try_from(throttled_ms).unwrap_or(u64::MAX), Relaxed);
+                }
+            }
+        }
+    }
+
+    /// One try, with everything that is logged and counted of it.
+    async fn attempt(&self, request: &Request, fresh: bool) -> Result<Response, Failure> {
+        // The semaphore is never closed, so a permit always comes.
+        let _permit = self.0.in_flight.acquire().await;
+        let id = new_guid();
+        self.0.counters.requests.fetch_add(1, Relaxed);
+        let client = if fresh { &self.0.fresh } else { &self.0.client };
+        let result = self.exchange(client, request, id).await;
+        match &result {
+            Ok(response) => self.settle(request, response),
+            Err(failure) => {
+                let path = request.url.path();
+                let host = request.url.host_str().unwrap_or_default();
+                let request_id = failure.request_id();
+                tracing::debug!(%failure, method = %request.method, host, path, client_request_id = %id, request_id,
+                    "a request failed");
+                if let Some(response) = failure.response() {
+                    self.settle(request, response);
+                }
+            }
+        }
+        result
+    }
+
+    async fn exchange(&self, client: &reqwest::Client, request: &Request, id: Guid) -> Result<Response, Failure> {
+        let sent = client
+            .request(request.method.clone(), request.url.clone())
+            .headers(request.headers.clone())
+            .header(CLIENT_REQUEST_ID, id.to_string())
+            .body(request.body.clone())
+            .send();
+        let mut answer = sent.await.map_err(Failure::no_answer)?;
+        let (status, headers) = (answer.status().as_u16(), std::mem::take(answer.headers_mut()));
+        let mut body = BytesMut::new();
+        while let Some(chunk) = answer.chunk().await.map_err(Failure::cut_off)? {
+            if body.len() + chunk.len() > self.0.settings.response_bytes_max {
+                return Err(Failure::too_large(self.0.settings.response_bytes_max));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        self.0.counters.bytes.fetch_add(body.len() as u64, Relaxed);
+        let response = Response { status, headers, body: body.freeze(), client_request_id: id };
+        if (200..300).contains(&status) { Ok(response) } else { Err(Failure::answered(response)) }
+    }
+
+    /// Books what the answer says it cost, and slows down when it says that the limit is near.
+    fn settle(&self, request: &Request, response: &Response) {
+        let number = |name: HeaderName| response.header(name).and_then(|text| text.trim().parse::<f64>().ok());
+        let expected = request.units.max(1);
+        let cost = number(RESOURCE_UNIT).filter(|cost| (0.0..=10_000.0).contains(cost)).unwrap_or(expected.into());
+        self.0.counters.units.fetch_add(cost.ceil() as u64, Relaxed);
+        self.0.pacer.settle(expected, cost, number(LIMIT_PERCENTAGE).unwrap_or(0.0));
+    }
+}
+
+fn client(settings: &HttpSettings, endpoint: &Endpoint, keep_alive: bool) -> Result<reqwest::Client> {
+    let mut builder = reqwest::Client::builder()
+        .user_agent(USER_AGENT)
+        .redirect(Policy::none())
+        .connect_timeout(settings.connect_timeout)
+        .read_timeout(settings.read_timeout)
+        .timeout(settings.try_timeout)
+        .tcp_keepalive(Duration::from_secs(30))
+        .retry(reqwest::retry::never());
+    if !keep_alive {
+        builder = builder.pool_max_idle_per_host(0);
+    }
+    if is_loopback(&endpoint.0) {
+        // A proxy's own loopback is another machine.
+        builder = builder.no_proxy();
+    }
+    builder.build().failing(|| "cannot set up the HTTP client".into())
+}
+
+/// A random id (version 4) for a request.
+fn new_guid() -> Guid {
+    let mut bytes = fastrand::u128(..).to_be_bytes();
+    bytes[6] = (bytes[6] & 0x0f) | 0x40;
+    bytes[8] = (bytes[8] & 0x3f) | 0x80;
+    Guid(bytes)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,184 @@
+//! One extract on disk: a folder of JSON Lines with a manifest, written whole or not at all.
+//!
+//! Hides the files, their order on disk, the index from id to line, and how a half-written extract is kept from being
+//! taken for a whole one. Memory follows the number of keys and memberships, never the size of the objects.
+//! Deliberately knows nothing of Graph's addresses, and interprets no property but the key.
+//!
+//! | file | one line is |
+//! | --- | --- |
+//! | `manifest.json` | the whole file: [`Manifest`]; a folder that has one is complete on disk |
+//! | `users.jsonl`, `groups.jsonl`, `devices.jsonl` | an object as Graph returned it, keyed by `id` |
+//! | `licenses.jsonl` | a subscribed SKU, keyed by `skuId` |
+//! | `memberships.jsonl` | `{"id":"<group>","members":[{"id":"…","type":"user"}],"partial":"reason"}` |
+//! | `deleted.jsonl` | `{"id","type","deletedDateTime"}`: proved deleted |
+//! | `absent.jsonl` | `{"id","type"}`: asked for by id and not found |
+
+mod read;
+mod write;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::record::{Collection, Coverage, Guid, Unknown};
+
+pub use read::{Members, ObjectIter, Objects, Snapshot};
+pub use write::Writer;
+
+/// The format this program writes and the only one it reads.
+pub const FORMAT: &str = "snapshot/1";
+
+/// The collections that are files of objects, in the order they are read.
+pub const OBJECT_COLLECTIONS: [Collection; 4] =
+    [Collection::Users, Collection::Groups, Collection::Devices, Collection::Licenses];
+
+const MANIFEST: &str = "manifest.json";
+const MEMBERSHIPS: &str = "memberships.jsonl";
+const DELETED: &str = "deleted.jsonl";
+const ABSENT: &str = "absent.jsonl";
+
+/// `manifest.json`: where the extract comes from and how much of everything it holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    pub format: String,
+    /// The tenant as configured: its GUID or a verified domain name.
+    pub tenant: String,
+    /// When the read began.
+    pub as_of: Timestamp,
+    /// Name and version of the program that wrote it.
+    pub program: String,
+    /// Per collection that was asked for. [`Collection::Memberships`] stands for nestings too.
+    pub collections: BTreeMap<Collection, Extent>,
+    /// The application permissions that the token carried, sorted.
+    pub roles: BTreeSet<String>,
+}
+
+impl Manifest {
+    /// A manifest of this program, with nothing in it yet.
+    pub fn new(tenant: impl Into<String>, as_of: Timestamp) -> Manifest {
+        Manifest {
+            format: FORMAT.into(),
+            tenant: tenant.into(),
+            as_of,
+            program: concat!("entra-import ", env!("CARGO_PKG_VERSION")).into(),
+            collections: BTreeMap::new(),
+            roles: BTreeSet::new(),
+        }
+    }
+}
+
+/// How much of one collection was read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Extent {
+    #[serde(flatten)]
+    pub coverage: Coverage,
+    /// Distinct objects (groups with a list, for memberships). Set by the writer.
+    #[serde(default)]
+    pub count: u64,
+    /// The properties that were asked for; sorted.
+    #[serde(default)]
+    pub properties: BTreeSet<String>,
+    /// Properties that are needed but were not asked for because the app may not read them, with the reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unreadable: BTreeMap<String, Unknown>,
+    /// Memberships only: lists that are incomplete. Set by the writer.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub partial_lists: u64,
+    #[serde(default)]
+    pub pages: u64,
+    /// Requests sent, repeated ones included.
+    #[serde(default)]
+    pub requests: u64,
+}
+
+impl Extent {
+    /// An extent of that coverage, with nothing counted.
+    pub fn new(coverage: Coverage) -> Extent {
+        Extent {
+            coverage,
+            count: 0,
+            properties: BTreeSet::new(),
+            unreadable: BTreeMap::new(),
+            partial_lists: 0,
+            pages: 0,
+            requests: 0,
+        }
+    }
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// What a member of a group is, from the element's `@odata.type`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(u8)]
+pub enum MemberKind {
+    User,
+    Group,
+    Device,
+    OrgContact,
+    ServicePrincipal,
+    /// A type this program has no use for, or one that Graph did not name.
+    Other,
+}
+
+impl MemberKind {
+    /// The kind of that name, without the `#microsoft.graph.` prefix; anything else is [`MemberKind::Other`].
+    pub fn named(name: &str) -> MemberKind {
+        match name {
+            "user" => MemberKind::User,
+            "group" => MemberKind::Group,
+            "device" => MemberKind::Device,
+            "orgContact" => MemberKind::OrgContact,
+            "servicePrincipal" => MemberKind::ServicePrincipal,
+            _ => MemberKind::Other,
+        }
+    }
+
+    /// The name in the snapshot.
+    pub fn name(self) -> &'static str {
+        match self {
+            MemberKind::User => "user",
+            MemberKind::Group => "group",
+            MemberKind::Device => "device",
+            MemberKind::OrgContact => "orgContact",
+            MemberKind::ServicePrincipal => "servicePrincipal",
+            MemberKind::Other => "other",
+        }
+    }
+}
+
+/// A direct member of a group. Orders by id. 17 bytes, so that millions fit in memory.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Member {
+    pub id: Guid,
+    pub kind: MemberKind,
+}
+
+/// Whether `dir` holds a snapshot that was written to its end.
+pub fn is_snapshot(dir: &Path) -> bool {
+    dir.join(MANIFEST).is_file()
+}
+
+/// The file of an object collection; none for what is not a file of objects.
+fn file_name(collection: Collection) -> Option<String> {
+    OBJECT_COLLECTIONS.contains(&collection).then(|| format!("{collection}.jsonl"))
+}
+
+/// The name of the property that objects of this collection are keyed by.
+pub fn key_property(collection: Collection) -> &'static str {
+    if collection == Collection::Licenses { "skuId" } else { "id" }
+}
+
+/// The Graph type of the collection's objects, as `deleted.jsonl` and `absent.jsonl` name it.
+pub fn type_name(collection: Collection) -> &'static str {
+    match collection {
+        Collection::Users => "user",
+        Collection::Groups | Collection::Memberships | Collection::Nestings => "group",
+        Collection::Devices => "device",
+        Collection::Licenses | Collection::LicenseAssignments => "subscribedSku",
+    }
+}

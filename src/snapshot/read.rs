@@ -1,0 +1,585 @@
+//! Reads a sealed snapshot: an index from key to line per collection, lines fetched from disk when asked for.
+//!
+//! Hides offsets, duplicates and the compact form of memberships. Deliberately parses no property but the key; the
+//! expression language decides what of a line it needs.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::{
+    ABSENT, DELETED, Extent, FORMAT, MANIFEST, MEMBERSHIPS, Manifest, Member, MemberKind, OBJECT_COLLECTIONS,
+    file_name, key_property,
+};
+use crate::error::{Context, Error, Result};
+use crate::record::{Collection, Coverage, Guid, Unknown};
+
+/// A line longer than this is refused: no directory object comes near it (the largest member list can).
+const LINE_BYTES_MAX: usize = 1 << 30;
+
+/// A sealed snapshot. Holds keys and offsets in memory, about 32 bytes an object; lines stay on disk.
+#[derive(Debug)]
+pub struct Snapshot {
+    dir: PathBuf,
+    manifest: Manifest,
+    indexes: BTreeMap<Collection, Index>,
+    deleted: Vec<Guid>,
+    absent: Vec<Guid>,
+}
+
+#[derive(Debug)]
+struct Index {
+    path: PathBuf,
+    file: File,
+    /// Sorted by id, each id once.
+    entries: Vec<Entry>,
+    duplicates: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    id: Guid,
+    offset: u64,
+    length: u32,
+}
+
+impl Snapshot {
+    /// Opens the snapshot in `dir` and indexes it. Reads every line once and checks it against the manifest: a line
+    /// that is no JSON object with a key, or a missing line, is an error that names file and line.
+    pub fn open(dir: &Path) -> Result<Snapshot> {
+        let manifest = read_manifest(dir)?;
+        let mut indexes = BTreeMap::new();
+        for collection in OBJECT_COLLECTIONS {
+            if let (Some(extent), Some(name)) = (manifest.collections.get(&collection), file_name(collection)) {
+                let index = Index::build(dir.join(name), collection)?;
+                index.check_count(extent)?;
+                indexes.insert(collection, index);
+            }
+        }
+        let deleted = read_ids(&dir.join(DELETED))?;
+        let absent = read_ids(&dir.join(ABSENT))?;
+        Ok(Snapshot { dir: dir.to_owned(), manifest, indexes, deleted, absent })
+    }
+
+    /// The folder it is in.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The tenant as configured when it was read.
+    pub fn tenant(&self) -> &str {
+        &self.manifest.tenant
+    }
+
+    /// When the read began.
+    pub fn as_of(&self) -> Timestamp {
+        self.manifest.as_of
+    }
+
+    /// The objects of users, groups, devices or licenses; of any other collection none.
+    pub fn objects(&self, collection: Collection) -> Objects<'_> {
+        Objects { index: self.indexes.get(&collection) }
+    }
+
+    /// How much of the collection was read. Nestings go by the memberships, license assignments by the users;
+    /// a collection that was not asked for is partial for that reason.
+    ///
+    /// Complete memberships say that every group has a list; a single list may still have a [`Members::gap`].
+    pub fn coverage(&self, collection: Collection) -> Coverage {
+        let (file, property) = match collection {
+            Collection::Nestings => (Collection::Memberships, None),
+            Collection::LicenseAssignments => (Collection::Users, Some("licenseAssignmentStates")),
+            other => (other, None),
+        };
+        let Some(extent) = self.manifest.collections.get(&file) else {
+            return Coverage::partial(format!("{collection} were not read"));
+        };
+        let unseen = property.filter(|name| !extent.properties.contains(*name));
+        match (&extent.coverage, unseen) {
+            (Coverage::Complete, Some(name)) => match extent.unreadable.get(name) {
+                Some(reason) => Coverage::Partial(reason.clone()),
+                None => Coverage::partial(format!("{name} of {file} was not read")),
+            },
+            (coverage, _) => coverage.clone(),
+        }
+    }
+
+    /// The properties that were asked for; empty for a collection that was not read.
+    pub fn properties(&self, collection: Collection) -> &BTreeSet<String> {
+        static NONE: BTreeSet<String> = BTreeSet::new();
+        self.manifest.collections.get(&collection).map_or(&NONE, |extent| &extent.properties)
+    }
+
+    /// Properties that were needed but not asked for, because the app may not read them.
+    pub fn unreadable(&self, collection: Collection) -> &BTreeMap<String, Unknown> {
+        static NONE: LazyLock<BTreeMap<String, Unknown>> = LazyLock::new(BTreeMap::new);
+        self.manifest.collections.get(&collection).map_or(&NONE, |extent| &extent.unreadable)
+    }
+
+    /// Reads the direct members of all groups: 17 bytes a membership. Reads the file on each call; keep the result.
+    pub fn members(&self) -> Result<Members> {
+        match self.manifest.collections.get(&Collection::Memberships) {
+            Some(extent) => Members::read(&self.dir.join(MEMBERSHIPS), extent),
+            None => Ok(Members::default()),
+        }
+    }
+
+    /// Whether the object is proved deleted.
+    pub fn deleted(&self, id: Guid) -> bool {
+        self.deleted.binary_search(&id).is_ok()
+    }
+
+    /// Whether the object was asked for by id and not found anywhere.
+    pub fn absent(&self, id: Guid) -> bool {
+        self.absent.binary_search(&id).is_ok()
+    }
+}
+
+/// The objects of one collection, in id order.
+#[derive(Clone, Copy, Debug)]
+pub struct Objects<'a> {
+    index: Option<&'a Index>,
+}
+
+impl<'a> Objects<'a> {
+    pub fn len(&self) -> usize {
+        self.entries().len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries().is_empty()
+    }
+
+    /// How many lines were superseded by a later line of the same id.
+    pub fn duplicates(&self) -> u64 {
+        self.index.map_or(0, |index| index.duplicates)
+    }
+
+    /// All ids, ascending.
+    pub fn ids(&self) -> impl ExactSizeIterator<Item = Guid> + use<'a> {
+        self.entries().iter().map(|entry| entry.id)
+    }
+
+    pub fn contains(&self, id: Guid) -> bool {
+        self.entries().binary_search_by_key(&id, |entry| entry.id).is_ok()
+    }
+
+    /// The object's line: its JSON text, as Graph returned it.
+    pub fn get(&self, id: Guid) -> Result<Option<String>> {
+        let Some(index) = self.index else { return Ok(None) };
+        let Ok(at) = index.entries.binary_search_by_key(&id, |entry| entry.id) else { return Ok(None) };
+        let mut line = Vec::new();
+        index.read(index.entries[at], &mut line).map(|text| Some(text.to_owned()))
+    }
+
+    /// Walks all objects in id order through one buffer.
+    pub fn iter(&self) -> ObjectIter<'a> {
+        ObjectIter { index: self.index, next: 0, line: Vec::new() }
+    }
+
+    fn entries(&self) -> &'a [Entry] {
+        self.index.map_or(&[], |index| &index.entries)
+    }
+}
+
+/// A walk over objects in id order. Lends each line from its own buffer, hence not an [`Iterator`].
+#[derive(Debug)]
+pub struct ObjectIter<'a> {
+    index: Option<&'a Index>,
+    next: usize,
+    line: Vec<u8>,
+}
+
+impl ObjectIter<'_> {
+    /// The next id and its line; `None` after the last.
+    #[expect(clippy::should_implement_trait, reason = "an Iterator cannot lend from its own buffer")]
+    pub fn next(&mut self) -> Result<Option<(Guid, &str)>> {
+        let Some(index) = self.index else { return Ok(None) };
+        let Some(entry) = index.entries.get(self.next) else { return Ok(None) };
+        self.next += 1;
+        let text = index.read(*entry, &mut self.line)?;
+        Ok(Some((entry.id, text)))
+    }
+}
+
+impl Index {
+    fn build(path: PathBuf, collection: Collection) -> Result<Index> {
+        let key = key_property(collection);
+        let mut entries = Vec::new();
+        let mut offset = 0;
+        each_line(&path, |text| {
+            let object: Keyed = serde_json::from_str(text).map_err(|cause| cause.to_string())?;
+            let id = if key == "skuId" { object.sku_id } else { object.id };
+            let id = id.ok_or_else(|| format!("the object has no {key}"))?;
+            let id = id.parse().map_err(|cause| format!("{key} {id:?}: {cause}"))?;
+            let length = u32::try_from(text.len()).map_err(|_| "the line is too long".to_owned())?;
+            entries.push(Entry { id, offset, length });
+            offset += u64::from(length) + 1;
+            Ok(())
+        })?;
+        // Stable, so that of several lines with one id the last written stays last and wins.
+        entries.sort_by_key(|entry| entry.id);
+        let lines = entries.len();
+        entries.reverse();
+        entries.dedup_by_key(|entry| entry.id);
+        entries.reverse();
+        entries.shrink_to_fit();
+        let file = File::open(&path).failing(|| format!("cannot open {}", path.display()))?;
+        let duplicates = (lines - entries.len()) as u64;
+        Ok(Index { path, file, entries, duplicates })
+    }
+
+    fn check_count(&self, extent: &Extent) -> Result<()> {
+        check_count(&self.path, self.entries.len(), extent)
+    }
+
+    fn read<'b>(&self, entry: Entry, buffer: &'b mut Vec<u8>) -> Result<&'b str> {
+        buffer.resize(entry.length as usize, 0);
+        let done = read_exact_at(&self.file, buffer, entry.offset);
+        done.failing(|| format!("cannot read {} of {}", entry.id, self.path.display()))?;
+        std::str::from_utf8(buffer).failing(|| format!("{} changed while it was read", self.path.display()))
+    }
+}
+
+/// The two keys; everything else is skipped over, but must be JSON.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Keyed<'a> {
+    #[serde(borrow)]
+    id: Option<&'a str>,
+    sku_id: Option<&'a str>,
+}
+
+/// Direct members of all groups, in compressed rows: sorted groups, and one slice of the member array each.
+#[derive(Debug, Default)]
+pub struct Members {
+    groups: Vec<Guid>,
+    /// `groups.len() + 1` positions in `members`; empty when there is no group.
+    starts: Vec<usize>,
+    members: Vec<Member>,
+    gaps: BTreeMap<Guid, Unknown>,
+}
+
+impl Members {
+    /// The members of a group, sorted by id, each once; `None` when no list was read for it. An empty list is empty
+    /// only if the group has no [`Members::gap`].
+    pub fn of(&self, group: Guid) -> Option<&[Member]> {
+        let at = self.groups.binary_search(&group).ok()?;
+        Some(&self.members[self.starts[at]..self.starts[at + 1]])
+    }
+
+    /// Why the group's list is incomplete.
+    pub fn gap(&self, group: Guid) -> Option<&Unknown> {
+        self.gaps.get(&group)
+    }
+
+    /// All incomplete lists, by group.
+    pub fn gaps(&self) -> impl Iterator<Item = (Guid, &Unknown)> {
+        self.gaps.iter().map(|(group, reason)| (*group, reason))
+    }
+
+    /// Groups that a list was read for, ascending.
+    pub fn groups(&self) -> &[Guid] {
+        &self.groups
+    }
+
+    /// Every group with its members, by group.
+    pub fn iter(&self) -> impl Iterator<Item = (Guid, &[Member])> {
+        let rows = self.starts.windows(2).map(|range| &self.members[range[0]..range[1]]);
+        self.groups.iter().copied().zip(rows)
+    }
+
+    /// Memberships in all.
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    fn read(path: &Path, extent: &Extent) -> Result<Members> {
+        let mut rows: HashMap<Guid, (usize, usize)> = HashMap::new();
+        let mut edges: Vec<Member> = Vec::new();
+        let mut gaps = BTreeMap::new();
+        each_line(path, |text| {
+            let line: MembersLine = serde_json::from_str(text).map_err(|cause| cause.to_string())?;
+            let id = |text: &str| text.parse::<Guid>().map_err(|cause| format!("id {text:?}: {cause}"));
+            let group = id(line.id)?;
+            let start = edges.len();
+            for member in &line.members {
+                edges.push(Member { id: id(member.id)?, kind: MemberKind::named(member.r#type) });
+            }
+            // A list written again replaces the earlier one.
+            rows.insert(group, (start, edges.len()));
+            match line.partial {
+                Some(reason) => gaps.insert(group, reason),
+                None => gaps.remove(&group),
+            };
+            Ok(())
+        })?;
+        check_count(path, rows.len(), extent)?;
+        Ok(Members::packed(&rows, &edges, gaps))
+    }
+
+    fn packed(rows: &HashMap<Guid, (usize, usize)>, edges: &[Member], gaps: BTreeMap<Guid, Unknown>) -> Members {
+        let mut groups: Vec<Guid> = rows.keys().copied().collect();
+        groups.sort_unstable();
+        let mut starts = Vec::with_capacity(groups.len() + 1);
+        let mut members = Vec::with_capacity(edges.len());
+        starts.push(0);
+        for group in &groups {
+            let (start, end) = rows[group];
+            let mut row = edges[start..end].to_vec();
+            row.sort_unstable();
+            row.dedup_by_key(|member| member.id);
+            members.append(&mut row);
+            starts.push(members.len());
+        }
+        Members { groups, starts, members, gaps }
+    }
+}
+
+#[derive(Deserialize)]
+struct MembersLine<'a> {
+    id: &'a str,
+    #[serde(borrow)]
+    members: Vec<MemberText<'a>>,
+    partial: Option<Unknown>,
+}
+
+#[derive(Deserialize)]
+struct MemberText<'a> {
+    id: &'a str,
+    r#type: &'a str,
+}
+
+fn read_manifest(dir: &Path) -> Result<Manifest> {
+    let path = dir.join(MANIFEST);
+    let text = std::fs::read(&path).map_err(|cause| {
+        Error::usage(format!("{} is not a snapshot", dir.display()))
+            .cause(format!("cannot read {}: {cause}", path.display()))
+            .hint("Name a folder that `extract` has written.")
+    })?;
+    // The format first: of a newer format, what else the manifest holds cannot be trusted to be understood.
+    #[derive(Deserialize)]
+    struct Head {
+        format: String,
+    }
+    let broken = |cause: serde_json::Error| Error::failed(format!("{} is damaged", path.display())).because(cause);
+    let head: Head = serde_json::from_slice(&text).map_err(broken)?;
+    if head.format != FORMAT {
+        return Err(Error::usage(format!("{} has the format {:?}", path.display(), head.format))
+            .cause(format!("this program reads {FORMAT:?}"))
+            .hint("Extract again, or use the version of the program that wrote it."));
+    }
+    serde_json::from_slice(&text).map_err(broken)
+}
+
+fn read_ids(path: &Path) -> Result<Vec<Guid>> {
+    let mut ids = Vec::new();
+    if path.is_file() {
+        each_line(path, |text| {
+            let object: Keyed = serde_json::from_str(text).map_err(|cause| cause.to_string())?;
+            let id = object.id.ok_or("the object has no id")?;
+            ids.push(id.parse().map_err(|cause| format!("id {id:?}: {cause}"))?);
+            Ok(())
+        })?;
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    Ok(ids)
+}
+
+/// Calls `take` with every line, without its line feed; an error of `take` gets file and line number.
+fn each_line(path: &Path, mut take: impl FnMut(&str) -> Result<(), String>) -> Result<()> {
+    let file = File::open(path).failing(|| format!("cannot open {}", path.display()))?;
+    let mut file = BufReader::with_capacity(1 << 18, file);
+    let mut line = Vec::new();
+    for number in 1_u64.. {
+        line.clear();
+        let damaged = |cause: String| {
+            Error::failed(format!("{}, line {number}, is damaged", path.display()))
+                .cause(cause)
+                .hint("Extract again; a snapshot is not meant to be edited.")
+        };
+        let read = file.read_until(b'\n', &mut line).failing(|| format!("cannot read {}", path.display()))?;
+        if read == 0 {
+            break;
+        }
+        if line.pop() != Some(b'\n') {
+            return Err(damaged("the file ends in the middle of the line".into()));
+        }
+        if line.len() > LINE_BYTES_MAX {
+            return Err(damaged(format!("the line is longer than {LINE_BYTES_MAX} bytes")));
+        }
+        let text = std::str::from_utf8(&line).map_err(|cause| damaged(cause.to_string()))?;
+        take(text).map_err(damaged)?;
+    }
+    Ok(())
+}
+
+fn check_count(path: &Path, found: usize, extent: &Extent) -> Result<()> {
+    if found as u64 == extent.count {
+        return Ok(());
+    }
+    Err(Error::failed(format!("{} is damaged", path.display()))
+        .cause(format!("it holds {found} different ids, the manifest says {}", extent.count))
+        .hint("Extract again; a snapshot is not meant to be edited."))
+}
+
+#[cfg(unix)]
+fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> std::io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset)
+}
+
+#[cfg(windows)]
+fn read_exact_at(file: &File, mut buffer: &mut [u8], mut offset: u64) -> std::io::Result<()> {
+    while !buffer.is_empty() {
+        let read = std::os::windows::fs::FileExt::seek_read(file, buffer, offset)?;
+        if read == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        buffer = &mut buffer[read..];
+        offset += read as u64;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::Writer;
+    use tempfile::TempDir;
+
+    fn guid(byte: u8) -> Guid {
+        Guid([byte; 16])
+    }
+
+    fn user(byte: u8, name: &str) -> String {
+        format!("{{\n  \"id\": \"{}\",\n  \"displayName\": \"{name}\"\n}}", guid(byte))
+    }
+
+    fn sealed(root: &TempDir, fill: impl FnOnce(&Writer)) -> PathBuf {
+        let writer = Writer::create(&root.path().join("a").join("snap")).unwrap();
+        fill(&writer);
+        let mut manifest = Manifest::new("contoso.com", "2026-11-22T03:00:00Z".parse().unwrap());
+        for collection in [Collection::Users, Collection::Licenses, Collection::Memberships] {
+            manifest.collections.insert(collection, Extent::new(Coverage::Complete));
+        }
+        manifest.collections.insert(Collection::Groups, Extent::new(Coverage::partial("page 2 did not arrive")));
+        writer.seal(manifest).unwrap()
+    }
+
+    fn filled(writer: &Writer) {
+        writer.object(Collection::Users, guid(9), &user(9, "old")).unwrap();
+        writer.object(Collection::Users, guid(2), &user(2, "two")).unwrap();
+        writer.object(Collection::Users, guid(9), &user(9, "new")).unwrap();
+        let sku = format!(r#"{{"id":"tenant_sku","skuId":"{}"}}"#, guid(7));
+        writer.object(Collection::Licenses, guid(7), &sku).unwrap();
+        let member = |byte, kind| Member { id: guid(byte), kind };
+        writer.members(guid(5), &[member(9, MemberKind::User), member(2, MemberKind::Group)], None).unwrap();
+        writer.members(guid(4), &[], Some(&Unknown::new("hidden"))).unwrap();
+        writer.deleted(Collection::Users, guid(30), None).unwrap();
+        writer.absent(Collection::Groups, guid(31)).unwrap();
+    }
+
+    #[test]
+    fn what_was_written_reads_back_in_id_order() {
+        let root = tempfile::tempdir().unwrap();
+        let snapshot = Snapshot::open(&sealed(&root, filled)).unwrap();
+        let users = snapshot.objects(Collection::Users);
+        assert_eq!((users.len(), users.duplicates()), (2, 1));
+        let mut walk = users.iter();
+        assert_eq!(walk.next().unwrap().unwrap().0, guid(2));
+        let (id, line) = walk.next().unwrap().unwrap();
+        assert_eq!(id, guid(9));
+        assert_eq!(line, format!(r#"{{"id":"{}","displayName":"new"}}"#, guid(9)));
+        assert!(walk.next().unwrap().is_none());
+        assert_eq!(users.get(guid(1)).unwrap(), None);
+        assert!(snapshot.objects(Collection::Licenses).contains(guid(7)));
+        assert!(snapshot.deleted(guid(30)) && snapshot.absent(guid(31)) && !snapshot.deleted(guid(31)));
+        assert_eq!(snapshot.manifest().collections[&Collection::Users].count, 2);
+    }
+
+    #[test]
+    fn member_lists_are_sorted_and_know_their_gaps() {
+        let root = tempfile::tempdir().unwrap();
+        let members = Snapshot::open(&sealed(&root, filled)).unwrap().members().unwrap();
+        assert_eq!(members.groups(), [guid(4), guid(5)]);
+        assert_eq!(members.of(guid(5)).unwrap()[0], Member { id: guid(2), kind: MemberKind::Group });
+        assert_eq!(members.of(guid(4)), Some(&[][..]));
+        assert_eq!(members.gap(guid(4)), Some(&Unknown::new("hidden")));
+        assert_eq!(members.of(guid(6)), None);
+        assert_eq!(members.iter().map(|(_, row)| row.len()).collect::<Vec<_>>(), [0, 2]);
+    }
+
+    #[test]
+    fn coverage_of_what_has_no_file_follows_what_it_comes_from() {
+        let root = tempfile::tempdir().unwrap();
+        let snapshot = Snapshot::open(&sealed(&root, filled)).unwrap();
+        assert!(snapshot.coverage(Collection::Nestings).is_complete());
+        assert!(!snapshot.coverage(Collection::LicenseAssignments).is_complete());
+        assert!(!snapshot.coverage(Collection::Devices).is_complete());
+        assert_eq!(snapshot.coverage(Collection::Groups), Coverage::partial("page 2 did not arrive"));
+    }
+
+    #[test]
+    fn an_amended_snapshot_holds_the_old_and_the_new() {
+        let root = tempfile::tempdir().unwrap();
+        let first = Snapshot::open(&sealed(&root, filled)).unwrap();
+        let writer = Writer::amend(&first).unwrap();
+        writer.object(Collection::Users, guid(3), &user(3, "found")).unwrap();
+        let dir = writer.seal(first.manifest().clone()).unwrap();
+        let second = Snapshot::open(&dir).unwrap();
+        assert_eq!(second.objects(Collection::Users).ids().collect::<Vec<_>>(), [guid(2), guid(3), guid(9)]);
+        assert_eq!(second.members().unwrap().len(), 2);
+        assert_eq!(second.manifest().collections[&Collection::Memberships].partial_lists, 1);
+        assert!(second.deleted(guid(30)));
+        assert_eq!(std::fs::read_dir(dir.parent().unwrap()).unwrap().count(), 1, "nothing left beside it");
+    }
+
+    #[test]
+    fn a_restarted_collection_holds_nothing_of_the_first_try() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = sealed(&root, |writer| {
+            writer.object(Collection::Users, guid(1), &user(1, "before")).unwrap();
+            writer.restart(Collection::Users).unwrap();
+            writer.object(Collection::Users, guid(2), &user(2, "after")).unwrap();
+        });
+        let users: Vec<Guid> = Snapshot::open(&dir).unwrap().objects(Collection::Users).ids().collect();
+        assert_eq!(users, [guid(2)]);
+    }
+
+    #[test]
+    fn damage_is_named_with_file_and_line() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = sealed(&root, filled);
+        let path = dir.join("users.jsonl");
+        let whole = std::fs::read_to_string(&path).unwrap();
+        let check = |text: &str, expected: &str| {
+            std::fs::write(&path, text).unwrap();
+            let error = Snapshot::open(&dir).unwrap_err().to_string();
+            assert!(error.contains("users.jsonl") && error.contains(expected), "{error}");
+        };
+        check(&whole[..whole.len() - 3], "line 3");
+        check(&whole.replacen("\"id\"", "\"no\"", 2), "line 1");
+        check(&whole.replacen('{', "(", 1), "line 1");
+        check(whole.lines().next_back().map(|line| format!("{line}\n")).unwrap().as_str(), "the manifest says 2");
+    }
+
+    #[test]
+    fn a_folder_without_a_manifest_is_not_a_snapshot() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(Snapshot::open(root.path()).unwrap_err().exit, crate::error::Exit::Usage);
+    }
+}

@@ -1,0 +1,304 @@
+//! Target-side values in the one canonical form in which desired, current and last applied are compared.
+//!
+//! Hides how typed source values become text (dates, numbers, ids) and how lists become sorted sets, with doubtful
+//! elements kept apart from certain ones. Deliberately knows nothing of any target's own types: what a target makes of
+//! a text (its precision, its casing) is that target's business.
+
+use std::fmt;
+use std::fmt::Write as _;
+
+use serde::de::Error as _;
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::record::{List, Unknown, Value};
+
+/// One attribute's value on the target's side.
+///
+/// In JSON: `null`, `"text"`, `["a", "b"]`; what is not known is `{"unknown": "reason"}`, and a set with doubtful
+/// elements is `{"items": […], "maybe": […], "rest": "reason"}`. A ledger holds known values only
+/// ([`Datum::is_known`]).
+#[derive(Clone, PartialEq, Eq, Debug, Default, Hash, PartialOrd, Ord)]
+pub enum Datum {
+    /// Null and the empty text: the target shows nothing.
+    #[default]
+    Empty,
+    /// A text that is not empty.
+    One(Box<str>),
+    /// Many values; an empty complete set counts as empty too.
+    Set(Set),
+    /// May not be seen, or was not read: never a value, never a clear.
+    Unknown(Unknown),
+}
+
+/// Many values, of which some may be doubtful. See [`List`] for what `maybe` and `rest` mean.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Hash, PartialOrd, Ord)]
+pub struct Set {
+    /// Certain elements: sorted by bytes, no duplicates, no empty texts.
+    pub items: Vec<Box<str>>,
+    /// Elements whose belonging is unknown: sorted, none of them in `items`.
+    pub maybe: Vec<Box<str>>,
+    /// More may exist that nobody can name, and why.
+    pub rest: Option<Unknown>,
+}
+
+impl Set {
+    /// A set of which everything is known.
+    pub fn known<T: Into<Box<str>>>(items: impl IntoIterator<Item = T>) -> Set {
+        Set::new(items.into_iter().map(Into::into).collect(), Vec::new(), None)
+    }
+
+    /// Sorts, drops duplicates and empty texts, and takes what is certain out of `maybe`.
+    pub fn new(items: Vec<Box<str>>, maybe: Vec<Box<str>>, rest: Option<Unknown>) -> Set {
+        let items = sorted(items);
+        let mut maybe = sorted(maybe);
+        maybe.retain(|text| items.binary_search(text).is_err());
+        Set { items, maybe, rest }
+    }
+
+    /// True when nothing is doubtful.
+    pub fn is_complete(&self) -> bool {
+        self.maybe.is_empty() && self.rest.is_none()
+    }
+}
+
+fn sorted(mut texts: Vec<Box<str>>) -> Vec<Box<str>> {
+    texts.retain(|text| !text.is_empty());
+    texts.sort_unstable();
+    texts.dedup();
+    texts
+}
+
+impl Datum {
+    /// A text; the empty one is [`Datum::Empty`].
+    pub fn text(text: impl Into<Box<str>>) -> Datum {
+        let text = text.into();
+        if text.is_empty() { Datum::Empty } else { Datum::One(text) }
+    }
+
+    /// A set of which everything is known.
+    pub fn set<T: Into<Box<str>>>(items: impl IntoIterator<Item = T>) -> Datum {
+        Datum::Set(Set::known(items))
+    }
+
+    /// The canonical form of a value. A list becomes a set whatever `many` says; with `many`, null is the empty set
+    /// and a single value a set of one, so that an attribute keeps one form from run to run.
+    pub fn of(value: &Value, many: bool) -> Datum {
+        match value {
+            Value::Unknown(reason) => Datum::Unknown(reason.clone()),
+            Value::List(list) => Datum::Set(set_of(list)),
+            Value::Null if many => Datum::Set(Set::default()),
+            single if many => Datum::Set(Set::known([canonical_text(single)])),
+            single => Datum::text(canonical_text(single)),
+        }
+    }
+
+    /// Empty, or a complete set without elements. Unknown is not empty.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Datum::Empty => true,
+            Datum::Set(set) => set.items.is_empty() && set.is_complete(),
+            Datum::One(_) | Datum::Unknown(_) => false,
+        }
+    }
+
+    /// True when nothing about it is doubtful; only such values go into a ledger.
+    pub fn is_known(&self) -> bool {
+        match self {
+            Datum::Empty | Datum::One(_) => true,
+            Datum::Set(set) => set.is_complete(),
+            Datum::Unknown(_) => false,
+        }
+    }
+
+    /// The text of a single value.
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Datum::One(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+fn set_of(list: &List) -> Set {
+    let mut rest = list.rest.clone();
+    let mut texts = |values: &[Value]| {
+        let mut texts = Vec::with_capacity(values.len());
+        for value in values {
+            match value {
+                // An element that may not be seen is an element nobody can name.
+                Value::Unknown(reason) => rest = rest.take().or_else(|| Some(reason.clone())),
+                known => texts.push(canonical_text(known).into_boxed_str()),
+            }
+        }
+        texts
+    };
+    let items = texts(&list.items);
+    let maybe = texts(&list.maybe);
+    Set::new(items, maybe, rest)
+}
+
+/// The one text form of a value: what CSV shows and what is compared. Null and unknown give the empty text.
+pub fn canonical_text(value: &Value) -> String {
+    match value {
+        Value::Unknown(_) | Value::Null => String::new(),
+        Value::Bool(flag) => flag.to_string(),
+        Value::Int(number) => number.to_string(),
+        // Minus zero and zero are the same number and must not look like a change.
+        Value::Double(number) if *number == 0.0 => "0".to_string(),
+        Value::Double(number) => number.to_string(),
+        Value::Text(text) => text.to_string(),
+        Value::Guid(id) => id.to_string(),
+        Value::DateTime(at) => at.to_string(),
+        Value::Date(date) => date.to_string(),
+        Value::Duration(span) => span.to_string(),
+        Value::List(list) => joined(list.items.iter().map(canonical_text)),
+        Value::Object(fields) => joined(fields.iter().map(|(name, value)| format!("{name}={}", canonical_text(value)))),
+        Value::Record(record) => record.key.to_string(),
+    }
+}
+
+/// Complex values seldom become attributes (a mapping usually picks a part); then they stay readable, in their order.
+fn joined(parts: impl Iterator<Item = String>) -> String {
+    parts.fold(String::new(), |mut text, part| {
+        if !text.is_empty() {
+            text.push_str("; ");
+        }
+        text.push_str(&part);
+        text
+    })
+}
+
+impl fmt::Display for Datum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Datum::Empty => f.write_str("(empty)"),
+            Datum::One(text) => write!(f, "{text:?}"),
+            Datum::Unknown(reason) => write!(f, "unknown ({reason})"),
+            Datum::Set(set) => {
+                f.write_char('[')?;
+                for (index, item) in set.items.iter().enumerate() {
+                    write!(f, "{}{item:?}", if index == 0 { "" } else { ", " })?;
+                }
+                f.write_char(']')?;
+                if !set.maybe.is_empty() {
+                    write!(f, " and perhaps {:?}", set.maybe)?;
+                }
+                set.rest.as_ref().map_or(Ok(()), |reason| write!(f, " and perhaps more ({reason})"))
+            }
+        }
+    }
+}
+
+impl Serialize for Datum {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Datum::Empty => to.serialize_unit(),
+            Datum::One(text) => to.serialize_str(text),
+            Datum::Set(set) if set.is_complete() => to.collect_seq(&set.items),
+            Datum::Set(set) => {
+                let mut map = to.serialize_map(None)?;
+                map.serialize_entry("items", &set.items)?;
+                map.serialize_entry("maybe", &set.maybe)?;
+                map.serialize_entry("rest", &set.rest)?;
+                map.end()
+            }
+            Datum::Unknown(reason) => {
+                let mut map = to.serialize_map(Some(1))?;
+                map.serialize_entry("unknown", reason)?;
+                map.end()
+            }
+        }
+    }
+}
+
+/// The JSON forms of a [`Datum`], as they are read back.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Empty(()),
+    One(Box<str>),
+    Set(Vec<Box<str>>),
+    Doubtful { items: Vec<Box<str>>, maybe: Vec<Box<str>>, rest: Option<Unknown> },
+    Unknown { unknown: Unknown },
+}
+
+impl<'de> Deserialize<'de> for Datum {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Datum, D::Error> {
+        Ok(match Written::deserialize(from).map_err(|_| D::Error::custom("not a value in its canonical form"))? {
+            Written::Empty(()) => Datum::Empty,
+            Written::One(text) => Datum::text(text),
+            Written::Set(items) => Datum::Set(Set::known(items)),
+            Written::Doubtful { items, maybe, rest } => Datum::Set(Set::new(items, maybe, rest)),
+            Written::Unknown { unknown } => Datum::Unknown(unknown),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn values_have_one_text() {
+        let cases = [
+            (Value::Null, ""),
+            (Value::Bool(true), "true"),
+            (Value::Int(-7), "-7"),
+            (Value::Double(1.0), "1"),
+            (Value::Double(-0.0), "0"),
+            (Value::Double(0.1), "0.1"),
+            (Value::text("Adele Vance"), "Adele Vance"),
+            (
+                Value::Guid("87D349ED-44D7-43E1-9A83-5F2406DEE5BD".parse().unwrap()),
+                "87d349ed-44d7-43e1-9a83-5f2406dee5bd",
+            ),
+            (Value::DateTime("2024-01-01T01:00:00+01:00".parse().unwrap()), "2024-01-01T00:00:00Z"),
+            (Value::Date("2024-02-29".parse().unwrap()), "2024-02-29"),
+            (Value::Object(Arc::from([(Arc::from("city"), Value::text("Oslo"))])), "city=Oslo"),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(canonical_text(&value), expected);
+            assert_eq!(Datum::of(&value, false), Datum::text(expected));
+        }
+    }
+
+    #[test]
+    fn lists_become_sorted_sets_and_doubt_stays_apart() {
+        let list = List {
+            items: Arc::from([Value::text("b"), Value::text("a"), Value::text("b"), Value::Null]),
+            maybe: Arc::from([Value::text("c"), Value::text("a")]),
+            rest: None,
+        };
+        let Datum::Set(set) = Datum::of(&Value::List(list), false) else { panic!("not a set") };
+        assert_eq!((set.items, set.maybe), (vec!["a".into(), "b".into()], vec!["c".into()]));
+
+        let hidden = List::known([Value::Unknown(Unknown::new("hidden")), Value::text("a")]);
+        let Datum::Set(set) = Datum::of(&Value::List(hidden), true) else { panic!("not a set") };
+        assert_eq!(set.rest, Some(Unknown::new("hidden")));
+    }
+
+    #[test]
+    fn a_many_valued_attribute_keeps_its_form() {
+        assert_eq!(Datum::of(&Value::Null, true), Datum::Set(Set::default()));
+        assert!(Datum::of(&Value::Null, true).is_empty());
+        assert_eq!(Datum::of(&Value::text("a"), true), Datum::set(["a"]));
+        assert!(!Datum::of(&Value::Unknown(Unknown::new("no right")), true).is_empty());
+    }
+
+    #[test]
+    fn json_reads_back() {
+        let doubtful = Set::new(vec!["a".into()], vec!["b".into()], Some(Unknown::new("page 3 failed")));
+        for (datum, json) in [
+            (Datum::Empty, "null"),
+            (Datum::text("x"), r#""x""#),
+            (Datum::set(["b", "a"]), r#"["a","b"]"#),
+            (Datum::Unknown(Unknown::new("no right")), r#"{"unknown":"no right"}"#),
+            (Datum::Set(doubtful), r#"{"items":["a"],"maybe":["b"],"rest":"page 3 failed"}"#),
+        ] {
+            assert_eq!(serde_json::to_string(&datum).unwrap(), json);
+            assert_eq!(serde_json::from_str::<Datum>(json).unwrap(), datum);
+        }
+    }
+}

@@ -2,6 +2,9 @@
 //!
 //! `ARCHITECTURE.md` has the map and the invariants; [`sync`] is the whole run on one screen.
 
+pub mod diagnostic;
 pub mod error;
 pub mod plan;
 pub mod record;
+pub mod sku_names;
+pub mod tree;

@@ -167,6 +167,12 @@ pub fn did_you_mean<'n>(typed: &str, known: &[&'n str], what: &str) -> String {
     }
 }
 
+/// Whether a text can be the name of an environment variable; secrets seldom can.
+pub fn is_variable_name(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
 /// Hides texts that stand behind a key that names a secret, so that a secret wrongly written into a file is not
 /// shown (rule 9). Offsets stay as they are: every hidden byte becomes one `*`.
 fn masked(text: &str) -> String {
@@ -201,11 +207,12 @@ fn hidden_range(line: &str, after_key: usize) -> Option<Range<usize>> {
     // Whoever writes { value = "…" } wrote a secret too; { env = "…" } and its like name a place.
     if let Some(table) = value.strip_prefix('{') {
         let (key, after) = table.split_once('=')?;
-        if matches!(key.trim(), "env" | "file" | "credential" | "command" | "secret") {
-            return None;
-        }
         inner = after.trim_start();
         start = line.len() - inner.len();
+        let variable = inner.split(['"', '\'']).nth(1).is_some_and(is_variable_name);
+        if matches!(key.trim(), "file" | "credential" | "command" | "secret") || (key.trim() == "env" && variable) {
+            return None;
+        }
     }
     let quote = inner.chars().next().filter(|first| matches!(first, '"' | '\''))?;
     let end = inner[1..].find(quote).map_or(line.trim_end().len(), |at| start + 1 + at);
@@ -257,6 +264,7 @@ error: unknown key `nmae`
             ("client_secret = \"a8Q~x", "client_secret = \"*****"),
             ("secret = { env = \"ENTRA_SECRET\" }", "secret = { env = \"ENTRA_SECRET\" }"),
             ("credential = { secret = { env = \"X\" } }", "credential = { secret = { env = \"X\" } }"),
+            ("secret = { env = \"a8Q~x\" }", "secret = { env = \"*****\" }"),
             ("filter = \"department eq 'Sales'\"", "filter = \"department eq 'Sales'\""),
         ];
         for (text, expected) in cases {

@@ -5,6 +5,7 @@
 pub mod apply;
 pub mod crash;
 pub mod cli;
+pub mod diagnostic;
 pub mod error;
 pub mod expr;
 pub mod ledger;
@@ -21,3 +22,5 @@ pub mod snapshot;
 pub mod spill;
 pub mod target;
 pub mod schema;
+pub mod sku_names;
+pub mod tree;

@@ -125,11 +125,6 @@ impl Object {
         self.spans.iter().map(|span| (span.prop.name().to_string(), self.value(span.prop))).collect()
     }
 
-    /// The numbers of all properties that are set.
-    pub(crate) fn props(&self) -> impl Iterator<Item = Prop> + '_ {
-        self.spans.iter().map(|span| span.prop)
-    }
-
     /// A copy with some properties replaced (null removes); the id stays.
     #[must_use]
     pub fn with(&self, changes: &Map<String, Value>) -> Self {

@@ -12,7 +12,6 @@ pub mod limits;
 pub mod matching;
 pub mod order;
 pub mod file;
-pub mod datum;
 pub mod policy;
 
 use std::collections::BTreeMap;

@@ -4,7 +4,11 @@
 
 pub mod diagnostic;
 pub mod error;
+pub mod expr;
+pub mod job;
+pub mod mapping;
 pub mod plan;
 pub mod record;
+pub mod schema;
 pub mod sku_names;
 pub mod tree;

@@ -14,6 +14,7 @@ pub mod http;
 pub mod job;
 pub mod ledger;
 pub mod lock;
+pub mod job;
 pub mod mapping;
 pub mod plan;
 pub mod record;

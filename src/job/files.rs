@@ -36,7 +36,12 @@ pub fn jobs_in(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
         }
     }
     let mut seen = Vec::with_capacity(jobs.len());
-    jobs.retain(|job| !seen.contains(job) && { seen.push(job.clone()); true });
+    jobs.retain(|job| {
+        !seen.contains(job) && {
+            seen.push(job.clone());
+            true
+        }
+    });
     Ok(jobs)
 }
 
@@ -102,7 +107,11 @@ pub(super) fn merged(path: &Path, problems: &mut Problems) -> Result<Option<Merg
         match SourceFile::read(&base) {
             Ok(file) => files.push(file),
             Err(error) => {
-                problems.add_with_help(place, error.what, format!("{}; {}", error.causes.join(": "), "the path is relative to this file"));
+                problems.add_with_help(
+                    place,
+                    error.what,
+                    format!("{}; {}", error.causes.join(": "), "the path is relative to this file"),
+                );
                 return Ok(None);
             }
         }

@@ -55,18 +55,8 @@ const NAME_LENGTH_MAX: usize = 64;
 const DEVICE_NAMES: [&str; 6] = ["con", "prn", "aux", "nul", "com1", "lpt1"];
 
 /// What a `[[mapping]]` may say otherwise than the mapping it uses.
-const OVERRIDES: [&str; 10] = [
-    "attributes",
-    "target",
-    "name",
-    "key",
-    "adopt",
-    "removal",
-    "recreate",
-    "protect",
-    "on_adopt",
-    "on_conflict",
-];
+const OVERRIDES: [&str; 10] =
+    ["attributes", "target", "name", "key", "adopt", "removal", "recreate", "protect", "on_adopt", "on_conflict"];
 
 /// What readers of single tables share.
 pub(super) struct Reader {
@@ -207,11 +197,19 @@ fn mappings(
     problems: &mut Problems,
 ) -> Vec<Compiled> {
     let Kind::List(items) = &node.kind else {
-        problems.add_with_help(&node.place, "mappings are a list", "write `[[mapping]]` with two brackets, once for each");
+        problems.add_with_help(
+            &node.place,
+            "mappings are a list",
+            "write `[[mapping]]` with two brackets, once for each",
+        );
         return Vec::new();
     };
     if items.is_empty() {
-        problems.add_with_help(&node.place, "the job has no mapping", "write `[[mapping]]` and `use = \"csv/users@1\"`");
+        problems.add_with_help(
+            &node.place,
+            "the job has no mapping",
+            "write `[[mapping]]` and `use = \"csv/users@1\"`",
+        );
     }
     items.iter().filter_map(|item| one_mapping(item, reader, common, catalog, problems)).collect()
 }
@@ -257,6 +255,8 @@ fn mapping_file(node: &Node, reader: &Reader, problems: &mut Problems) -> Option
 
 /// What only all mappings together can tell: names and files are unique, references lead somewhere.
 fn check_together(mappings: &[Compiled], problems: &mut Problems) {
+    // A mapping with mistakes is missing here; then a reference to it would look wrong although it is not.
+    let all_here = problems.is_empty();
     let names: Vec<&str> = mappings.iter().map(|compiled| compiled.mapping.name.as_str()).collect();
     for (index, Compiled { mapping, name_place, target_place, references }) in mappings.iter().enumerate() {
         let before = &mappings[..index];
@@ -267,11 +267,14 @@ fn check_together(mappings: &[Compiled], problems: &mut Problems) {
         check_file_name(mapping, target_place, problems);
         let same_file = |other: &Compiled| other.mapping.target.eq_ignore_ascii_case(&mapping.target);
         if let Some(other) = before.iter().find(|other| same_file(other)) {
-            let message = format!("`{}` and `{}` would write the same file {}.csv", other.mapping.name, mapping.name, mapping.target);
+            let message = format!(
+                "`{}` and `{}` would write the same file {}.csv",
+                other.mapping.name, mapping.name, mapping.target
+            );
             problems.add_with_help(target_place, message, "give one of them another `target`");
         }
         for (name, place) in references {
-            if !names.contains(&name.as_str()) {
+            if all_here && !names.contains(&name.as_str()) {
                 let help = did_you_mean(name, &names, "mappings of this job");
                 problems.add_with_help(place, format!("the job has no mapping `{name}`"), help);
             }
@@ -283,7 +286,12 @@ fn check_together(mappings: &[Compiled], problems: &mut Problems) {
 fn check_file_name(mapping: &Mapping, place: &Place, problems: &mut Problems) {
     let text = &mapping.target;
     let forbidden = |c: char| c.is_control() || matches!(c, '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|');
-    if text.contains(forbidden) || text.starts_with('.') || text.trim() != text || text.ends_with('.') || is_device(text) {
+    if text.contains(forbidden)
+        || text.starts_with('.')
+        || text.trim() != text
+        || text.ends_with('.')
+        || is_device(text)
+    {
         let help = "the target is a file's name without `.csv`: no path, no sign that a file system keeps for itself";
         problems.add_with_help(place, format!("`{}` cannot be the name of a CSV file", text.escape_debug()), help);
     }

@@ -27,8 +27,6 @@ pub struct Scope {
 #[derive(Debug)]
 pub struct Filter {
     pub expr: Expr,
-    /// As written, trimmed.
-    pub text: String,
 }
 
 /// Records that are left out by name, whatever the filter says.
@@ -122,8 +120,8 @@ pub(super) fn read(node: &Node, reader: &Reader, catalog: &mut Catalog, problems
 
 fn filter(node: &Node, collection: Collection, catalog: &mut Catalog, problems: &mut Problems) -> Option<Filter> {
     let text = node.text(problems)?;
-    match expr::compile_filter(text, collection, catalog) {
-        Ok(expr) => Some(Filter { expr, text: text.trim().to_string() }),
+    match expr::compile_filter(text, Some(collection), catalog) {
+        Ok(expr) => Some(Filter { expr }),
         Err(error) => {
             problems.push(syntax_error(node, error));
             None
@@ -179,8 +177,14 @@ fn check_entry(entry: &str, place: &Place, collection: Collection, problems: &mu
         return true;
     }
     let (message, help) = match collection {
-        Collection::Users => ("this is neither an object id nor a user principal name", "one id or name a line; what follows `#` is a comment"),
-        _ => ("this is not an object id", "names are not unique and change: write the object id, or filter by name in `[scope]`"),
+        Collection::Users => (
+            "this is neither an object id nor a user principal name",
+            "one id or name a line; what follows `#` is a comment",
+        ),
+        _ => (
+            "this is not an object id",
+            "names are not unique and change: write the object id, or filter by name in `[scope]`",
+        ),
     };
     problems.add_with_help(place, message, help);
     false
@@ -199,7 +203,7 @@ pub(super) fn text(scope: &Scope, mappings: &[Identity]) -> String {
     let mut mappings = mappings.to_vec();
     mappings.sort_by(|a, b| a.name.cmp(&b.name));
     let text = ScopeText {
-        filters: scope.filters.iter().map(|(collection, filter)| (*collection, filter.text.clone())).collect(),
+        filters: scope.filters.iter().map(|(collection, filter)| (*collection, filter.expr.to_string())).collect(),
         exclude: scope.exclude.iter().map(|(collection, exclude)| (*collection, exclude.entries())).collect(),
         mappings,
     };
@@ -217,9 +221,9 @@ pub(super) fn accepted(text: &str, catalog: &mut Catalog) -> Result<Accepted> {
     let read: ScopeText = serde_json::from_str(text).map_err(|error| failed(error.to_string()))?;
     let mut scope = Scope::default();
     for (collection, text) in read.filters {
-        let expr = expr::compile_filter(&text, collection, catalog)
+        let expr = expr::compile_filter(&text, Some(collection), catalog)
             .map_err(|error| failed(format!("in the filter of {collection}: {}", error.message)))?;
-        scope.filters.insert(collection, Filter { expr, text });
+        scope.filters.insert(collection, Filter { expr });
     }
     for (collection, entries) in read.exclude {
         let exclude = Exclude::new(collection, entries, catalog).map_err(|error| failed(error.message))?;

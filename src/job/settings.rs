@@ -72,7 +72,11 @@ fn read_limit(node: &Node, limit: &mut Limit, problems: &mut Problems) {
 /// Reads `[[accept]]`.
 pub(super) fn accept(node: &Node, problems: &mut Problems) -> Vec<Accept> {
     let Kind::List(items) = &node.kind else {
-        problems.add_with_help(&node.place, "accepted gaps are a list", "write `[[accept]]` with two brackets, once for each gap");
+        problems.add_with_help(
+            &node.place,
+            "accepted gaps are a list",
+            "write `[[accept]]` with two brackets, once for each gap",
+        );
         return Vec::new();
     };
     items.iter().filter_map(|item| one_accept(item, problems)).collect()
@@ -86,7 +90,8 @@ fn one_accept(node: &Node, problems: &mut Problems) -> Option<Accept> {
         ("collision", AcceptWhat::Collision),
         ("collection", AcceptWhat::Collection),
     ];
-    let what = fields.require("what", "what = \"hidden-membership\"", problems).and_then(|node| node.word(&words, problems));
+    let what =
+        fields.require("what", "what = \"hidden-membership\"", problems).and_then(|node| node.word(&words, problems));
     let id_node = fields.require("id", "id = \"…\"", problems);
     let until = fields.get("until");
     fields.finish(&HOMES, problems);
@@ -112,7 +117,11 @@ fn date(node: &Node, problems: &mut Problems) -> Option<jiff::civil::Date> {
     };
     let date = text.parse().ok();
     if date.is_none() {
-        problems.add_with_help(&node.place, "this is not a date", "write the last day on which it is accepted: until = 2027-03-31");
+        problems.add_with_help(
+            &node.place,
+            "this is not a date",
+            "write the last day on which it is accepted: until = 2027-03-31",
+        );
     }
     date
 }
@@ -176,7 +185,8 @@ fn span(node: &Node, problems: &mut Problems) -> Option<SignedDuration> {
     let found = parsed.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok());
     let found = found.filter(SignedDuration::is_positive);
     if found.is_none() {
-        let help = "write hours, days or weeks: \"24h\", \"30 days\", \"52 weeks\"; months and years have no fixed length";
+        let help =
+            "write hours, days or weeks: \"24h\", \"30 days\", \"52 weeks\"; months and years have no fixed length";
         problems.add_with_help(&node.place, format!("`{text}` is not a span of time"), help);
     }
     found

@@ -208,7 +208,8 @@ fn file_name(node: &Node, problems: &mut Problems) -> Option<String> {
 
 fn command(node: &Node, files: &[Arc<SourceFile>], problems: &mut Problems) -> Option<Vec<String>> {
     if matches!(node.kind, Kind::Text(_)) {
-        let help = "write program and arguments one by one: command = [\"pass\", \"show\", \"entra\"]; no shell reads it";
+        let help =
+            "write program and arguments one by one: command = [\"pass\", \"show\", \"entra\"]; no shell reads it";
         problems.add_with_help(&node.place, "a command is a list", help);
         return None;
     }
@@ -221,7 +222,10 @@ fn command(node: &Node, files: &[Arc<SourceFile>], problems: &mut Problems) -> O
         if let Some(writable) = writable_by_others(file) {
             problems.add_with_help(
                 &node.place,
-                format!("the command is not run: {} can be changed by others, who could then run commands as you", writable.display()),
+                format!(
+                    "the command is not run: {} can be changed by others, who could then run commands as you",
+                    writable.display()
+                ),
                 format!("chmod go-w {}", writable.display()),
             );
             return None;

@@ -4,6 +4,7 @@
 //! never unknown: a case shows what a value becomes. Deliberately contacts nothing and follows no navigation but into
 //! what the case itself holds.
 
+use jiff::Timestamp;
 use serde_json::Value as Json;
 
 use super::{Attribute, Mapping, datum, scalar_text};
@@ -11,6 +12,9 @@ use crate::diagnostic::{Place, Problems, did_you_mean};
 use crate::expr::{Catalog, NoNavigation};
 use crate::plan::datum::Datum;
 use crate::tree::{Fields, Kind, Node};
+
+/// What `now()` is in a case that does not say: fixed, so that a case gives the same every day.
+const NOW: Timestamp = Timestamp::constant(1_704_067_200, 0);
 
 /// One case.
 #[derive(Clone, PartialEq, Debug)]
@@ -20,6 +24,8 @@ pub struct Case {
     pub place: Place,
     /// The record, with what it leads to nested in it.
     pub given: Json,
+    /// What `now()` is in this case.
+    pub now: Timestamp,
     /// Expected values by position of their attribute; the others are not looked at.
     pub expect: Vec<(usize, Datum)>,
 }
@@ -56,9 +62,11 @@ pub fn run_tests(mapping: &Mapping, catalog: &Catalog) -> Vec<TestResult> {
 }
 
 fn run(case: &Case, mapping: &Mapping, catalog: &Catalog) -> TestResult {
+    let navigate = NoNavigation { as_of: case.now };
     let mapped = catalog
         .inline(mapping.source, &case.given)
-        .and_then(|record| mapping.apply(&record, &NoNavigation).map_err(|rejection| rejection.to_string()));
+        .map_err(|error| error.to_string())
+        .and_then(|record| mapping.apply(&record, &navigate).map_err(|rejection| rejection.to_string()));
     let mut result =
         TestResult { name: case.name.clone(), place: case.place.line(), error: None, mismatches: Vec::new() };
     match mapped {
@@ -92,6 +100,7 @@ fn case(index: usize, node: &Node, attributes: &[Attribute], problems: &mut Prob
     let name = fields.get("name").and_then(|node| node.text(problems)).map(str::to_string);
     let given = fields.require("given", "given = { displayName = \"Adele Vance\" }", problems);
     let expect = fields.require("expect", "expect = { \"Name\" = \"Adele Vance\" }", problems);
+    let now = fields.get("now").map_or(Some(NOW), |node| instant(node, problems));
     fields.finish(&super::read::HOMES, problems);
     let given = given.and_then(|node| record(node, problems));
     let mut values = Vec::new();
@@ -104,11 +113,13 @@ fn case(index: usize, node: &Node, attributes: &[Attribute], problems: &mut Prob
         };
         match datum(&entry.value) {
             Some(value) => values.push((index, value)),
-            None => problems.add(&entry.value.place, "expected a text, a number, true, false, a date, or a list of these"),
+            None => {
+                problems.add(&entry.value.place, "expected a text, a number, true, false, a date, or a list of these")
+            }
         }
     }
     let name = name.unwrap_or_else(|| format!("case {}", index + 1));
-    Some(Case { name, place: node.place.clone(), given: given?, expect: values })
+    Some(Case { name, place: node.place.clone(), given: given?, now: now?, expect: values })
 }
 
 /// The record of a case: a table, or a text that holds JSON.
@@ -128,6 +139,14 @@ fn record(node: &Node, problems: &mut Problems) -> Option<Json> {
     }
     node.table(problems)?;
     Some(json(node))
+}
+
+fn instant(node: &Node, problems: &mut Problems) -> Option<Timestamp> {
+    let found = scalar_text(node).and_then(|text| text.parse().ok());
+    if found.is_none() {
+        problems.add_with_help(&node.place, "this is not an instant", "write now = 2024-01-01T00:00:00Z");
+    }
+    found
 }
 
 fn json(node: &Node) -> Json {

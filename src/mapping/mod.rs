@@ -78,11 +78,7 @@ pub struct Attribute {
 /// Where an attribute's value comes from.
 #[derive(Clone, Debug)]
 pub enum AttributeValue {
-    Expr {
-        expr: Expr,
-        /// As written, for messages and for the job's hash.
-        text: String,
-    },
+    Expr(Expr),
     Const(Datum),
 }
 
@@ -111,7 +107,7 @@ impl Attribute {
     fn of(&self, record: &Record, navigate: &dyn Navigate) -> Datum {
         match &self.value {
             AttributeValue::Const(value) => value.clone(),
-            AttributeValue::Expr { expr, .. } => Datum::of(&expr.eval(record, navigate), self.many),
+            AttributeValue::Expr(expr) => Datum::of(&expr.eval(record, navigate), self.many),
         }
     }
 }
@@ -187,7 +183,8 @@ struct Canonical<'m> {
 #[derive(Serialize)]
 struct CanonicalAttribute<'m> {
     name: &'m str,
-    value: Option<&'m str>,
+    /// In normal form, so that spacing is no change.
+    value: Option<String>,
     constant: Option<&'m Datum>,
     write: Write,
     empty: Empty,
@@ -202,7 +199,7 @@ struct CanonicalAttribute<'m> {
 impl<'m> CanonicalAttribute<'m> {
     fn of(attribute: &'m Attribute) -> CanonicalAttribute<'m> {
         let (value, constant) = match &attribute.value {
-            AttributeValue::Expr { text, .. } => (Some(text.trim()), None),
+            AttributeValue::Expr(expr) => (Some(expr.to_string()), None),
             AttributeValue::Const(value) => (None, Some(value)),
         };
         CanonicalAttribute {

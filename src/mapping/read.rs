@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::expr::{self, Catalog, Expr};
 use crate::plan::policy::{Empty, Recreate, Removal, Side, Write};
 use crate::record::Collection;
+use crate::schema;
 use crate::tree::{self, Entry, Fields, Kind, Node, Table};
 
 /// The format this program reads.
@@ -103,7 +104,8 @@ impl Draft {
         }
         let name = fields.require("name", "name = \"user\"", problems);
         let name_text = name.and_then(|node| plain_name(node, problems));
-        let source = fields.require("source", "source = \"users\"", problems).and_then(|node| collection(node, problems));
+        let source =
+            fields.require("source", "source = \"users\"", problems).and_then(|node| collection(node, problems));
         let target = fields.require("target", "target = \"Users\"", problems);
         let target_text = target.and_then(|node| filled(node, problems)).map(str::to_string);
         let key = fields.require("key", "key = \"Entra ID\"", problems);
@@ -116,6 +118,8 @@ impl Draft {
         let tests = fields.get("test");
         fields.finish(&[("value", "to an attribute"), ("use", "to a [[mapping]] of a job file")], problems);
 
+        // Keys alone may be wanted of a collection, even where every attribute is constant.
+        source.into_iter().for_each(|source| catalog.require_collection(source));
         let mut reader = AttributeReader { source, sides, catalog, references: Vec::new() };
         let attributes = reader.all(attributes?, problems);
         let references = reader.references;
@@ -172,16 +176,20 @@ pub(crate) fn check_format(table: &Table, place: &Place, format: &str, problems:
     false
 }
 
-/// Compiles the expression that a TOML text holds; a mistake in it is shown inside the text.
-pub(crate) fn expression(
-    node: &Node,
-    source: Collection,
-    catalog: &mut Catalog,
-    problems: &mut Problems,
-) -> Option<(Expr, String)> {
+/// Compiles the value expression that a TOML text holds; a mistake in it is shown inside the text.
+fn expression(node: &Node, source: Collection, catalog: &mut Catalog, problems: &mut Problems) -> Option<Expr> {
     let text = node.text(problems)?;
     match expr::compile(text, Some(source), catalog) {
-        Ok(expr) => Some((expr, text.to_string())),
+        Ok(expr) if matches!(expr.ty().kind, schema::Kind::Record(_) | schema::Kind::Complex(_)) => {
+            let message = format!("this is {}, which is not a value to write", expr.ty());
+            problems.add_with_help(
+                &node.inside(0..text.len()),
+                message,
+                "go on to one of its properties: manager/displayName",
+            );
+            None
+        }
+        Ok(expr) => Some(expr),
         Err(error) => {
             problems.push(syntax_error(node, error));
             None
@@ -234,7 +242,11 @@ fn is_misplaced(entry: &Entry, problems: &mut Problems) -> bool {
     let bare = !entry.key_place.raw().starts_with(['"', '\'']);
     let Some((key, home)) = HOMES.iter().find(|(key, _)| bare && *key == entry.key) else { return false };
     let message = format!("`{key}` stands in `[attributes]`, so TOML takes it for an attribute");
-    problems.add_with_help(&entry.key_place, message, format!("it belongs {home}; an attribute of that name is written in quotes: \"{key}\""));
+    problems.add_with_help(
+        &entry.key_place,
+        message,
+        format!("it belongs {home}; an attribute of that name is written in quotes: \"{key}\""),
+    );
     true
 }
 
@@ -344,14 +356,15 @@ impl AttributeReader<'_> {
         }
         match (value, constant) {
             (Some(node), None) => {
-                let (expr, text) = expression(node, self.source?, self.catalog, problems)?;
-                let many = expr.is_list();
-                Some((AttributeValue::Expr { expr, text }, many))
+                let expr = expression(node, self.source?, self.catalog, problems)?;
+                let many = expr.ty().many;
+                Some((AttributeValue::Expr(expr), many))
             }
             (None, Some(node)) => {
                 let value = datum(node);
                 if value.is_none() {
-                    problems.add(&node.place, "a fixed value is a text, a number, true, false, a date, or a list of these");
+                    problems
+                        .add(&node.place, "a fixed value is a text, a number, true, false, a date, or a list of these");
                 }
                 Some((AttributeValue::Const(value?), matches!(node.kind, Kind::List(_))))
             }
@@ -407,7 +420,7 @@ fn recreate(node: &Node, problems: &mut Problems) -> Option<Recreate> {
 /// An expression over the target's values: its names are the target's, so only its form can be checked here.
 fn protect(node: &Node, problems: &mut Problems) -> Option<String> {
     let text = filled(node, problems)?;
-    if let Err(error) = expr::check_syntax(text) {
+    if let Err(error) = expr::compile_filter(text, None, &mut Catalog::new()) {
         problems.push(syntax_error(node, error));
         return None;
     }

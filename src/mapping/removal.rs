@@ -20,7 +20,8 @@ pub fn read(node: &Node, problems: &mut Problems) -> Removal {
             let mut fields = Fields::new(table, &node.place, "`removal`");
             let default = fields.get("default").map(|node| ladder(node, problems)).unwrap_or_default();
             let mut by_cause = BTreeMap::new();
-            for (key, cause) in [("gone", CauseKind::Gone), ("disabled", CauseKind::Disabled), ("out", CauseKind::Out)] {
+            for (key, cause) in [("gone", CauseKind::Gone), ("disabled", CauseKind::Disabled), ("out", CauseKind::Out)]
+            {
                 if let Some(node) = fields.get(key) {
                     by_cause.insert(cause, ladder(node, problems));
                 }

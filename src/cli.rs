@@ -13,6 +13,9 @@ use crate::plan::change::Action;
 use crate::record::Collection;
 use crate::report::{Colour, Detail, Format};
 
+const EVERY: &str = "Options of every command";
+const TRIAL: &str = "Trial on a few (creates and updates only)";
+
 const AFTER_HELP: &str = "\
 Start with `entra-import check JOB`, then look at `entra-import plan JOB`. Both write nothing.
 
@@ -50,16 +53,16 @@ pub struct Cli {
 #[derive(Args, Debug, Clone, Default)]
 pub struct Global {
     /// How messages on stderr are written
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    #[arg(long, global = true, help_heading = EVERY, value_enum, default_value_t, value_name = "FORMAT")]
     pub log_format: LogFormat,
     /// Say more: -v what is done, -vv each request; a plan is shown in full
-    #[arg(short, long, global = true, action = ArgAction::Count)]
+    #[arg(short, long, global = true, help_heading = EVERY, action = ArgAction::Count)]
     pub verbose: u8,
     /// Say nothing on stderr but errors
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, help_heading = EVERY, conflicts_with = "verbose")]
     pub quiet: bool,
     /// When to colour text
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    #[arg(long, global = true, help_heading = EVERY, value_enum, default_value_t, value_name = "WHEN")]
     pub color: Colour,
 }
 
@@ -100,7 +103,7 @@ Examples:
   entra-import run jobs/                                       every job in a folder
   entra-import run contoso.toml --dry-run                      show what would happen, write nothing
   entra-import run contoso.toml --only adele@contoso.com       try it on one user
-  entra-import run contoso.toml --approve first-run            the first run, once its plan was looked at")]
+  entra-import run contoso.toml --approve first-run            the first run, its plan being right")]
 pub struct Run {
     /// Job files, or folders of them
     #[arg(required = true, value_name = "JOB")]
@@ -330,13 +333,12 @@ pub struct ExprEval {
 
 /// A trial on a few records: creates and updates only.
 #[derive(Args, Debug, Clone, Default)]
-#[command(next_help_heading = "Trial on a few (creates and updates only)")]
 pub struct Trial {
     /// Only this user, group or device, by id or user principal name, and what it refers to; may be repeated
-    #[arg(long, value_name = "WHO")]
+    #[arg(long, value_name = "WHO", help_heading = TRIAL)]
     pub only: Vec<String>,
     /// Only the first N records of each mapping, and what they refer to
-    #[arg(long, value_name = "N", conflicts_with = "only", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", conflicts_with = "only", help_heading = TRIAL, value_parser = clap::value_parser!(u64).range(1..))]
     pub first: Option<u64>,
 }
 
@@ -407,4 +409,77 @@ fn action() -> impl TypedValueParser<Value = Action> {
 
 fn collection() -> impl TypedValueParser<Value = Collection> {
     words(&Collection::ALL, |collection| collection.name())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::report::golden;
+
+    fn parsed(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_grammar_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_texts() {
+        let mut top = Cli::command().term_width(100);
+        top.build();
+        golden("help/entra-import.txt", &top.render_long_help().to_string());
+        golden("help/entra-import-short.txt", &top.render_help().to_string());
+        for command in top.get_subcommands_mut().filter(|command| command.get_name() != "help") {
+            let file = format!("help/{}.txt", command.get_name());
+            golden(&file, &command.render_long_help().to_string());
+        }
+    }
+
+    #[test]
+    fn a_run_takes_jobs_and_a_trial() {
+        let cli =
+            parsed("entra-import run a.toml b.toml --only adele@contoso.com --approve retires,updates -v").unwrap();
+        assert_eq!(cli.global.detail(false), Detail::Full);
+        let Command::Run(run) = cli.command else { panic!("not a run") };
+        assert_eq!(run.jobs, [PathBuf::from("a.toml"), PathBuf::from("b.toml")]);
+        assert_eq!(run.trial.only, ["adele@contoso.com"]);
+        assert_eq!(run.approve, [LimitName::Retires, LimitName::Updates]);
+    }
+
+    #[test]
+    fn the_last_snapshot_is_a_word() {
+        let choice = |line| {
+            let Command::Plan(plan) = parsed(line).unwrap().command else { panic!("not a plan") };
+            plan.snapshot.choice()
+        };
+        assert_eq!(choice("entra-import plan a.toml"), None);
+        assert_eq!(choice("entra-import plan a.toml --from-snapshot last"), Some(SnapshotChoice::Last));
+        assert_eq!(
+            choice("entra-import plan a.toml --from-snapshot ./last"),
+            Some(SnapshotChoice::Folder("./last".into()))
+        );
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for line in [
+            "entra-import",
+            "entra-import run",
+            "entra-import run a.toml --first 0",
+            "entra-import run a.toml --first 3 --only adele@contoso.com",
+            "entra-import plan a.toml -v -q",
+            "entra-import apply a.plan",
+            "entra-import apply a.plan --job a.toml --only everything",
+            "entra-import approve a.toml 3fa9c1d2",
+            "entra-import approve a.toml 3fa9c1d2 --limit everything",
+            "entra-import resolve a.toml --take target",
+            "entra-import resolve a.toml --take target --record x --all",
+        ] {
+            assert!(parsed(line).is_err(), "{line}");
+        }
+    }
 }

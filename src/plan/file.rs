@@ -16,6 +16,7 @@
 //! order of members (a person ran it through `jq`). The checksum finds accidents and edits; it is no signature, and
 //! deliberately nothing here judges whether a plan is stale or may be applied.
 
+use std::cell::Cell;
 use std::fs;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
@@ -111,7 +112,8 @@ pub fn read(path: &Path) -> Result<Plan> {
 /// As [`read`], from anything; `name` is what messages call it.
 pub fn read_from(from: impl Read, name: &str) -> Result<Plan> {
     let mut reading = Reading::new(name)?;
-    let mut json = serde_json::Deserializer::from_reader(from);
+    let ended = Cell::new(false);
+    let mut json = serde_json::Deserializer::from_reader(Ending { from, ended: &ended });
     let read = Document(&mut reading).deserialize(&mut json).and_then(|()| json.end());
     if let Some(refusal) = reading.refusal.take() {
         return Err(refusal);
@@ -120,7 +122,7 @@ pub fn read_from(from: impl Read, name: &str) -> Result<Plan> {
         Ok(()) => reading.finish(),
         Err(error) if error.is_io() => Err(Error::failed(format!("cannot read the plan {name}")).because(error)),
         Err(_) if !reading.header.contains_key("format") => Err(not_a_plan(name)),
-        Err(error) if error.is_eof() => Err(Error::usage(format!("the plan {name} is cut off: its end is missing"))
+        Err(_) if ended.get() => Err(Error::usage(format!("the plan {name} is cut off: its end is missing"))
             .hint("The disk was full or a copy was interrupted. Plan again.")),
         Err(error) => Err(damaged(name).because(error)),
     }
@@ -134,6 +136,21 @@ fn not_a_plan(name: &str) -> Error {
 fn damaged(name: &str) -> Error {
     Error::usage(format!("the plan {name} was edited by hand or is damaged, and is not applied"))
         .hint("Plan again; what should differ belongs into the job or a mapping.")
+}
+
+/// A reader that tells when its end was met: what ends there without being whole was cut off, in whatever words the
+/// parser says it.
+struct Ending<'a, R> {
+    from: R,
+    ended: &'a Cell<bool>,
+}
+
+impl<R: Read> Read for Ending<'_, R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let length = self.from.read(into)?;
+        self.ended.set(self.ended.get() || (length == 0 && !into.is_empty()));
+        Ok(length)
+    }
 }
 
 /// The sums of the three parts, kept apart so that the order of the document's members does not matter.
@@ -370,5 +387,148 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Each<'_, '_, T> {
             self.document.or_refuse(taken)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::error::Exit;
+    use crate::report::examples::{HOSTILE, everything, hostile, nothing};
+
+    fn written(plan: &Plan) -> String {
+        let mut bytes = Vec::new();
+        write(plan, &mut bytes).unwrap();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    fn reread(text: &str) -> Result<Plan> {
+        read_from(text.as_bytes(), "monday.plan")
+    }
+
+    /// Reads what must be refused and gives the words.
+    fn refused(text: &str) -> String {
+        let error = reread(text).err().expect("the plan must be refused");
+        assert_eq!(error.exit, Exit::Usage);
+        error.to_string()
+    }
+
+    #[test]
+    fn a_plan_reads_back_as_it_was() {
+        for plan in [everything(), nothing(), hostile(HOSTILE)] {
+            let text = written(&plan);
+            let back = reread(&text).unwrap();
+            assert_eq!(back.header, plan.header);
+            assert_eq!(back.notes(), plan.notes());
+            let changes = |plan: &Plan| plan.changes().collect::<Result<Vec<_>>>().unwrap();
+            assert_eq!(changes(&back), changes(&plan));
+            for ty in 0..plan.header.types.len() {
+                assert_eq!(back.changes_of(ty).count(), plan.changes_of(ty).count());
+            }
+            assert_eq!(written(&back), text, "equal plans give equal bytes");
+            serde_json::from_str::<serde_json::Value>(&text).unwrap();
+        }
+    }
+
+    #[test]
+    fn each_change_stands_on_a_line_of_its_own() {
+        let text = written(&everything());
+        assert_eq!(text.lines().filter(|line| line.starts_with("{\"action\"")).count(), everything().len());
+    }
+
+    #[test]
+    fn white_space_and_the_order_of_members_do_not_matter() {
+        let plan = everything();
+        let value: serde_json::Value = serde_json::from_str(&written(&plan)).unwrap();
+        // As `jq -S` would print it: "changes" and "checksum" now come before "format" and "types".
+        let members = value.as_object().unwrap().iter().collect::<std::collections::BTreeMap<_, _>>();
+        let pretty = serde_json::to_string_pretty(&members).unwrap();
+        assert!(pretty.find("\"changes\"") < pretty.find("\"format\""));
+        assert_eq!(written(&reread(&pretty).unwrap()), written(&plan));
+    }
+
+    #[test]
+    fn the_id_follows_the_content_alone() {
+        let (mut once, mut twice) = (everything(), everything());
+        assert_eq!(once.header.id, twice.header.id);
+        assert_eq!(once.header.id.len(), ID_DIGITS);
+        identify(&mut once).unwrap();
+        assert_eq!(once.header.id, twice.header.id, "naming it again changes nothing");
+        twice.header.generation += 1;
+        identify(&mut twice).unwrap();
+        assert_ne!(once.header.id, twice.header.id);
+    }
+
+    #[test]
+    fn a_plan_changed_after_it_got_its_id_is_not_written() {
+        let mut plan = everything();
+        plan.header.generation += 1;
+        assert_eq!(write(&plan, io::sink()).unwrap_err().exit, Exit::Failed);
+    }
+
+    #[test]
+    fn any_edit_is_noticed() {
+        let text = written(&everything());
+        for (from, to) in [
+            ("\"Engineering\"", "\"Sales\""),
+            ("\"generation\":41", "\"generation\":42"),
+            ("\"action\":\"delete\"", "\"action\":\"forget\""),
+            ("\"held\":true", "\"held\":false"),
+            ("\"kind\":\"collision\"", "\"kind\":\"rejected\""),
+            ("\"type\":\"Membership\"", "\"type\":\"User\""),
+            ("\"checksum\":\"sha256:", "\"checksum\":\"sha256:0"),
+            ("\"checksum\"", "\"comment\""),
+            ("{\"format\"", "{\"notes\":[],\"format\""),
+            ("\"job\":\"contoso\"", "\"job\":\"contoso\",\"job\":\"contoso\""),
+        ] {
+            assert!(text.contains(from), "{from}");
+            let words = refused(&text.replacen(from, to, 1));
+            assert!(words.contains("monday.plan was edited by hand or is damaged"), "{from}: {words}");
+        }
+        let id = everything().header.id;
+        assert!(refused(&text.replacen(&id, "00000000", 1)).contains("checksum"));
+    }
+
+    #[test]
+    fn a_plan_that_is_cut_off_says_so_wherever_it_ends() {
+        let text = written(&everything());
+        let format_ends = text.find(',').unwrap();
+        for end in (format_ends + 1..text.trim_end().len()).step_by(37) {
+            let Some(start) = text.get(..end) else { continue };
+            let words = refused(start);
+            assert!(words.contains("cut off"), "at {end}: {words}");
+        }
+    }
+
+    #[test]
+    fn other_files_are_refused_in_words() {
+        for text in ["", "hello", "[]", "{}", "{\"a\":1}", "{\"format\":\"job/1\"}", "{\"format\":1}", "key = 1"] {
+            assert!(refused(text).contains("monday.plan is not a saved plan"), "{text}");
+        }
+        assert!(refused("{\"format\":\"plan/2\",\"x\":[").contains("the format plan/2"));
+        assert!(refused(&format!("{}x", written(&nothing()))).contains("damaged"));
+        let missing = read(Path::new("no/such.plan")).err().expect("there is no such file");
+        assert_eq!((missing.exit, missing.what.as_str()), (Exit::Usage, "there is no file no/such.plan"));
+    }
+
+    #[test]
+    fn a_saved_plan_is_for_its_owner_alone_and_replaces_the_old_one_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("monday.plan");
+        fs::write(&path, "old").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let plan = everything();
+        save(&plan, &path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(read(&path).unwrap().header, plan.header);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left behind");
+
+        let mut broken = everything();
+        broken.header.generation += 1;
+        save(&broken, &path).unwrap_err();
+        assert_eq!(read(&path).unwrap().header, plan.header, "a failure leaves the old file");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

@@ -18,7 +18,9 @@ pub fn guarded(program: impl FnOnce() -> Exit + UnwindSafe) -> Exit {
 
 fn tell(defect: &PanicHookInfo<'_>) {
     let backtrace = Backtrace::capture();
-    let mut text = defect_text(defect.payload_as_str().unwrap_or("no message"), &place(defect));
+    let payload = defect.payload();
+    let message = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
+    let mut text = defect_text(message.unwrap_or("no message"), &place(defect));
     if backtrace.status() == BacktraceStatus::Captured {
         text.push_str(&format!("\n{backtrace}\n"));
     }

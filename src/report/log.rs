@@ -9,7 +9,8 @@ use std::fmt::{self, Write as _};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
@@ -107,18 +108,25 @@ fn text_line(level: Level, fields: &Fields, paint: Paint) -> String {
 }
 
 fn json_event(now: Timestamp, level: Level, run: &str, fields: Fields) -> String {
-    let mut object = json!({ "time": now, "level": level.as_str().to_lowercase(), "message": fields.message });
-    if !run.is_empty() {
-        object["run"] = run.into();
-    }
-    for (name, value) in fields.others {
-        object[name] = value;
-    }
+    let level = level.as_str().to_lowercase();
+    let object = JsonEvent { time: now, level, run, message: fields.message, others: fields.others };
     let mut line = Vec::new();
-    // A map of texts and numbers can always be written.
+    // Texts and numbers can always be written.
     let _ = json_line(&object, &mut line);
     line.push(b'\n');
     String::from_utf8_lossy(&line).into_owned()
+}
+
+/// One line of the JSON log. The first four names are the same on every line.
+#[derive(Serialize)]
+struct JsonEvent<'a> {
+    time: Timestamp,
+    level: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    run: &'a str,
+    message: String,
+    #[serde(flatten)]
+    others: BTreeMap<&'static str, Value>,
 }
 
 /// What an event says.
@@ -183,8 +191,8 @@ mod tests {
         let line = json_event(Timestamp::UNIX_EPOCH, Level::INFO, "r1", fields());
         assert_eq!(
             line,
-            "{\"done\":3,\"level\":\"info\",\"message\":\"group \\u001b[31mVPN\\nerror: forged\",\"run\":\"r1\",\
-             \"step\":\"use\\u202ers\",\"time\":\"1970-01-01T00:00:00Z\"}\n"
+            "{\"time\":\"1970-01-01T00:00:00Z\",\"level\":\"info\",\"run\":\"r1\",\
+             \"message\":\"group \\u001b[31mVPN\\nerror: forged\",\"done\":3,\"step\":\"use\\u202ers\"}\n"
         );
     }
 

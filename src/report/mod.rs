@@ -15,7 +15,11 @@ pub mod text;
 pub mod visible;
 
 #[cfg(test)]
-mod examples;
+pub(crate) mod examples;
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+pub(crate) use golden::golden;
 
 use std::io::{self, Write};
 
@@ -96,7 +100,9 @@ pub enum Colour {
     /// On a terminal, unless NO_COLOR is set or TERM is dumb.
     #[default]
     Auto,
+    /// Also into a file or a pipe.
     Always,
+    /// Not at all.
     Never,
 }
 

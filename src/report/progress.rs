@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::visible::visible;
+use crate::cli::{Global, LogFormat};
 
 /// Without a terminal, a step that goes on is told this often: often enough to see that it lives, seldom enough that
 /// a run of an hour stays readable.
@@ -33,10 +34,10 @@ struct Step {
 }
 
 impl Progress {
-    /// Bars when stderr is a terminal and `lines_only` is not asked for, log lines otherwise.
-    pub fn new(lines_only: bool) -> Progress {
-        let bars = (!lines_only && io::stderr().is_terminal())
-            .then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)));
+    /// Bars when stderr is a terminal and messages are text, log lines otherwise.
+    pub fn new(options: &Global) -> Progress {
+        let bars = options.log_format == LogFormat::Text && !options.quiet && io::stderr().is_terminal();
+        let bars = bars.then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)));
         Progress { bars, steps: Arc::default() }
     }
 
@@ -128,4 +129,31 @@ fn bar(name: &str, total: Option<u64>) -> ProgressBar {
         None => ProgressBar::new_spinner(),
     };
     bar.with_style(style).with_prefix(visible(name).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_run_side_by_side_and_leave_nothing_behind() {
+        for progress in [Progress::hidden(), Progress { bars: None, steps: Arc::default() }] {
+            progress.start("users", Some(400));
+            std::thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| (0..100).for_each(|_| progress.advance("users", 1)));
+                }
+            });
+            progress.advance("groups", 7);
+            let done = |name: &str| progress.steps().get(name).map(|step| step.done);
+            assert_eq!((done("users"), done("groups")), (Some(400), Some(7)));
+            progress.start("users", None);
+            assert_eq!(done("users"), Some(0), "begun anew");
+            progress.finish("users", "400 read");
+            progress.finish("never begun", "nothing");
+            assert_eq!(done("users"), None);
+            progress.clear();
+            assert!(progress.steps().is_empty());
+        }
+    }
 }

@@ -289,12 +289,14 @@ impl<'a> Page<'a> {
                     if source.accepted { (Tone::Quiet, ", as the job accepts") } else { (Tone::Bad, "") };
                 let label = self.paint.text(tone, format_args!("not complete{accepted}"));
                 self.line(format_args!("    {label}: {reason}"));
-                self.line("    What was not read is not known, and nothing is removed because of it.");
             }
             for (clause, count) in &source.left_out {
                 let (count, clause) = (grouped(*count), shortened(clause, WORDS_WIDTH));
                 self.line(format_args!("    {count} left out by {clause}"));
             }
+        }
+        if !sources.iter().all(|source| source.coverage.is_complete()) {
+            self.line("  What was not read is not known, and nothing is removed because of it.");
         }
         self.line("");
     }
@@ -538,7 +540,7 @@ impl<'a> Page<'a> {
                 approved => format!(", {} approved", grouped(approved)),
             };
             let (count, allowed, base) = (grouped(check.count), grouped(check.allowed), grouped(check.base));
-            self.line(format_args!("    {count} where {allowed} are allowed of {base}{approved}"));
+            self.line(format_args!("    {count} counted, {allowed} allowed without approval, of {base}{approved}"));
         }
         if header.preview.is_none()
             && let Some(command) = approve_command(header, &self.view.job_file)

@@ -8,5 +8,6 @@ pub mod http;
 pub mod plan;
 pub mod record;
 pub mod snapshot;
+pub mod source;
 pub mod spill;
 pub mod target;

@@ -2,6 +2,17 @@
 //!
 //! `ARCHITECTURE.md` has the map and the invariants; [`sync`] is the whole run on one screen.
 
+pub mod apply;
+pub mod crash;
+pub mod cli;
+pub mod diagnostic;
+pub mod error;
+pub mod expr;
+pub mod ledger;
+pub mod lock;
+pub mod plan;
+pub mod record;
+pub mod report;
 pub mod clock;
 pub mod error;
 pub mod http;
@@ -11,3 +22,6 @@ pub mod snapshot;
 pub mod source;
 pub mod spill;
 pub mod target;
+pub mod schema;
+pub mod sku_names;
+pub mod tree;

@@ -3,7 +3,15 @@
 //! Rendering, saving and applying are readers of the same [`Plan`]. Nothing here does I/O of its own, reads a clock or
 //! uses randomness: the as-of time is an input, and what is larger than memory lies in a [`Spill`] behind the iterators.
 
+pub mod attributes;
+pub mod build;
 pub mod change;
+pub mod datum;
+pub mod decide;
+pub mod limits;
+pub mod matching;
+pub mod order;
+pub mod file;
 pub mod datum;
 pub mod policy;
 

@@ -1,0 +1,1 @@
+//! Fixed plans and outcomes that the golden tests render.

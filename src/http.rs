@@ -24,6 +24,7 @@ use crate::clock::Clock;
 use crate::error::{Context, Error, Result};
 use crate::record::Guid;
 
+pub(crate) use error::plain;
 pub use error::{HttpError, Refusal};
 use pacer::Pacer;
 pub use reqwest::Method;

@@ -24,6 +24,7 @@ pub mod scope;
 pub mod sides;
 pub mod sku_names;
 pub mod snapshot;
+pub mod source;
 pub mod spill;
 pub mod target;
 pub mod tree;

@@ -1,0 +1,309 @@
+//! Asking Graph: one authorised request, and one walk over the pages of any list.
+//!
+//! Hides tokens, links and the guards against lists that never end. Deliberately knows no collection.
+//! <https://learn.microsoft.com/graph/paging>
+
+use std::collections::HashSet;
+use std::fmt;
+use std::ops::Range;
+
+use bytes::Bytes;
+use reqwest::header::{HeaderName, HeaderValue};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use url::Url;
+
+use super::auth::Auth;
+use super::collections::{SIGN_IN_ACTIVITY, SIGN_IN_REQUESTS_PER_S};
+use super::{SourceConfig, units_per_s};
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::http::{Endpoint, Http, HttpError, Lane, Pace, Refusal, Request, Response, plain};
+
+/// So many pages in a row without anything new are taken for a loop. Empty pages with a link are normal, as are
+/// repeated objects, but not for this long: 999 objects a page would be 200,000 repeated.
+const PAGES_WITHOUT_NEWS_MAX: u32 = 200;
+
+/// <https://learn.microsoft.com/graph/throttling>
+const PRIORITY: HeaderName = HeaderName::from_static("x-ms-throttle-priority");
+
+/// Graph, as the signed-in application reaches it.
+#[derive(Debug)]
+pub(super) struct Graph {
+    pub auth: Auth,
+    pub lane: Lane,
+    /// For requests that read sign-in activity: a quota of its own.
+    pub slow_lane: Lane,
+    pub clock: Clock,
+    base: Url,
+    pages_max: u64,
+    low_priority: bool,
+}
+
+/// Why a read stopped before its end.
+#[derive(Debug)]
+pub(super) enum Stop {
+    Http(HttpError),
+    /// No token to be had.
+    SignIn(Error),
+    /// The links lead astray, or an endless list.
+    Astray(String),
+    /// The link to the next page is no longer valid: start again.
+    Expired(Box<Refusal>),
+    /// Our own disk.
+    Local(Error),
+}
+
+impl Stop {
+    /// The service's no, if it is one.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Stop::Http(error) => error.refusal(),
+            Stop::Expired(refusal) => Some(refusal),
+            _ => None,
+        }
+    }
+
+    /// Whether asking for anything else is as hopeless.
+    pub fn is_lost(&self) -> bool {
+        matches!(self, Stop::SignIn(_) | Stop::Http(HttpError::Unreachable { .. }))
+    }
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Stop::Http(error) => fmt::Display::fmt(error, f),
+            Stop::Astray(reason) => f.write_str(reason),
+            Stop::Expired(refusal) => write!(f, "the link to the next page expired twice: {refusal}"),
+            Stop::SignIn(error) | Stop::Local(error) => {
+                f.write_str(&error.what)?;
+                error.causes.iter().try_for_each(|cause| write!(f, ": {cause}"))
+            }
+        }
+    }
+}
+
+/// How a walk over pages went.
+#[derive(Debug, Default)]
+pub(super) struct Walk {
+    pub pages: u64,
+    /// Requests, not counting what the HTTP layer repeated by itself.
+    pub requests: u64,
+    /// Elements without what the reader needs of each; they were skipped.
+    pub unreadable: u64,
+    /// Why it ended before the last page; none if it did not.
+    pub stop: Option<Stop>,
+}
+
+/// One page, its elements as ranges of the body.
+#[derive(Debug)]
+struct Page {
+    body: Bytes,
+    elements: Vec<Range<usize>>,
+    next: Option<String>,
+}
+
+impl Graph {
+    pub fn new(config: &SourceConfig, http: &Http) -> Result<Graph> {
+        let endpoint = Endpoint::new(config.graph.clone())?;
+        let pace = Pace { units_per_s: units_per_s(config, 0), in_flight_max: config.in_flight_max };
+        let slow = Pace { units_per_s: SIGN_IN_REQUESTS_PER_S, in_flight_max: 1 };
+        Ok(Graph {
+            auth: Auth::new(config, http)?,
+            lane: http.lane(&endpoint, &config.client_id, pace)?,
+            slow_lane: http.lane(&endpoint, &format!("{} {SIGN_IN_ACTIVITY}", config.client_id), slow)?,
+            clock: http.clock().clone(),
+            base: config.graph.clone(),
+            pages_max: config.pages_max,
+            low_priority: config.low_priority,
+        })
+    }
+
+    /// The address of `path` below the API version.
+    pub fn url(&self, path: &str, query: &[String]) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(&format!("/v1.0/{path}"));
+        url.set_query((!query.is_empty()).then(|| query.join("&")).as_deref());
+        url
+    }
+
+    /// Sends a request with the token until `decode` can read the answer; after a 401 once more with a new token.
+    pub async fn fetch<T>(
+        &self,
+        lane: &Lane,
+        mut request: Request,
+        decode: impl Fn(&Response) -> Result<T, String>,
+    ) -> Result<T, Stop> {
+        if self.low_priority {
+            request.headers.insert(PRIORITY, HeaderValue::from_static("low"));
+        }
+        let mut token = self.auth.token().await.map_err(Stop::SignIn)?;
+        let mut renewed = false;
+        loop {
+            request = request.bearer(token.text()).map_err(Stop::SignIn)?;
+            let error = match lane.fetch(&request, &decode).await {
+                Ok(decoded) => return Ok(decoded),
+                Err(error) => error,
+            };
+            let unauthorised = error.refusal().is_some_and(|refusal| refusal.status() == 401);
+            if !unauthorised || renewed {
+                return Err(Stop::Http(error));
+            }
+            match self.auth.replacement(&token).await.map_err(Stop::SignIn)? {
+                Some(fresh) => token = fresh,
+                None => return Err(Stop::Http(error)),
+            }
+            renewed = true;
+        }
+    }
+
+    /// Walks a list from its first page to its last. `take` gets each element, as `T` and as JSON text, and tells
+    /// whether it was new. Whatever prevents the end from being reached is in [`Walk::stop`], never silently dropped.
+    pub async fn walk<T: DeserializeOwned>(
+        &self,
+        lane: &Lane,
+        first: Url,
+        units: u32,
+        mut take: impl FnMut(T, &str) -> Result<bool>,
+    ) -> Walk {
+        let mut walk = Walk::default();
+        let mut seen = HashSet::from([first.to_string()]);
+        let mut without_news = 0;
+        let mut url = first;
+        loop {
+            walk.requests += 1;
+            let page = match self.fetch(lane, Request::get(url).units(units), read_page).await {
+                Ok(page) => page,
+                Err(stop) => {
+                    walk.stop = Some(if walk.pages > 0 { expired(stop) } else { stop });
+                    return walk;
+                }
+            };
+            walk.pages += 1;
+            match page.give(&mut take) {
+                Ok(given) => {
+                    walk.unreadable += given.unreadable;
+                    without_news = if given.news { 0 } else { without_news + 1 };
+                }
+                Err(error) => {
+                    walk.stop = Some(Stop::Local(error));
+                    return walk;
+                }
+            }
+            let Some(link) = page.next else { return walk };
+            let guard = without_news >= PAGES_WITHOUT_NEWS_MAX || walk.pages >= self.pages_max;
+            url = match self.next(link, &mut seen) {
+                Ok(_) if guard => {
+                    let reason = format!("the list does not seem to end: stopped after {} pages", walk.pages);
+                    walk.stop = Some(Stop::Astray(reason));
+                    return walk;
+                }
+                Ok(url) => url,
+                Err(reason) => {
+                    walk.stop = Some(Stop::Astray(reason));
+                    return walk;
+                }
+            };
+        }
+    }
+
+    /// Checks a link to a next page: to the configured host, and not followed before.
+    fn next(&self, link: String, seen: &mut HashSet<String>) -> Result<Url, String> {
+        let url = Url::parse(&link).map_err(|cause| format!("the link to the next page is no address: {cause}"))?;
+        if !self.lane.endpoint().allows(&url) {
+            let host = plain(&url.origin().ascii_serialization());
+            return Err(format!("the link to the next page leads to {host}, not to the configured Graph host"));
+        }
+        if !seen.insert(link) {
+            return Err("the link to the next page leads back to a page already read".into());
+        }
+        Ok(url)
+    }
+}
+
+struct Given {
+    unreadable: u64,
+    news: bool,
+}
+
+impl Page {
+    fn give<T: DeserializeOwned>(&self, take: &mut impl FnMut(T, &str) -> Result<bool>) -> Result<Given> {
+        let mut given = Given { unreadable: 0, news: false };
+        for range in &self.elements {
+            // The promise: ranges and UTF-8 were checked when the page was read.
+            let text = std::str::from_utf8(&self.body[range.clone()]).unwrap_or_default();
+            match serde_json::from_str::<T>(text) {
+                Ok(element) => given.news |= take(element, text)?,
+                Err(cause) => {
+                    tracing::warn!(%cause, "an element of a page cannot be read");
+                    given.unreadable += 1;
+                }
+            }
+        }
+        Ok(given)
+    }
+}
+
+/// Reads the frame of a page; complains about everything that is not one.
+fn read_page(response: &Response) -> Result<Page, String> {
+    #[derive(Deserialize)]
+    struct Frame<'a> {
+        #[serde(borrow)]
+        value: Vec<&'a RawValue>,
+        #[serde(rename = "@odata.nextLink")]
+        next: Option<String>,
+    }
+    let body = response.body.clone();
+    let text = std::str::from_utf8(&body).map_err(|cause| cause.to_string())?;
+    let frame: Frame = serde_json::from_str(text).map_err(|cause| format!("not a page of a list: {cause}"))?;
+    let start = text.as_ptr() as usize;
+    let range = |element: &&RawValue| {
+        let offset = element.get().as_ptr() as usize - start;
+        offset..offset + element.get().len()
+    };
+    let elements = frame.value.iter().map(range).collect();
+    let next = frame.next;
+    Ok(Page { body, elements, next })
+}
+
+/// Recognises that a page's link is no longer valid. The codes are not documented for every list.
+/// <https://learn.microsoft.com/graph/paging>
+fn expired(stop: Stop) -> Stop {
+    let Stop::Http(HttpError::Refused(refusal)) = stop else { return stop };
+    let code = refusal.code.as_deref().unwrap_or_default();
+    let message = refusal.message.as_deref().unwrap_or_default().to_lowercase();
+    let says_so =
+        code == "Directory_ExpiredPageToken" || message.contains("skiptoken") || message.contains("page token");
+    match refusal.status() {
+        410 => Stop::Expired(refusal),
+        400 if says_so => Stop::Expired(refusal),
+        _ => Stop::Http(HttpError::Refused(refusal)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Guid;
+    use reqwest::header::HeaderMap;
+
+    fn page(body: &str) -> Result<Page, String> {
+        let body = body.as_bytes().to_vec().into();
+        read_page(&Response { status: 200, headers: HeaderMap::new(), body, client_request_id: Guid::default() })
+    }
+
+    #[test]
+    fn only_a_page_is_a_page() {
+        let good = page(r#"{"@odata.nextLink":"https:\/\/x\/y","value":[ {"id" : 1}, {}]}"#).unwrap();
+        assert_eq!(good.next.as_deref(), Some("https://x/y"));
+        assert_eq!(&good.body[good.elements[0].clone()], br#"{"id" : 1}"#);
+        assert_eq!(page(r#"{"value":[]}"#).unwrap().elements.len(), 0);
+        for bad in
+            ["", "<html>", "{}", r#"{"value":null}"#, r#"{"value":[{"id":"#, r#"{"error":{}}"#, r#"{"value":{}}"#]
+        {
+            assert!(page(bad).is_err(), "{bad}");
+        }
+    }
+}

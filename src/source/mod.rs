@@ -1,0 +1,296 @@
+//! Microsoft Entra ID as the source: reads what is needed over Microsoft Graph into a [`Snapshot`].
+//!
+//! Hides sign-in, addresses, pages, throttling, permissions and every way in which a read can be incomplete; what comes
+//! out says of each collection and each member list whether it is whole. Deliberately filters and maps nothing, and
+//! sends nothing but GET, plus POST to the token endpoint and to getByIds. The only place that knows Graph.
+
+mod aadsts;
+mod auth;
+pub mod collections;
+mod confirm;
+mod graph;
+mod members;
+mod objects;
+mod units;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use secrecy::SecretString;
+use url::Url;
+
+use crate::error::{Error, Exit, Result};
+use crate::http::{Counts, Http};
+use crate::record::{Collection, Coverage};
+use crate::snapshot::{Extent, Manifest, Snapshot, Writer};
+
+pub use auth::{Claims, Token, claims};
+pub use collections::Rights;
+
+use collections::{DEVICES, GROUPS, LICENSES, Resource, USERS};
+use graph::Graph;
+use objects::{Read, Why};
+
+/// What must be read; nothing more is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceNeeds {
+    /// Graph property names per collection (users, groups, devices, licenses). A collection that is not named is not
+    /// read; the key is always read.
+    pub properties: BTreeMap<Collection, BTreeSet<String>>,
+    /// Users come with `"manager":{"id":…}`.
+    pub expand_manager: bool,
+    /// The direct members of every group; reads the groups too.
+    pub memberships: bool,
+}
+
+impl SourceNeeds {
+    /// Whether a collection of objects is to be read.
+    fn wants(&self, collection: Collection) -> bool {
+        self.properties.contains_key(&collection) || (collection == Collection::Groups && self.memberships)
+    }
+}
+
+/// How the application proves who it is.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Credential {
+    /// The *value* of a client secret.
+    Secret(SecretString),
+}
+
+/// Where to read, as whom, and how hard.
+#[derive(Clone, Debug)]
+pub struct SourceConfig {
+    /// GUID or verified domain name.
+    pub tenant: String,
+    /// The application's id, a GUID.
+    pub client_id: String,
+    pub credential: Credential,
+    /// The cloud's token host. <https://learn.microsoft.com/entra/identity-platform/authentication-national-cloud>
+    pub authority: Url,
+    /// The cloud's Graph host. <https://learn.microsoft.com/graph/deployments>
+    pub graph: Url,
+    /// The share of the tenant's quota that may be spent, above 0, at most 1.
+    pub quota_share: f64,
+    /// Overrides the quota that follows from the tenant's size.
+    pub units_per_10_s: Option<u32>,
+    /// Requests under way at the same time.
+    pub in_flight_max: usize,
+    /// Pages of one list; more are taken for a loop.
+    pub pages_max: u64,
+    /// Sends `x-ms-throttle-priority: low`, so that others go first when the tenant is busy.
+    pub low_priority: bool,
+}
+
+impl SourceConfig {
+    /// The global cloud and the defaults.
+    pub fn new(tenant: impl Into<String>, client_id: impl Into<String>, credential: Credential) -> SourceConfig {
+        // The promise: both are constant and well-formed.
+        let url = |text: &str| Url::parse(text).unwrap_or_else(|_| unreachable!("a constant address"));
+        SourceConfig {
+            tenant: tenant.into(),
+            client_id: client_id.into(),
+            credential,
+            authority: url("https://login.microsoftonline.com"),
+            graph: url("https://graph.microsoft.com"),
+            quota_share: 0.8,
+            units_per_10_s: None,
+            in_flight_max: 16,
+            pages_max: 100_000,
+            low_priority: false,
+        }
+    }
+}
+
+/// Hears how far a read has come. Called often, from the reading task; must return at once.
+pub trait Progress: Send + Sync {
+    /// `done` objects (groups, for memberships) are there, of `total` where that is known.
+    fn at(&self, collection: Collection, done: u64, total: Option<u64>);
+}
+
+/// Nobody listens.
+impl Progress for () {
+    fn at(&self, _: Collection, _: u64, _: Option<u64>) {}
+}
+
+/// What a read brought.
+#[derive(Debug)]
+pub struct Extracted {
+    pub snapshot: Snapshot,
+    /// Groups that were listed but gone when their members were asked for; their lists are partial.
+    pub vanished_groups: u64,
+    /// What the source's requests came to since it was made.
+    pub counts: Counts,
+}
+
+/// An object that a mapping owns and the read did not return: to be looked up by id.
+pub type Missing = (Collection, crate::record::Guid);
+
+/// The tenant, as one application sees it.
+#[derive(Debug)]
+pub struct Source {
+    config: SourceConfig,
+    graph: Graph,
+}
+
+impl Source {
+    /// Checks addresses and prepares; contacts nobody.
+    pub fn new(config: SourceConfig, http: &Http) -> Result<Source> {
+        if !(config.quota_share > 0.0 && config.quota_share <= 1.0) {
+            return Err(Error::usage(format!("quota_share = {} is not a share", config.quota_share))
+                .hint("Give a number above 0 and at most 1."));
+        }
+        Ok(Source { graph: Graph::new(&config, http)?, config })
+    }
+
+    /// Signs in, unless a token is there. Fails with [`Exit::SignIn`] when Entra refuses, or when the token carries no
+    /// permission at all.
+    pub async fn sign_in(&self) -> Result<Token> {
+        let token = self.graph.auth.token().await?;
+        auth::refuse_powerless(&token, &self.config.client_id)?;
+        Ok(token)
+    }
+
+    /// What the requests came to so far.
+    pub fn counts(&self) -> Counts {
+        self.graph.lane.counts()
+    }
+
+    /// Reads everything that is needed into a snapshot at `out`, which it replaces.
+    ///
+    /// What cannot be read makes its collection or list partial, with the reason. Fails only when nothing at all can
+    /// be read ([`Exit::SignIn`], [`Exit::Unreachable`]) or the snapshot cannot be written.
+    pub async fn extract(&self, needs: &SourceNeeds, progress: &dyn Progress, out: &Path) -> Result<Extracted> {
+        let rights = self.sign_in().await?.rights();
+        let writer = Writer::create(out)?;
+        let mut manifest = Manifest::new(&self.config.tenant, self.graph.clock.now());
+        manifest.roles = rights.0.clone().unwrap_or_default();
+        let reader = Reader { source: self, needs, rights: &rights, writer: &writer, progress };
+        let (users, devices, licenses, (groups, members)) = futures::join!(
+            reader.objects(&USERS),
+            reader.objects(&DEVICES),
+            reader.objects(&LICENSES),
+            reader.groups_and_members(),
+        );
+        let reads = [users?, groups?, devices?, licenses?];
+        refuse_nothing_readable(&reads, &self.config)?;
+        for read in reads.into_iter().flatten() {
+            manifest.collections.insert(read.resource.collection, read.extent);
+        }
+        let mut vanished_groups = 0;
+        if let Some(members) = members? {
+            vanished_groups = members.vanished;
+            manifest.collections.insert(Collection::Memberships, members.extent);
+        }
+        let snapshot = Snapshot::open(&writer.seal(manifest)?)?;
+        Ok(Extracted { snapshot, vanished_groups, counts: self.counts() })
+    }
+
+    /// Looks up what a read did not return: first among the deleted objects, then by id. Writes what it learns into an
+    /// amended snapshot in place of the given one: objects found join their collection, the others become
+    /// [`Snapshot::deleted`] or [`Snapshot::absent`]. What could not be looked up is none of the three: unknown.
+    pub async fn confirm(
+        &self,
+        needs: &SourceNeeds,
+        progress: &dyn Progress,
+        snapshot: Snapshot,
+        missing: Vec<Missing>,
+    ) -> Result<Extracted> {
+        let rights = self.sign_in().await?.rights();
+        let mut manifest = snapshot.manifest().clone();
+        let writer = Writer::amend(&snapshot)?;
+        drop(snapshot);
+        let reader = Reader { source: self, needs, rights: &rights, writer: &writer, progress };
+        let vanished_groups = reader.confirm(missing, &mut manifest).await?;
+        let snapshot = Snapshot::open(&writer.seal(manifest)?)?;
+        Ok(Extracted { snapshot, vanished_groups, counts: self.counts() })
+    }
+}
+
+/// One read in progress: what all its parts share.
+struct Reader<'a> {
+    source: &'a Source,
+    needs: &'a SourceNeeds,
+    rights: &'a Rights,
+    writer: &'a Writer,
+    progress: &'a dyn Progress,
+}
+
+impl<'a> Reader<'a> {
+    fn graph(&self) -> &'a Graph {
+        &self.source.graph
+    }
+
+    /// Memberships follow the groups, since they need the list of them.
+    async fn groups_and_members(&self) -> (Result<Option<Read>>, Result<Option<members::MembersRead>>) {
+        let groups = self.objects(&GROUPS).await;
+        let members = match &groups {
+            Ok(Some(read)) if self.needs.memberships => {
+                self.members(&read.groups, &read.extent.coverage).await.map(Some)
+            }
+            _ => Ok(None),
+        };
+        (groups, members)
+    }
+
+    /// Spends more of the quota once the tenant is seen to be larger.
+    fn raise_quota(&self, users: u64) {
+        let config = &self.source.config;
+        if config.units_per_10_s.is_none() && matches!(users, 50 | 501) {
+            self.graph().lane.set_units_per_s(units_per_s(config, users));
+        }
+    }
+}
+
+/// The pace for a tenant of so many users.
+fn units_per_s(config: &SourceConfig, users: u64) -> f64 {
+    let quota = config.units_per_10_s.unwrap_or_else(|| units::quota_per_10_s(users));
+    f64::from(quota) / 10.0 * config.quota_share
+}
+
+/// Fails when something was asked for and not one page of it came.
+fn refuse_nothing_readable(reads: &[Option<Read>], config: &SourceConfig) -> Result<()> {
+    let asked = || reads.iter().flatten();
+    if asked().next().is_none() || asked().any(|read| read.extent.pages > 0) {
+        return Ok(());
+    }
+    let refused = asked().any(|read| read.why == Why::Refused);
+    let (exit, hint) = if refused {
+        (
+            Exit::SignIn,
+            "Add the permissions as *application* permissions in the app registration and grant admin consent.",
+        )
+    } else {
+        (Exit::Unreachable, "Check the network, the proxy variables and the Graph address, then run again.")
+    };
+    let mut error = Error::new(exit, format!("nothing of tenant {} could be read", config.tenant)).hint(hint);
+    for read in asked() {
+        if let Coverage::Partial(reason) = &read.extent.coverage {
+            error = error.cause(format!("{}: {reason}", read.resource.collection));
+        }
+    }
+    Err(error)
+}
+
+/// The properties to select, and those that the app may not read.
+fn selection(needs: &SourceNeeds, rights: &Rights, resource: &Resource) -> Extent {
+    let mut extent = Extent::new(Coverage::Complete);
+    let wanted = needs.properties.get(&resource.collection);
+    extent.properties = wanted.cloned().unwrap_or_default();
+    match resource.collection {
+        // Whether a group hides its members decides whether they are asked for.
+        Collection::Groups if needs.memberships => drop(extent.properties.insert("visibility".into())),
+        Collection::Licenses => drop(extent.properties.insert("skuId".into())),
+        // A relationship, not a property: it is expanded.
+        Collection::Users if needs.expand_manager => drop(extent.properties.insert("manager".into())),
+        _ => {}
+    }
+    extent.properties.insert("id".into());
+    for property in std::mem::take(&mut extent.properties) {
+        match rights.unreadable(resource.collection, &property) {
+            Some(reason) => drop(extent.unreadable.insert(property, reason)),
+            None => drop(extent.properties.insert(property)),
+        }
+    }
+    extent
+}

@@ -1,0 +1,200 @@
+//! Reads one collection of objects into the snapshot, and says how much of it came.
+//!
+//! Hides restarts, properties that Graph turns out to refuse, and the wording of what is missing.
+//! Deliberately keeps no object in memory, only ids.
+
+use serde::Deserialize;
+use url::Url;
+
+use super::collections::{self, Resource, SIGN_IN_ACTIVITY, SIGN_IN_PAGE_SIZE_MAX};
+use super::graph::{Stop, Walk};
+use super::units::units;
+use super::{Reader, selection};
+use crate::error::{Error, Result};
+use crate::http::{HttpError, Lane, Refusal};
+use crate::record::{Collection, Coverage, Guid, Unknown};
+use crate::snapshot::Extent;
+
+/// What came of one collection.
+#[derive(Debug)]
+pub(super) struct Read {
+    pub resource: &'static Resource,
+    pub extent: Extent,
+    pub why: Why,
+    /// The groups seen, when these are groups.
+    pub groups: Vec<Group>,
+}
+
+/// The kind of reason why a collection is not complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    Complete,
+    /// 401 or 403, or no token.
+    Refused,
+    Other,
+}
+
+/// A group whose members may be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Group {
+    pub id: Guid,
+    /// Its members are shown only with a permission of its own.
+    pub hidden: bool,
+}
+
+/// What the reader itself needs of an object.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Row {
+    id: String,
+    sku_id: Option<Guid>,
+    visibility: Option<String>,
+}
+
+impl Row {
+    /// The key; a collection whose objects have none cannot be read.
+    pub fn key(&self, collection: Collection) -> Option<Guid> {
+        if collection == Collection::Licenses { self.sku_id } else { self.id.parse().ok() }
+    }
+
+    pub fn hides_members(&self) -> bool {
+        self.visibility.as_deref().is_some_and(|visibility| visibility.eq_ignore_ascii_case("HiddenMembership"))
+    }
+}
+
+impl Reader<'_> {
+    /// Reads a collection, if it is needed. Fails only when the snapshot cannot be written.
+    pub(super) async fn objects(&self, resource: &'static Resource) -> Result<Option<Read>> {
+        if !self.needs.wants(resource.collection) {
+            return Ok(None);
+        }
+        let mut extent = selection(self.needs, self.rights, resource);
+        let mut restarted = false;
+        loop {
+            let mut groups = Vec::new();
+            let (walk, keyless) = self.walk_objects(resource, &extent, &mut groups).await;
+            extent.pages += walk.pages;
+            extent.requests += walk.requests;
+            match walk.stop {
+                Some(Stop::Local(error)) => return Err(error),
+                // Each round takes at least one property out, so this ends.
+                Some(stop) if walk.pages == 0 && self.drop_guarded(&stop, &mut extent) => {}
+                Some(Stop::Expired(refusal)) if !restarted => {
+                    tracing::warn!(collection = %resource.collection, %refusal, "reading from the start again");
+                    restarted = true;
+                }
+                stop => {
+                    let unreadable = walk.unreadable + keyless;
+                    let why = self.judge(resource, stop.as_ref(), unreadable, &mut extent);
+                    return Ok(Some(Read { resource, extent, why, groups }));
+                }
+            }
+            self.writer.restart(resource.collection)?;
+        }
+    }
+
+    async fn walk_objects(&self, resource: &Resource, extent: &Extent, groups: &mut Vec<Group>) -> (Walk, u64) {
+        let collection = resource.collection;
+        let (mut keyless, mut done) = (0, 0);
+        let (lane, first) = self.list_of(resource, extent);
+        let price = units(resource.price, extent.properties.contains("manager"));
+        let take = |row: Row, text: &str| {
+            let Some(id) = row.key(collection) else {
+                keyless += 1;
+                return Ok(true);
+            };
+            self.writer.object(collection, id, text)?;
+            let count = self.writer.count(collection);
+            let news = count > done;
+            done = count;
+            if news && collection == Collection::Groups {
+                groups.push(Group { id, hidden: row.hides_members() });
+            }
+            if news && collection == Collection::Users {
+                self.raise_quota(count);
+            }
+            self.progress.at(collection, count, None);
+            Ok(news)
+        };
+        let walk = self.graph().walk(lane, first, price, take).await;
+        (walk, keyless)
+    }
+
+    /// The first page's address, and the lane it must take.
+    fn list_of(&self, resource: &Resource, extent: &Extent) -> (&Lane, Url) {
+        let slow = resource.collection == Collection::Users && extent.properties.contains(SIGN_IN_ACTIVITY);
+        let lane = if slow { &self.graph().slow_lane } else { &self.graph().lane };
+        let mut query = select(resource.collection, extent);
+        let size = resource.page_size_max.map(|size| if slow { size.min(SIGN_IN_PAGE_SIZE_MAX) } else { size });
+        query.extend(size.map(|size| format!("$top={size}")));
+        (lane, self.graph().url(resource.path, &query))
+    }
+
+    /// After a 403 that a property may have caused: takes it out of the selection, as unreadable. Such a property must
+    /// not cost the whole collection. Sign-in activity needs a paid licence besides its permission.
+    fn drop_guarded(&self, stop: &Stop, extent: &mut Extent) -> bool {
+        let Some(refusal) = stop.refusal().filter(|refusal| refusal.status() == 403) else { return false };
+        let guarded: Vec<String> =
+            extent.properties.iter().filter(|name| collections::is_guarded(name)).cloned().collect();
+        for property in &guarded {
+            extent.properties.remove(property);
+            let reason = format!("Graph does not let the app read {property} of users: {}", words(refusal));
+            extent.unreadable.insert(property.clone(), Unknown::new(reason));
+        }
+        !guarded.is_empty()
+    }
+
+    fn judge(&self, resource: &Resource, stop: Option<&Stop>, unreadable: u64, extent: &mut Extent) -> Why {
+        let collection = resource.collection;
+        let Some(stop) = stop else {
+            if unreadable > 0 {
+                extent.coverage =
+                    Coverage::partial(format!("{unreadable} of the {collection} came without a usable id"));
+                return Why::Other;
+            }
+            return Why::Complete;
+        };
+        let page = extent.pages + 1;
+        let refused = stop.refusal().is_some_and(|refusal| matches!(refusal.status(), 401 | 403));
+        let reason = match stop.refusal() {
+            Some(refusal) if refused => format!("the app may not read {collection}: {}", needed(resource, refusal)),
+            _ => format!("page {page} of {collection} could not be read: {stop}"),
+        };
+        tracing::warn!(%collection, reason, documentation = resource.documentation, "a collection is incomplete");
+        extent.coverage = Coverage::partial(reason);
+        if refused || matches!(stop, Stop::SignIn(_)) { Why::Refused } else { Why::Other }
+    }
+}
+
+/// `$select`, and `$expand` for the manager.
+pub(super) fn select(collection: Collection, extent: &Extent) -> Vec<String> {
+    let is_manager = |name: &str| collection == Collection::Users && name == "manager";
+    let names: Vec<&str> = extent.properties.iter().map(String::as_str).filter(|name| !is_manager(name)).collect();
+    let mut query = vec![format!("$select={}", names.join(","))];
+    if extent.properties.iter().any(|name| is_manager(name)) {
+        query.push("$expand=manager($select=id)".into());
+    }
+    query
+}
+
+/// Which permission is missing, next to what Graph said.
+pub(super) fn needed(resource: &Resource, refusal: &Refusal) -> String {
+    let enough: Vec<&str> = resource.permissions.iter().copied().filter(|name| name.ends_with(".Read.All")).collect();
+    format!("it needs one of the application permissions {} ({})", enough.join(", "), words(refusal))
+}
+
+/// A refusal without request ids: a reason that is the same every night can be accepted and compared.
+pub(super) fn words(refusal: &Refusal) -> String {
+    let code = refusal.code.as_deref().map(|code| format!(" {code}")).unwrap_or_default();
+    format!("HTTP {}{code}", refusal.status())
+}
+
+/// An error of a single lookup that ends the whole read.
+pub(super) fn fatal(stop: Stop) -> Result<HttpError, Error> {
+    match stop {
+        Stop::Http(error) => Ok(error),
+        Stop::Expired(refusal) => Ok(HttpError::Refused(refusal)),
+        Stop::SignIn(error) | Stop::Local(error) => Err(error),
+        Stop::Astray(reason) => Err(Error::failed(reason)),
+    }
+}

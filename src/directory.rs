@@ -184,7 +184,7 @@ impl<'a> Directory<'a> {
         let part_number = shape.slot("skuPartNumber").and_then(|slot| record.slots[slot].clone());
         if let Some(slot) = shape.slot("productName") {
             // Microsoft's table has no name for a new SKU: then its part number is all there is.
-            let name = named.map(|named| Value::text(named.product_name)).or(part_number);
+            let name = named.map(|named| Value::text(&*named.product_name)).or(part_number);
             record.slots[slot] = Some(name.unwrap_or(Value::Null));
         }
         if let Some(slot) = shape.slot("available") {
@@ -258,8 +258,8 @@ impl<'a> Directory<'a> {
             let named = sku_names::lookup(sku);
             record.slots[slot] = match (&*field.name, named) {
                 ("skuId", _) => Some(Value::Guid(sku)),
-                ("productName", Some(named)) => Some(Value::text(named.product_name)),
-                ("skuPartNumber", Some(named)) => Some(Value::text(named.part_number)),
+                ("productName", Some(named)) => Some(Value::text(&*named.product_name)),
+                ("skuPartNumber", Some(named)) => Some(Value::text(&*named.part_number)),
                 _ => continue,
             };
         }

@@ -118,6 +118,12 @@ impl Job {
         scope::text(&self.scope, &self.identities())
     }
 
+    /// Whether scope or mappings differ from what a person last agreed to.
+    pub fn scope_was_edited(&self) -> bool {
+        let before = self.accepted.as_ref().map(|accepted| scope::text(&accepted.scope, &accepted.mappings));
+        before.is_some_and(|before| before != self.accepted_scope_text())
+    }
+
     fn identities(&self) -> Vec<Identity> {
         self.mappings.iter().map(Mapping::identity).collect()
     }

@@ -137,6 +137,8 @@ fn cause_word(cause: crate::plan::policy::CauseKind) -> &'static str {
         CauseKind::Gone => "gone",
         CauseKind::Disabled => "disabled",
         CauseKind::Out => "out",
+        CauseKind::Returned => "returned",
+        CauseKind::Recreated => "recreated",
     }
 }
 

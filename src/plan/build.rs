@@ -101,6 +101,7 @@ fn type_base<'a>(((ty, summary), tally): ((&'a Joined, &'a TypeSummary), &'a Tal
         owned: summary.owned,
         owned_there,
         there: summary.there,
+        edited: summary.counts.notes.get(&NoteKind::FilterEdit).copied().unwrap_or_default(),
         complete: summary.coverage.is_complete(),
         tally,
     }

@@ -73,9 +73,11 @@ impl Tally {
             // Approving an edited filter approves the removals it leads to.
             let filter_edit = matches!(limit, LimitName::Retires | LimitName::LinksRemoved)
                 && approved.contains(LimitName::FilterEdit, &change.ty, &change.key, None);
+            // A first run's adopts are approved as the first run.
+            let first_run = limit == LimitName::Adopts && has(LimitName::FirstRun);
             let count = self.counts.entry(limit).or_default();
             count.0 += n;
-            count.1 += if has(limit) || filter_edit { n } else { 0 };
+            count.1 += if has(limit) || filter_edit || first_run { n } else { 0 };
         }
         if change.action == Action::Update {
             for attribute in &change.attributes {
@@ -97,6 +99,8 @@ pub struct TypeBase<'a> {
     pub owned_there: u64,
     /// Records in the target before the run.
     pub there: u64,
+    /// Left scope only because scope or mapping was edited: wait for approval.
+    pub edited: u64,
     /// The target was read completely.
     pub complete: bool,
     pub tally: &'a Tally,
@@ -167,6 +171,19 @@ fn per_type(limits: &Limits, ty: &TypeBase<'_>, approved: &Approved, checks: &mu
                 ),
             });
         }
+    }
+    if ty.edited > 0 {
+        checks.push(LimitCheck {
+            limit: LimitName::FilterEdit,
+            on: ty.name.into(),
+            count: ty.edited,
+            allowed: 0,
+            base: ty.owned,
+            approved: 0,
+            // They wait, and nothing of theirs is in the plan: the rest may go through.
+            held: false,
+            words: format!("{} records of {} left only because the job was edited", ty.edited, ty.name),
+        });
     }
     for (attribute, (count, approved)) in &ty.tally.attributes {
         let on = format!("{}.{attribute}", ty.name);

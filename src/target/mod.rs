@@ -6,6 +6,11 @@
 
 pub mod csv;
 
+#[cfg(test)]
+pub mod conformance;
+#[cfg(test)]
+pub mod memory;
+
 use std::future::Future;
 use std::path::PathBuf;
 
@@ -88,9 +93,17 @@ pub trait Target: Send + Sync {
     ) -> impl Future<Output = Result<Coverage>> + Send;
 
     /// Writes the changes of one type beside the old state. `changes` come in the plan's order; `outcomes` gets one
-    /// outcome for each, in the same order. Nothing is visible before [`Target::commit`].
+    /// outcome for each, in the same order, and [`Change`]s that write nothing ([`Action::writes`]) are done by
+    /// themselves. Nothing is visible before [`Target::commit`].
     ///
-    /// An error leaves the old state untouched.
+    /// Doing the same again changes nothing: a create whose record is there with the same values is done, and so is a
+    /// delete whose record is gone. A create whose key is there with other values is rejected, never doubled; values
+    /// that are not known are rejected, never written.
+    ///
+    /// An error leaves the old state untouched and nothing lying about; it is [`crate::error::Exit::Stale`] when the
+    /// state is not the one this target last read.
+    ///
+    /// [`Action::writes`]: crate::plan::change::Action::writes
     fn stage(
         &self,
         ty: &TypeSpec,
@@ -98,7 +111,8 @@ pub trait Target: Send + Sync {
         outcomes: &mut (dyn FnMut(&Change, Outcome) -> Result<()> + Send),
     ) -> impl Future<Output = Result<BatchMark>> + Send;
 
-    /// Makes a staged batch visible and durable, all at once.
+    /// Makes a staged batch visible and durable, all at once. Once more does nothing. Refuses as stale, and drops the
+    /// batch, when the state before is no longer the one it was staged on.
     fn commit(&self, batch: &BatchMark) -> impl Future<Output = Result<()>> + Send;
 
     /// Says what became of a batch whose run died, and clears what it left lying about.

@@ -222,11 +222,13 @@ fn finished(mut header: Header, changes: &[Change], notes: Vec<Note>) -> Plan {
 
 /// Every action, every kind of note, limits that hold, sources with gaps.
 pub fn everything() -> Plan {
-    let mut changes = user_changes();
+    // Memberships go first here and stand second in the header, as removals may.
+    let mut changes: Vec<Change> = Vec::new();
     let link = Key::Pair(guid(1), guid(2));
     let label = "Adele Vance in VPN";
     changes.push(Change { key: link, ..change(Action::Create, "Membership", 0, label) });
     changes.extend((30..45).map(|number| change(Action::Delete, "Membership", number, &format!("Member {number}"))));
+    changes.extend(user_changes());
     let notes = every_note();
     let mut header = header();
     header.sources[0].left_out =

@@ -77,8 +77,10 @@ impl Draft {
         Some(Draft { table, place, origin: file.name.clone() })
     }
 
-    /// Lays an entry `[[mapping]]` of a job over the file: attributes merge one by one, everything else replaces.
+    /// Lays an entry `[[mapping]]` of a job over the file: attributes merge one by one, everything else replaces. The
+    /// file's own tests are left behind: they say what the file means, not what a job makes of it.
     pub fn overlay(&mut self, over: &Table, problems: &mut Problems) {
+        self.table.remove("test");
         for entry in &over.entries {
             match (entry.key.as_str(), &entry.value.kind) {
                 ("use", _) => {}

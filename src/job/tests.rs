@@ -447,3 +447,31 @@ fn a_job_may_run_from_a_snapshot() {
     let both = mistakes(&JOB.replace("tenant =", "snapshot = \"x\"\ntenant ="));
     assert!(both.contains("unknown key `tenant` in `[source]`"), "{both}");
 }
+
+/// Every way to have no job must note why: a loader that finds neither a job nor a mistake panics.
+#[test]
+fn no_damage_to_a_job_goes_unexplained() {
+    let text = format!(
+        "{JOB}attributes.\"City\" = {{ write = \"always\" }}\nremoval = [{{ delete = {{}} }}]\n\n[scope]\n\
+         users = \"accountEnabled\"\nexclude.users = [\"a@contoso.com\"]\n\n[limits]\nremovals = {{ floor = 3 }}\n\
+         max_age = \"2h\"\n\n[[accept]]\nwhat = \"rejected\"\nid = \"x\"\nuntil = 2027-01-01\n\n[state]\nkeep_reports = 3\n"
+    );
+    job(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    let load = |lines: &[&str]| {
+        let world = World::with(&[("contoso.toml", &lines.join("\n"))]);
+        drop(world.load_accepting("contoso.toml", None));
+    };
+    for at in 0..lines.len() {
+        let mut less = lines.clone();
+        less.remove(at);
+        load(&less);
+        let Some((key, _)) = lines[at].split_once(" = ") else { continue };
+        for value in ["5", "\"\"", "\"x\"", "true", "false", "[]", "{}", "[{}]", "[[1]]", "-1", "1e9", "null", "{ x = {"] {
+            let line = format!("{key} = {value}");
+            let mut other = lines.clone();
+            other[at] = &line;
+            load(&other);
+        }
+    }
+}

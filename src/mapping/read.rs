@@ -265,7 +265,8 @@ fn long_form(node: Node, problems: &mut Problems) -> Option<Node> {
             problems.add_with_help(
                 &node.place,
                 format!("an attribute cannot be {}", node.kind.what()),
-                "write an expression in quotes (\"displayName\"), a fixed value ({ const = \"Entra ID\" }), or a table ({ value = \"department\", write = \"if-empty\" })",
+                "write an expression in quotes (\"displayName\"), a fixed value ({ const = \"Entra ID\" }), \
+                 or a table ({ value = \"department\", write = \"if-empty\" })",
             );
             None
         }

@@ -196,3 +196,26 @@ fn overrides_switch_between_value_and_const() {
     assert!(matches!(attribute.value, AttributeValue::Expr(_)));
     assert_eq!(attribute.write, Write::Always, "what is not said again stays");
 }
+
+/// Every way to have no mapping must note why.
+#[test]
+fn no_damage_to_a_mapping_goes_unexplained() {
+    let text = format!(
+        "{HEAD}version = 1\nadopt = [\"ID\"]\nremoval = [{{ delete = {{}} }}]\nrecreate = true\nprotect = \"a eq 1\"\n{ID}\
+         \"City\" = {{ value = \"city\" }}\n\n[[test]]\ngiven = {{ id = \"a\" }}\nexpect = {{ \"ID\" = \"a\" }}\n"
+    );
+    mapping(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    for at in 0..lines.len() {
+        let mut less = lines.clone();
+        less.remove(at);
+        drop(compile(&less.join("\n")));
+        let Some((key, _)) = lines[at].split_once(" = ") else { continue };
+        for value in ["5", "\"\"", "\"x\"", "true", "false", "[]", "{}", "[{}]", "[[1]]", "{ const = [] }", "{ value = 1 }"] {
+            let line = format!("{key} = {value}");
+            let mut other = lines.clone();
+            other[at] = &line;
+            drop(compile(&other.join("\n")));
+        }
+    }
+}

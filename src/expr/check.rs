@@ -41,11 +41,11 @@ impl Checker<'_> {
                 Ok(Type::list(Kind::Any))
             }
             NodeKind::Path(path) => self.path(path, span),
-            NodeKind::And(parts) => self.operands(parts, "and"),
-            NodeKind::Or(parts) => self.operands(parts, "or"),
+            NodeKind::And(parts) => self.operands(parts, "`and`"),
+            NodeKind::Or(parts) => self.operands(parts, "`or`"),
             NodeKind::Not(inner) => {
                 let ty = self.node(inner)?;
-                boolean(ty, inner, "not", Some("`not` binds tightly: not (… eq …)"))
+                boolean(ty, inner, "`not`", Some("`not` binds tightly: not (… eq …)"))
             }
             NodeKind::Negate(inner) => match self.node(inner)? {
                 ty @ Type { kind: Kind::Any | Kind::Int | Kind::Double | Kind::Duration, many: false } => Ok(ty),
@@ -245,7 +245,7 @@ fn boolean(ty: Type, node: &Node, word: &str, help: Option<&str>) -> Checked {
     if matches!(ty, Type { kind: Kind::Bool | Kind::Any, many: false }) {
         return Ok(Type::BOOL);
     }
-    let error = SyntaxError::new(node.span.clone(), format!("`{word}` needs true or false, this is {ty}"));
+    let error = SyntaxError::new(node.span.clone(), format!("{word} needs true or false, this is {ty}"));
     Err(match help {
         Some(help) => error.help(help),
         None => error.help("compare it with something: … eq …"),
@@ -358,7 +358,7 @@ fn accept(function: &Function, parameter: &Parameter, ty: Type, argument: &Node)
     }
     let message = format!("`{}` needs {wanted} as its {}, this is {ty}", function.name, parameter.name);
     let error = SyntaxError::new(argument.span.clone(), message);
-    Err(match ty.many {
+    Err(match ty.many && parameter.accepts != Accepts::List {
         true => error.help(format!("look at each with any(x: {}(x, …)), or write join(…, ', ')", function.name)),
         false => error.help(signature(function)),
     })
@@ -385,4 +385,188 @@ fn signature(function: &Function) -> String {
         names.push("…".to_owned());
     }
     format!("{}({})", function.name, names.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::expr::{compile, compile_filter};
+
+    fn check(collection: Collection, text: &str, expected: &str) {
+        let shown = match compile(text, Some(collection), &mut Catalog::new()) {
+            Ok(expression) => expression.ty().to_string(),
+            Err(SyntaxError { span, message, help }) => {
+                format!("`{}` {message}{}", &text[span], help.map(|help| format!(" | {help}")).unwrap_or_default())
+            }
+        };
+        assert_eq!(shown, expected, "{text}");
+    }
+
+    #[test]
+    fn expressions_have_the_types_of_their_parts() {
+        let users = |text, expected| check(Collection::Users, text, expected);
+        users("accountEnabled eq true and userType eq 'Member'", "true/false");
+        users("displayName", "text");
+        users("memberOf/id", "list of text");
+        users("manager/memberOf/assignedLicenses/skuId", "list of id (GUID)");
+        users("manager/manager/displayName", "text");
+        users("licenses/prepaidUnits/enabled", "list of number");
+        users("licenses/prepaidUnits/any(p: p/enabled gt 1)", "true/false");
+        users("memberOf", "list of record of groups");
+        users("$it", "record of users");
+        users("assignedLicenses/$count", "number");
+        users("coalesce(mail, userPrincipalName, null)", "text");
+        users("coalesce(mail, createdDateTime)", "any type");
+        users("signInActivity/lastSignInDateTime lt now() sub duration'P90D'", "true/false");
+        users("now() sub createdDateTime gt duration'P1D'", "true/false");
+        users("deviceEnrollmentLimit divby 2", "number");
+        users("extension_0123456789abcdef0123456789abcdef_a gt 2024-01-01", "true/false");
+        users("extab12cd34_course/id eq 1", "true/false");
+        users("join(businessPhones, ', ')", "text");
+        users("employeeOrgData eq null or manager ne null", "true/false");
+        users("id eq 87d349ed-44d7-43e1-9a83-5f2406dee5bd", "true/false");
+        users("id in ('87d349ed-44d7-43e1-9a83-5f2406dee5bd', 'b')", "true/false");
+        users("'a' in businessPhones", "true/false");
+        users("memberOf/any(g: g/groupTypes/any(t: t eq 'Unified' and $it/mail eq g/mail))", "true/false");
+        check(Collection::Groups, "members/displayName", "list of text");
+        check(Collection::Groups, "members/userPrincipalName", "list of text");
+        check(Collection::Memberships, "member/deviceId eq null", "true/false");
+        check(Collection::LicenseAssignments, "skuId eq '87d349ed-44d7-43e1-9a83-5f2406dee5bd'", "true/false");
+        check(Collection::LicenseAssignments, "license/available sub 1", "number");
+    }
+
+    #[test]
+    fn names_that_do_not_exist_are_refused() {
+        let users = |text, expected| check(Collection::Users, text, expected);
+        users("departement eq 'x'", "`departement` users have no property `departement` | did you mean `department`?");
+        users(
+            "accountenabled",
+            "`accountenabled` users have no property `accountenabled` | did you mean `accountEnabled`?",
+        );
+        users("manager/displayNam", "`displayNam` users have no property `displayNam` | did you mean `displayName`?");
+        users("memberOf/any(g: g/upn eq 'x')", "`upn` groups have no property `upn`");
+        users(
+            "employeeOrgData/costcentre",
+            "`costcentre` this has no property `costcentre` | did you mean `costCenter`?",
+        );
+        users("displayName/length", "`length` this follows text, which has no properties");
+        users("transitiveMemberOf/any()", "`transitiveMemberOf` users have no property `transitiveMemberOf`");
+        check(
+            Collection::Groups,
+            "members/modell",
+            "`modell` users or groups or devices have no property `modell` | did you mean `model`?",
+        );
+    }
+
+    #[test]
+    fn types_that_do_not_fit_are_refused() {
+        let users = |text, expected| check(Collection::Users, text, expected);
+        users(
+            "createdDateTime ge '2024-01-01T00:00:00Z'",
+            "`createdDateTime ge '2024-01-01T00:00:00Z'` `ge` cannot compare date and time with text | leave out the \
+             quotes: 2024-01-01T00:00:00Z",
+        );
+        users(
+            "createdDateTime ge displayName",
+            "`createdDateTime ge displayName` `ge` cannot compare date and time with text",
+        );
+        users(
+            "'yesterday' lt createdDateTime",
+            "`'yesterday' lt createdDateTime` `lt` cannot compare text with date and time | dates have no quotes: \
+             2024-01-31T12:00:00Z",
+        );
+        users(
+            "accountEnabled eq 'true'",
+            "`accountEnabled eq 'true'` `eq` cannot compare true/false with text | leave out the quotes: true",
+        );
+        users(
+            "businessPhones eq '1'",
+            "`businessPhones` `eq` compares single values, this is list of text | look at each: businessPhones/any(x: \
+             x eq …)",
+        );
+        users(
+            "memberOf/displayName in ('a')",
+            "`memberOf/displayName` `in` compares single values, this is list of text | look at each: \
+             memberOf/displayName/any(x: x eq …)",
+        );
+        users(
+            "manager eq 'Adele'",
+            "`manager` `eq` cannot compare a whole record of users | compare one of its properties: manager/…",
+        );
+        users(
+            "displayName in 'a'",
+            "`'a'` `in` needs a list, this is text | write the values in parentheses: in ('a', 'b')",
+        );
+        users(
+            "licenses/any(l: l/skuId eq 'E5')",
+            "`'E5'` 'E5' is not an id of the form xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx",
+        );
+        users(
+            "accountEnabled and displayName",
+            "`displayName` `and` needs true or false, this is text | compare it with something: … eq …",
+        );
+        users(
+            "not displayName eq 'x'",
+            "`displayName` `not` needs true or false, this is text | `not` binds tightly: not (… eq …)",
+        );
+        users(
+            "memberOf/any(g: g/displayName)",
+            "`g/displayName` a lambda needs true or false, this is text | compare the variable or one of its \
+             properties: any(x: x eq …)",
+        );
+        users(
+            "displayName/any(x: x eq 'a')",
+            "`displayName/any(x: x eq 'a')` `any` needs a list before it, this is text",
+        );
+        users("displayName add 1", "`displayName add 1` `add` does not work on text and number");
+        users("-displayName", "`displayName` `-` needs a number, this is text");
+        users("accountEnabled has 'x'", "`accountEnabled has 'x'` `has` tests flags, this is true/false and text");
+    }
+
+    #[test]
+    fn calls_are_checked_against_the_table() {
+        let users = |text, expected| check(Collection::Users, text, expected);
+        users("tolower()", "`tolower()` `tolower` takes 1 argument, here are 0 | tolower(text)");
+        users("now(1)", "`now(1)` `now` takes no arguments, here are 1 | now()");
+        users(
+            "substring(mail)",
+            "`substring(mail)` `substring` takes 2 to 3 arguments, here are 1 | substring(text, start, [length])",
+        );
+        users("concat()", "`concat()` `concat` takes 1 or more arguments, here are 0 | concat(value, …)");
+        users(
+            "startswith(accountEnabled, 'x')",
+            "`accountEnabled` `startswith` needs text as its text, this is true/false | startswith(text, part)",
+        );
+        users(
+            "startswith(businessPhones, '+49')",
+            "`businessPhones` `startswith` needs text as its text, this is list of text | look at each with any(x: \
+             startswith(x, …)), or write join(…, ', ')",
+        );
+        users(
+            "substring(mail, '1')",
+            "`'1'` `substring` needs a whole number as its start, this is text | substring(text, start, [length])",
+        );
+        users(
+            "join(memberOf, ',')",
+            "`memberOf` `join` needs a list of values as its list, this is list of record of groups | join(list, separator)",
+        );
+    }
+
+    #[test]
+    fn without_a_collection_any_name_is_accepted() {
+        let mut catalog = Catalog::new();
+        let expression = compile("status eq 200 and body/items/any(i: i/state eq 'x')", None, &mut catalog);
+        assert_eq!(expression.map(|expression| expression.ty()), Ok(Type::BOOL));
+        assert!(Collection::ALL.into_iter().all(|collection| !catalog.uses(collection)));
+    }
+
+    #[test]
+    fn filters_are_true_or_false() {
+        let mut catalog = Catalog::new();
+        assert!(compile_filter("accountEnabled", Some(Collection::Users), &mut catalog).is_ok());
+        assert!(compile_filter("anything", None, &mut catalog).is_ok());
+        let error = compile_filter("displayName", Some(Collection::Users), &mut catalog).expect_err("text");
+        assert_eq!((error.span, &*error.message), (0..11, "a filter must be true or false, this is text"));
+        assert!(catalog.shape(Collection::Users).slot("displayName").is_none(), "a failure leaves nothing behind");
+    }
 }

@@ -102,7 +102,7 @@ impl<'t> Parser<'t> {
             return SyntaxError::new(self.span.clone(), format!("the expression ends where {expected} should follow"));
         }
         let error = SyntaxError::new(self.span.clone(), format!("expected {expected}, found `{}`", self.word()));
-        if self.token != Token::Word {
+        if !matches!(self.token, Token::Word | Token::Minus) {
             return error;
         }
         let words = ["and", "or"].into_iter().chain(Binary::ALL.iter().map(|(word, _)| *word));
@@ -376,4 +376,194 @@ fn chain(
         }
     }
     node(close(parts), span, below)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn check(text: &str, expected: &str) {
+        let shown = match parse(text) {
+            Ok(node) => node.to_string(),
+            Err(SyntaxError { span, message, help }) => {
+                format!("{span:?} {message}{}", help.map(|help| format!(" | {help}")).unwrap_or_default())
+            }
+        };
+        assert_eq!(shown, expected, "{text}");
+    }
+
+    #[test]
+    fn operators_bind_as_the_standard_says() {
+        check("a or b and c", "a or b and c");
+        check("(a or b) and c", "(a or b) and c");
+        check("a and (b and c) and (d)", "a and b and c and d");
+        check("NOT a eq b", "not a eq b");
+        check("not (a eq b)", "not (a eq b)");
+        check("(a eq b) eq c", "a eq b eq c");
+        check("a eq (b eq c)", "a eq (b eq c)");
+        check("a eq b gt c", "a eq b gt c");
+        check("(a eq b) gt c", "(a eq b) gt c");
+        check("1 add 2 mul 3", "1 add 2 mul 3");
+        check("(1 add 2) mul 3", "(1 add 2) mul 3");
+        check("1 sub (2 sub 3)", "1 sub (2 sub 3)");
+        check("a add 1 IN (1, 2)", "a add 1 in (1, 2)");
+        check("a Has 'x' oR b", "a has 'x' or b");
+        check("-a mul - 3", "-a mul -(3)");
+        check("a sub -3", "a sub -3");
+        check("-(a add 1)", "-(a add 1)");
+    }
+
+    #[test]
+    fn the_normal_form_has_one_spelling() {
+        check(" accountEnabled  EQ\n True ", "accountEnabled eq true");
+        check("NULL", "null");
+        check("a in('x','O''Neill')", "a in ('x', 'O''Neill')");
+        check("a in b/c", "a in b/c");
+        check("STARTSWITH( a ,'x')", "startswith(a, 'x')");
+        check("now()", "now()");
+        check("a/ANY( x : x/b eq $it/c)", "a/any(x: x/b eq $it/c)");
+        check("a/any()", "a/any()");
+        check("a/all(x:x/b/any(y:y eq x/c))", "a/all(x: x/b/any(y: y eq x/c))");
+        check("a/$count gt 1.0", "a/$count gt 1.0");
+        check("1e3", "1000.0");
+        check("d ge 2024-01-01T01:00:00+01:00", "d ge 2024-01-01T00:00:00Z");
+        check("d gt duration'P1D'", "d gt duration'PT24H'");
+        check("-9223372036854775807", "-9223372036854775807");
+    }
+
+    #[test]
+    fn variables_are_those_of_the_nearest_lambda() {
+        let Ok(Node { kind: NodeKind::Path(path), .. }) = parse("a/any(x: b/any(y: x/any(y: y eq x)))") else {
+            panic!("a path")
+        };
+        assert!(format!("{path:?}").contains("Variable(\"x\", 1)"), "{path:?}");
+        assert!(format!("{path:?}").contains("Variable(\"y\", 0)"), "{path:?}");
+        check("any eq 1", "any eq 1");
+    }
+
+    #[test]
+    fn slips_are_named_with_what_to_write() {
+        check("", "0..0 the expression is empty");
+        check("a eq", "4..4 the expression ends where a value, a property or a function should follow");
+        check("(a", "2..2 the expression ends where `)` should follow");
+        check("a eqq 'x'", "2..5 expected an operator or the end, found `eqq` | did you mean `eq`?");
+        check(
+            "a -eq 'x'",
+            "2..3 expected an operator or the end, found `-` | operators are eq ne gt ge lt le in has, and or not, \
+             add sub mul div divby mod",
+        );
+        check("a eq 'x')", "8..9 expected an operator or the end, found `)`");
+        check("a in ()", "6..7 expected a value, a property or a function, found `)`");
+        check("('a', 'b')", "0..5 a list can only stand after `in`");
+        check("startwith(a, 'x')", "0..9 there is no function `startwith` | did you mean `startswith`?");
+        check("any(x: x)", "0..3 there is no function `any` | `any` needs a list before it: memberOf/any(g: …)");
+        check(
+            "a/startswith('x')",
+            "2..12 `startswith` cannot follow a path | only any(x: …), all(x: …) and $count can; functions stand \
+             before: startswith(a/b, 'x')",
+        );
+        check(
+            "a/any(x x eq 1)",
+            "8..9 expected `:` after the variable, as in any(x: …), found `x` | operators are \
+             eq ne gt ge lt le in has, and or not, add sub mul div divby mod",
+        );
+        check("a/$count/b", "9..10 nothing can follow `$count`, `any` or `all`");
+        check("a/b.c/any()", "2..5 `b.c` cannot be used here | names of types are not used: leave it out of the path");
+        check(
+            "$filter eq 1",
+            "0..7 `$filter` cannot be used here | of the names with `$` there are `$it` at the \
+             start and `/$count` at the end of a path",
+        );
+        check("a and\n b = 1", "9..10 `=` is not an operator here | write `eq`");
+    }
+
+    #[test]
+    fn nesting_is_limited_and_chains_are_not() {
+        let deep = |open: &str, inner: &str, close: &str, times| {
+            format!("{}{inner}{}", open.repeat(times), close.repeat(times))
+        };
+        for (open, inner, close) in [
+            ("(", "a", ")"),
+            ("not ", "a", ""),
+            ("-", "a", ""),
+            ("- ", "1", ""),
+            ("tolower(", "a", ")"),
+            ("a/any(x: ", "x", ")"),
+            ("a in (", "a", ")"),
+            ("", "a", " add 1"),
+            ("", "a", " eq 1"),
+        ] {
+            let error = parse(&deep(open, inner, close, 100_000)).expect_err("too deep");
+            assert_eq!(error.message, "this is nested more than 100 levels deep", "{open}{inner}{close}");
+            parse(&deep(open, inner, close, 45)).expect("not too deep");
+        }
+        for chain in [" or a", " and a", " or (a or a)", " and a or a"] {
+            let node = parse(&deep("", "a", chain, 50_000)).expect("a chain");
+            assert!(node.height <= 3, "{chain}");
+        }
+    }
+
+    /// Expressions with all parentheses that could ever matter.
+    fn any_expression() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![
+            "[a-c](/[a-c]){0,2}",
+            "-?[0-9]{1,3}(\\.[0-9]{1,2}|e[0-9])?",
+            "'[a-z ]{0,3}('')?'",
+            Just("null".to_owned()),
+            Just("$it/a".to_owned()),
+            Just("a/$count".to_owned()),
+            Just("x".to_owned()),
+            Just("duration'P1DT0.5S'".to_owned()),
+            Just("87d349ed-44d7-43e1-9a83-5f2406dee5bd".to_owned()),
+            Just("2024-02-29T12:30:00.25Z".to_owned()),
+            Just("2024-02-29".to_owned()),
+        ];
+        leaf.prop_recursive(5, 40, 3, |inner| {
+            let operator = proptest::sample::select(Binary::ALL.map(|(word, _)| word).to_vec());
+            prop_oneof![
+                (inner.clone(), operator, inner.clone()).prop_map(|(a, word, b)| format!("({a}) {word} ({b})")),
+                (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("({a}) and ({b})")),
+                (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("({a}) or ({b})")),
+                inner.clone().prop_map(|a| format!("not ({a})")),
+                inner.clone().prop_map(|a| format!("-({a})")),
+                inner.clone().prop_map(|a| format!("a/any(x: {a})")),
+                inner.clone().prop_map(|a| format!("x/all(y: {a})")),
+                (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("concat({a}, {b})")),
+                (inner.clone(), inner).prop_map(|(a, b)| format!("a in ({a}, {b})")),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_parser_panic(text in "\\PC{0,60}") {
+            let _ = parse(&text);
+        }
+
+        #[test]
+        fn no_mixture_of_tokens_makes_the_parser_panic(
+            words in proptest::collection::vec(
+                proptest::sample::select(vec![
+                    "a", "/", "(", ")", ",", ":", "-", "'", "'x'", "eq", "and", "not", "in", "any", "$it", "$count",
+                    "1", "1.", "2024-", "2024-01-01", "duration", "T", "é", "\u{a0}", "tolower", "$", ".", "87d349ed-",
+                ]),
+                0..20,
+            ),
+            space in proptest::bool::ANY,
+        ) {
+            if let Err(error) = parse(&words.join(if space { " " } else { "" })) {
+                prop_assert!(error.span.start <= error.span.end);
+            }
+        }
+
+        #[test]
+        fn the_normal_form_reads_back_as_the_same_tree(text in any_expression()) {
+            let node = parse(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            let normal = node.to_string();
+            let again = parse(&normal).unwrap_or_else(|error| panic!("{normal}: {error}"));
+            prop_assert_eq!(&again, &node, "{}", normal);
+            prop_assert_eq!(again.to_string(), normal);
+        }
+    }
 }

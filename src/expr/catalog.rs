@@ -128,3 +128,51 @@ impl Shape {
         self.fields.iter().position(|field| &*field.name == name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::expr::compile;
+
+    /// What compiling `text` makes of the catalog: what is read, by collection, and the navigations.
+    fn check(collection: Collection, text: &str, expected: &str) {
+        let mut catalog = Catalog::new();
+        compile(text, Some(collection), &mut catalog).unwrap_or_else(|error| panic!("{text}: {error}"));
+        let used = Collection::ALL.into_iter().filter(|collection| catalog.uses(*collection));
+        let read =
+            |collection| format!("{collection}({})", catalog.properties(collection).collect::<Vec<_>>().join(" "));
+        let shown = used.map(read).collect::<Vec<_>>().join(" ");
+        assert_eq!(format!("{shown} {:?}", catalog.navigations()), expected, "{text}");
+    }
+
+    #[test]
+    fn what_expressions_use_is_what_is_read() {
+        use Collection::*;
+        check(Users, "'x'", "users() {}");
+        check(Users, "mail eq displayName or mail eq null", "users(mail displayName) {}");
+        check(Users, "employeeOrgData/costCenter", "users(employeeOrgData) {}");
+        check(Users, "manager/displayName eq displayName", "users(displayName) {Manager}");
+        check(Users, "memberOf/any(g: g/id eq 'x')", "users() groups(id) memberships() {MemberOf}");
+        check(Groups, "memberOf/any()", "groups() nestings() {MemberOf}");
+        check(Groups, "members/id", "users(id) groups(id) memberships() nestings() devices(id) {Members}");
+        check(Groups, "members/model", "users() groups() memberships() nestings() devices(model) {Members}");
+        check(Users, "licenses/productName", "users(licenseAssignmentStates) licenses(skuId skuPartNumber) {Licenses}");
+        check(Licenses, "available", "licenses(prepaidUnits consumedUnits) {}");
+        check(LicenseAssignments, "user/mail", "users(licenseAssignmentStates mail) license_assignments() {User}");
+        check(Memberships, "member/id", "users(id) memberships() devices(id) {Member}");
+    }
+
+    #[test]
+    fn slots_are_given_out_once_and_in_order() {
+        let mut catalog = Catalog::new();
+        for text in ["mail", "displayName", "coalesce(mail, givenName)"] {
+            compile(text, Some(Collection::Users), &mut catalog).expect("an expression");
+        }
+        assert_eq!(catalog.require(Collection::Users, "displayName"), Some(1));
+        assert_eq!(catalog.require(Collection::Users, "id"), Some(3));
+        assert_eq!(catalog.require(Collection::Users, "nonsense"), None);
+        let names: Vec<_> = catalog.shape(Collection::Users).fields().iter().map(|field| &*field.name).collect();
+        assert_eq!(names, ["mail", "displayName", "givenName", "id"]);
+        assert_eq!(catalog.shape(Collection::Users).slot("givenName"), Some(2));
+    }
+}

@@ -41,11 +41,11 @@ impl Checker<'_> {
                 Ok(Type::list(Kind::Any))
             }
             NodeKind::Path(path) => self.path(path, span),
-            NodeKind::And(parts) => self.operands(parts, "and"),
-            NodeKind::Or(parts) => self.operands(parts, "or"),
+            NodeKind::And(parts) => self.operands(parts, "`and`"),
+            NodeKind::Or(parts) => self.operands(parts, "`or`"),
             NodeKind::Not(inner) => {
                 let ty = self.node(inner)?;
-                boolean(ty, inner, "not", Some("`not` binds tightly: not (… eq …)"))
+                boolean(ty, inner, "`not`", Some("`not` binds tightly: not (… eq …)"))
             }
             NodeKind::Negate(inner) => match self.node(inner)? {
                 ty @ Type { kind: Kind::Any | Kind::Int | Kind::Double | Kind::Duration, many: false } => Ok(ty),
@@ -245,7 +245,7 @@ fn boolean(ty: Type, node: &Node, word: &str, help: Option<&str>) -> Checked {
     if matches!(ty, Type { kind: Kind::Bool | Kind::Any, many: false }) {
         return Ok(Type::BOOL);
     }
-    let error = SyntaxError::new(node.span.clone(), format!("`{word}` needs true or false, this is {ty}"));
+    let error = SyntaxError::new(node.span.clone(), format!("{word} needs true or false, this is {ty}"));
     Err(match help {
         Some(help) => error.help(help),
         None => error.help("compare it with something: … eq …"),
@@ -358,7 +358,7 @@ fn accept(function: &Function, parameter: &Parameter, ty: Type, argument: &Node)
     }
     let message = format!("`{}` needs {wanted} as its {}, this is {ty}", function.name, parameter.name);
     let error = SyntaxError::new(argument.span.clone(), message);
-    Err(match ty.many {
+    Err(match ty.many && parameter.accepts != Accepts::List {
         true => error.help(format!("look at each with any(x: {}(x, …)), or write join(…, ', ')", function.name)),
         false => error.help(signature(function)),
     })
@@ -511,7 +511,7 @@ mod tests {
         );
         users(
             "memberOf/any(g: g/displayName)",
-            "`g/displayName` `a lambda` needs true or false, this is text | compare the variable or one of its \
+            "`g/displayName` a lambda needs true or false, this is text | compare the variable or one of its \
              properties: any(x: x eq …)",
         );
         users(
@@ -548,7 +548,7 @@ mod tests {
         );
         users(
             "join(memberOf, ',')",
-            "`memberOf` `join` needs a list of values as its list, this is list of record of groups | look at each with any(x: join(x, …)), or write join(…, ', ')",
+            "`memberOf` `join` needs a list of values as its list, this is list of record of groups | join(list, separator)",
         );
     }
 

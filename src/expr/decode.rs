@@ -345,3 +345,128 @@ fn target(targets: &[Collection], given: &serde_json::Value) -> Result<Collectio
 fn wrong(message: &str) -> InlineError {
     InlineError { path: Vec::new(), message: message.to_owned(), help: None }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::record::Unknown;
+
+    fn catalog(names: &[&str]) -> Catalog {
+        let mut catalog = Catalog::new();
+        for name in names {
+            catalog.require(Collection::Users, name).unwrap_or_else(|| panic!("{name}"));
+        }
+        catalog
+    }
+
+    fn decode(names: &[&str], json: &str, absent: &[Option<Value>]) -> Result<Vec<Option<Value>>, DecodeError> {
+        let record = catalog(names).shape(Collection::Users).decode(Key::parse("k"), json, absent)?;
+        Ok(record.slots.into_vec())
+    }
+
+    fn check(name: &str, json: &str, expected: &str) {
+        let slots = decode(&[name], &format!(r#"{{"{name}":{json}}}"#), &[]).expect("JSON");
+        assert_eq!(format!("{:?}", slots[0]), format!("Some({expected})"), "{name} {json}");
+    }
+
+    #[test]
+    fn values_are_read_as_their_types_and_odd_ones_as_what_they_are() {
+        check("displayName", r#""A \u00e9""#, r#"Text("A é")"#);
+        check("displayName", "7", "Int(7)");
+        check("displayName", "null", "Null");
+        check("accountEnabled", "true", "Bool(true)");
+        check("accountEnabled", r#""yes""#, r#"Text("yes")"#);
+        check("deviceEnrollmentLimit", "5", "Int(5)");
+        check("deviceEnrollmentLimit", "-5", "Int(-5)");
+        check("deviceEnrollmentLimit", "5.5", "Double(5.5)");
+        check("deviceEnrollmentLimit", "18446744073709551615", "Double(1.8446744073709552e19)");
+        check("createdDateTime", r#""2024-01-01T00:00:00Z""#, "DateTime(2024-01-01T00:00:00Z)");
+        check("createdDateTime", r#""soon""#, r#"Text("soon")"#);
+        check(
+            "businessPhones",
+            r#"["1", null, "2"]"#,
+            &format!("{:?}", Value::List(List::known([Value::text("1"), Value::text("2")]))),
+        );
+        check("employeeOrgData", r#"{"@odata.type":"x","costCenter":"4711","more":[1]}"#, &{
+            let more = Value::List(List::known([Value::Int(1)]));
+            let parts = [(Arc::from("costCenter"), Value::text("4711")), (Arc::from("more"), more)];
+            format!("{:?}", Value::Object(Arc::new(parts)))
+        });
+        let sku = "06ebc4ee-1bb5-47dd-8120-11324bc54e06";
+        check("assignedLicenses", &format!(r#"[{{"skuId":"{sku}","disabledPlans":["{sku}"]}}]"#), &{
+            let id = Value::Guid(sku.parse().unwrap());
+            let plans = Value::List(List::known([id.clone()]));
+            let parts = [(Arc::from("skuId"), id), (Arc::from("disabledPlans"), plans)];
+            format!("{:?}", Value::List(List::known([Value::Object(Arc::new(parts))])))
+        });
+        check(
+            "extab12cd34_x",
+            r#"{"a":1}"#,
+            &format!("{:?}", Value::Object(Arc::new([(Arc::from("a"), Value::Int(1))]))),
+        );
+    }
+
+    #[test]
+    fn what_is_missing_is_what_the_template_says() {
+        let hidden = || Some(Value::Unknown(Unknown::new("hidden")));
+        let names = ["mail", "city", "state", "manager", "country"];
+        let absent = [hidden(), hidden(), Some(Value::text("x"))];
+        let json = r#"{"@odata.id":"x","unused":{"deep":[1]},"mail":"a","city":null,"mail":"b","manager":{"id":"m"}}"#;
+        let slots = decode(&names, json, &absent).expect("JSON");
+        assert_eq!(slots, [Some(Value::text("b")), hidden(), Some(Value::text("x")), None, Some(Value::Null)]);
+        let filled = [hidden(), hidden(), hidden(), hidden(), hidden()];
+        assert_eq!(decode(&names, r#"{"country":"DE"}"#, &filled).expect("JSON")[4], Some(Value::text("DE")));
+    }
+
+    #[test]
+    fn only_one_object_is_a_record() {
+        for json in ["", "[]", "null", "{", r#"{"mail":}"#, "{} {}", "7"] {
+            let error = decode(&["mail"], json, &[]).expect_err(json);
+            assert!(error.to_string().starts_with("not a JSON object: "), "{error}");
+        }
+        assert!(decode(&["mail"], " {} ", &[]).is_ok());
+    }
+
+    #[test]
+    fn inline_records_are_refused_with_the_place_of_the_slip() {
+        let refused = |collection, given: serde_json::Value| {
+            catalog(&["mail"]).inline(collection, &given).expect_err("a slip").to_string()
+        };
+        use serde_json::json;
+        let users = |given| refused(Collection::Users, given);
+        assert_eq!(users(json!({ "maill": 1 })), "users have no property `maill` (did you mean `mail`?)");
+        assert_eq!(users(json!({ "manager": { "x": 1 } })), "manager: users have no property `x`");
+        assert_eq!(
+            users(json!({ "memberOf": { "id": "g" } })),
+            "memberOf: several records are written as a list: [{…}, {…}]"
+        );
+        assert_eq!(users(json!({ "manager": "Megan" })), "manager: a record is written as a table of its properties");
+        let typed = |name: &str| json!({ "members": [{ "@odata.type": name }] });
+        assert_eq!(refused(Collection::Groups, typed("#x")), "members: #x is not a type that can stand here");
+        let wrong = json!({ "member": { "@odata.type": "#microsoft.graph.group" } });
+        assert_eq!(refused(Collection::Memberships, wrong), "member: a record of groups cannot stand here");
+    }
+
+    #[test]
+    fn inline_records_know_their_collection_and_key() {
+        let given = serde_json::json!({ "members": [{ "@odata.type": "#microsoft.graph.device" }, { "id": "u" }, {}] });
+        let mut catalog = Catalog::new();
+        let slot = catalog.require(Collection::Groups, "members").expect("a navigation");
+        let group = catalog.inline(Collection::Groups, &given).expect("a group");
+        let Some(Value::List(members)) = &group.slots[slot] else { panic!("a list") };
+        let shown = members.items.iter().map(|member| match member {
+            Value::Record(record) => format!("{}:{}", record.collection, record.key),
+            other => format!("{other:?}"),
+        });
+        assert_eq!(shown.collect::<Vec<_>>(), ["devices:", "users:u", "users:"]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_decoding_panic(json in r#"[{}\[\]":,a1.@ \\]{0,40}"#) {
+            let _ = decode(&["mail", "employeeOrgData"], &json, &[]);
+        }
+    }
+}

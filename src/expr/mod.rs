@@ -18,6 +18,7 @@ mod decode;
 mod eval;
 mod functions;
 mod lex;
+mod operators;
 mod parse;
 
 use std::fmt;

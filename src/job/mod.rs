@@ -9,6 +9,8 @@ mod read;
 mod scope;
 mod settings;
 mod source;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 

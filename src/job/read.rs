@@ -163,7 +163,8 @@ fn job_name(node: &Node, problems: &mut Problems) -> Option<String> {
         return Some(text.to_string());
     }
     let help = format!(
-        "a job's name is used in file names: letters a-z, digits, `-`, `_` and `.`, beginning with a letter or digit, at most {NAME_LENGTH_MAX}"
+        "a job's name is used in file names: letters a-z, digits, `-`, `_` and `.`, beginning with a letter or digit, \
+         at most {NAME_LENGTH_MAX}"
     );
     problems.add_with_help(&node.place, format!("`{}` cannot be the name of a job", text.escape_debug()), help);
     None

@@ -16,7 +16,7 @@ use crate::tree::{Fields, Kind, Node, Table};
 #[derive(Clone, PartialEq, Debug)]
 pub enum Source {
     /// Microsoft Graph.
-    Graph(GraphSource),
+    Graph(Box<GraphSource>),
     /// A snapshot on disk, as `extract` writes it.
     Snapshot {
         dir: PathBuf,
@@ -65,7 +65,8 @@ pub enum SecretFrom {
 /// The default of [`GraphSource::quota_share`]: leaves the rest of the tenant's apps a fifth.
 const QUOTA_SHARE: f64 = 0.8;
 
-const SECRET_HELP: &str = "say where it lies: `credential = { secret = { env = \"ENTRA_SECRET\" } }`, or `file = \"…\"`, `credential = \"…\"` (systemd), `command = [\"…\"]`";
+const SECRET_HELP: &str = "say where it lies: `credential = { secret = { env = \"ENTRA_SECRET\" } }`, or \
+    `file = \"…\"`, `credential = \"…\"` (systemd), `command = [\"…\"]`";
 
 /// Reads `[source]`. `files` are those that make the job: a `command` in them is obeyed only if nobody else may write it.
 pub(super) fn read(node: &Node, reader: &Reader, files: &[Arc<SourceFile>], problems: &mut Problems) -> Option<Source> {
@@ -87,7 +88,7 @@ pub(super) fn read(node: &Node, reader: &Reader, files: &[Arc<SourceFile>], prob
     let tenant = tenant.and_then(|node| tenant_name(node, problems));
     let client_id = client_id.and_then(|node| id(node, problems));
     let credential = credential.and_then(|node| secret(node, reader, files, problems));
-    Some(Source::Graph(GraphSource {
+    Some(Source::Graph(Box::new(GraphSource {
         tenant: tenant?,
         client_id: client_id?,
         credential: Credential::Secret(credential?),
@@ -95,7 +96,7 @@ pub(super) fn read(node: &Node, reader: &Reader, files: &[Arc<SourceFile>], prob
         graph: transposed(graph)?,
         quota_share: quota_share?,
         max_in_flight: transposed(max_in_flight)?.and_then(|number| u32::try_from(number).ok()),
-    }))
+    })))
 }
 
 /// A key that is absent is fine, one that is there and wrong is not.
@@ -112,7 +113,8 @@ fn tenant_name(node: &Node, problems: &mut Problems) -> Option<String> {
     if text.parse::<Guid>().is_ok() || domain {
         return Some(text);
     }
-    let help = "write the tenant's id or a domain such as contoso.onmicrosoft.com; an application signs in to one tenant, so `common` and `organizations` do not work";
+    let help = "write the tenant's id or a domain such as contoso.onmicrosoft.com; an application signs in to one \
+        tenant, so `common` and `organizations` do not work";
     problems.add_with_help(&node.place, format!("`{text}` is neither a tenant id nor a domain"), help);
     None
 }

@@ -8,6 +8,8 @@ mod cases;
 pub mod read;
 pub mod removal;
 pub mod shipped;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
@@ -40,6 +42,7 @@ pub struct Mapping {
     pub recreate: Recreate,
     /// An expression over the target's values; a record for which it is true is never touched.
     pub protect: Option<String>,
+    /// The cases of the file; none for a mapping that a job uses.
     pub tests: Vec<Case>,
     /// Where it comes from: `csv/users@1`, or the path of a file.
     pub origin: String,

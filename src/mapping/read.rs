@@ -77,8 +77,10 @@ impl Draft {
         Some(Draft { table, place, origin: file.name.clone() })
     }
 
-    /// Lays an entry `[[mapping]]` of a job over the file: attributes merge one by one, everything else replaces.
+    /// Lays an entry `[[mapping]]` of a job over the file: attributes merge one by one, everything else replaces. The
+    /// file's own tests are left behind: they say what the file means, not what a job makes of it.
     pub fn overlay(&mut self, over: &Table, problems: &mut Problems) {
+        self.table.remove("test");
         for entry in &over.entries {
             match (entry.key.as_str(), &entry.value.kind) {
                 ("use", _) => {}
@@ -263,7 +265,8 @@ fn long_form(node: Node, problems: &mut Problems) -> Option<Node> {
             problems.add_with_help(
                 &node.place,
                 format!("an attribute cannot be {}", node.kind.what()),
-                "write an expression in quotes (\"displayName\"), a fixed value ({ const = \"Entra ID\" }), or a table ({ value = \"department\", write = \"if-empty\" })",
+                "write an expression in quotes (\"displayName\"), a fixed value ({ const = \"Entra ID\" }), \
+                 or a table ({ value = \"department\", write = \"if-empty\" })",
             );
             None
         }

@@ -28,10 +28,10 @@ use crate::report::{self, to_stdout};
 use crate::scope::{self, Judge};
 use crate::sides;
 use crate::snapshot::Snapshot;
-use crate::source::{self, Source};
+use crate::source::{self, Source, SourceNeeds};
 use crate::state::State;
 use crate::sync::{Context, Options};
-use crate::target::Target;
+use crate::target::{self, Target};
 use crate::trial;
 
 /// One job at work.
@@ -64,7 +64,6 @@ impl<'a> Session<'a> {
     /// Loads the job, takes the lock and opens the ledger. Contacts nobody.
     pub fn open(
         path: &Path,
-        target: impl FnOnce(&Job) -> String,
         options: &'a Options,
         context: &'a Context<'a>,
     ) -> Result<Session<'a>> {
@@ -75,7 +74,7 @@ impl<'a> Session<'a> {
             true => None,
             false => Some(Lock::take(&state.lock(), as_of)?),
         };
-        let identity = Identity { job: job.name.clone(), tenant: tenant(&job, options)?, target: target(&job) };
+        let identity = Identity { job: job.name.clone(), tenant: tenant(&job, options)?, target: target::open(&job.target).identity() };
         let ledger = match options.dry_run {
             true => Ledger::open_to_read(&state.ledger(), &identity)?,
             false => {
@@ -121,14 +120,11 @@ impl<'a> Session<'a> {
             None => None,
         };
         let graph = match (&self.job.source, chosen) {
-            (_, Some(folder)) | (JobSource::Snapshot { dir: folder, .. }, None) => {
-                let snapshot = Snapshot::open(&folder)?;
-                refuse_other_tenant(&snapshot, &self.identity, &folder)?;
-                return Ok(Read { snapshot, requests: 0, _temporary: None });
-            }
+            (_, Some(folder)) => return self.read_folder(&folder),
+            (JobSource::Snapshot { dir, .. }, None) => return self.read_folder(dir),
             (JobSource::Graph(graph), None) => graph,
         };
-        let source = Source::new(graph.resolve()?, &self.context.http)?;
+        let source = Source::new(source::config(graph)?, &self.context.http)?;
         let temporary = match self.options.dry_run {
             true => Some(tempfile::tempdir().map_err(|cause| {
                 Error::failed("cannot create a temporary folder for what is read from Entra").because(cause)
@@ -139,7 +135,7 @@ impl<'a> Session<'a> {
             Some(folder) => folder.path().join("snapshot"),
             None => self.state.snapshot(self.as_of),
         };
-        let needs = source::needs(&self.job.catalog);
+        let needs = SourceNeeds::of(&self.job.catalog);
         let mut read = source.extract(&needs, self.context.progress, &folder).await?;
         let missing = self.missing(&read.snapshot)?;
         if !missing.is_empty() {
@@ -147,6 +143,12 @@ impl<'a> Session<'a> {
         }
         self.context.progress.clear();
         Ok(Read { snapshot: read.snapshot, requests: read.counts.requests, _temporary: temporary })
+    }
+
+    fn read_folder(&self, folder: &Path) -> Result<Read> {
+        let snapshot = Snapshot::open(folder)?;
+        refuse_other_tenant(&snapshot, &self.identity, folder)?;
+        Ok(Read { snapshot, requests: 0, _temporary: None })
     }
 
     /// Ids that owned records depend on and that the read did not return.
@@ -370,7 +372,7 @@ impl<'a> Session<'a> {
             }
         }
         let effort = report::applied::Effort { run: run.to_string(), took, source_requests: requests, target_requests: 0 };
-        let shown = report::applied::Applied::new(plan, applied, effort);
+        let shown = report::applied::Applied::new(plan, applied, effort)?;
         to_stdout(|to| self.options.format.applied(&shown, &self.options.view, to))?;
         self.end(exit, json!({ "plan": plan.header.id, "types": applied.types }))?;
         self.state.clear_old()?;

@@ -60,7 +60,7 @@ pub async fn run(path: &Path, options: &Options, context: &Context<'_>) -> Resul
     let mut session = Session::open(path, options, context)?;
     let target = target::open(&session.job.target);
     session.begin(&target).await?;
-    let read = session.read(&target).await?;
+    let read = session.read().await?;
     let mut plan = session.plan(&target, &read.snapshot).await?;
     if session.approve_at_once(&plan)? {
         plan = session.plan(&target, &read.snapshot).await?;

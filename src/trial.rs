@@ -28,7 +28,8 @@ impl Trial {
 /// Adds what finding somebody by name reads.
 pub fn needs(trial: &Trial, catalog: &mut Catalog) {
     let named = trial.only.iter().any(|who| who.parse::<Guid>().is_err());
-    for collection in OBJECTS.into_iter().filter(|collection| named && catalog.uses(*collection)) {
+    let used: Vec<Collection> = OBJECTS.into_iter().filter(|collection| catalog.uses(*collection)).collect();
+    for collection in used.into_iter().filter(|_| named) {
         for name in NAMES {
             // A device has no mail: what the schema does not know is not asked for.
             let _ = catalog.require(collection, name);

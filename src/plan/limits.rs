@@ -17,7 +17,7 @@ pub struct Approved {
 }
 
 impl Approved {
-    pub fn new(approvals: &[Approval]) -> Approved {
+    pub fn new<'a>(approvals: impl IntoIterator<Item = &'a Approval>) -> Approved {
         let mut records = HashMap::new();
         for approval in approvals {
             for record in &approval.records {

@@ -126,6 +126,23 @@ impl Tally {
 }
 
 impl Applied {
+    /// What an apply came to.
+    pub fn new(plan: &Plan, applied: &crate::apply::Applied, effort: Effort) -> Result<Applied> {
+        let mut totals = Totals::default();
+        for ty in &applied.types {
+            ty.done.iter().for_each(|(action, n)| *totals.done.entry(*action).or_default() += n);
+            totals.rejected += ty.rejected;
+            totals.uncertain += ty.uncertain;
+            totals.not_attempted += ty.not_attempted;
+        }
+        let mut tally = Tally { totals, ..Tally::new()? };
+        for not_done in applied.not_done() {
+            let crate::apply::NotDone { ty, key, label, action, outcome } = not_done?;
+            tally.places.push(tally.not_done.push(&NotDone { action, ty, key, label, outcome })?);
+        }
+        tally.finish(plan, effort)
+    }
+
     /// Every change that was not done, in the order of applying.
     pub fn not_done(&self) -> impl Iterator<Item = Result<NotDone>> + '_ {
         self.places.iter().map(|place| self.not_done.get(*place))

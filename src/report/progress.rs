@@ -24,6 +24,12 @@ pub struct Progress {
     steps: Arc<Mutex<HashMap<String, Step>>>,
 }
 
+impl crate::source::Progress for Progress {
+    fn at(&self, collection: crate::record::Collection, done: u64, total: Option<u64>) {
+        Progress::at(self, collection.name(), done, total);
+    }
+}
+
 /// One step under way.
 struct Step {
     bar: Option<ProgressBar>,
@@ -101,6 +107,14 @@ impl Progress {
     /// Takes all bars away: before data goes to a terminal, and at the end.
     pub fn clear(&self) {
         self.steps().drain().for_each(|(_, step)| step.clear());
+    }
+
+    fn at(&self, name: &str, done: u64, total: Option<u64>) {
+        let known = self.steps().get(name).map(|step| step.done);
+        if known.is_none() {
+            self.start(name, total);
+        }
+        self.advance(name, done.saturating_sub(known.unwrap_or_default()));
     }
 
     fn steps(&self) -> MutexGuard<'_, HashMap<String, Step>> {

@@ -16,7 +16,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use csv::CsvTarget;
+
 use crate::error::Result;
+use crate::job::TargetConfig;
 use crate::plan::change::{Change, Current, TypeSpec};
 use crate::plan::datum::Datum;
 use crate::record::Coverage;
@@ -30,6 +33,8 @@ pub struct Capabilities {
     pub visibility_delay_s: u64,
     /// Changes of one type become visible all at once.
     pub batch: bool,
+    /// A new record is called by its key attributes, so that its id is known before it is written.
+    pub ids_are_keys: bool,
 }
 
 /// What became of one change.
@@ -68,6 +73,13 @@ pub enum Interrupted {
     Discarded,
     /// Neither: someone changed it since; its values are unknown until read again.
     Neither,
+}
+
+/// The target a job names. The one place that knows which targets there are.
+pub fn open(config: &TargetConfig) -> CsvTarget {
+    match config {
+        TargetConfig::Csv { folder, .. } => CsvTarget::new(folder.clone()),
+    }
 }
 
 /// A system records are written to.

@@ -139,7 +139,7 @@ impl Target for CsvTarget {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { unique_keys: false, visibility_delay_s: 0, batch: true }
+        Capabilities { unique_keys: false, visibility_delay_s: 0, batch: true, ids_are_keys: true }
     }
 
     fn normalise(&self, ty: &TypeSpec, attribute: usize, value: Datum) -> Datum {

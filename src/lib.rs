@@ -4,7 +4,9 @@
 
 pub mod diagnostic;
 pub mod error;
+pub mod expr;
 pub mod plan;
 pub mod record;
 pub mod sku_names;
 pub mod tree;
+pub mod schema;

@@ -3,6 +3,7 @@
 //! Hides how messages are laid out (`annotate-snippets`, as rustc and cargo use it) and that literal secrets are
 //! masked in every line that is shown. Deliberately does not decide what is a mistake, and never prints by itself.
 
+use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,6 +11,9 @@ use std::sync::Arc;
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
 use crate::error::{Error, Exit};
+
+/// The largest file that is read: room for some 400,000 excluded ids, and not for a device or a disk image.
+const FILE_BYTES_MAX: u64 = 16 << 20;
 
 /// A text that a user wrote, or a mapping shipped with the program.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,11 +33,18 @@ impl SourceFile {
 
     /// Reads a file; the error names it and says why.
     pub fn read(path: &Path) -> Result<Arc<SourceFile>, Error> {
-        let bytes = std::fs::read(path).map_err(|cause| {
+        let mut bytes = Vec::new();
+        let read = std::fs::File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
+        read.map_err(|cause| {
             Error::usage(format!("cannot read {}", path.display()))
                 .because(cause)
                 .hint("check the path and that this account may read the file")
         })?;
+        if bytes.len() as u64 > FILE_BYTES_MAX {
+            return Err(Error::usage(format!("cannot read {}", path.display()))
+                .cause(format!("it is larger than {} MiB", FILE_BYTES_MAX >> 20))
+                .hint("check that the path names the file you mean"));
+        }
         let text = String::from_utf8(bytes).map_err(|cause| {
             Error::usage(format!("{} is not UTF-8 text", path.display()))
                 .because(cause)
@@ -159,12 +170,18 @@ pub fn nearest<'n>(typed: &str, known: impl IntoIterator<Item = &'n str>) -> Opt
 }
 
 /// "did you mean `x`?", or the list of what is known.
-pub fn did_you_mean<'n>(typed: &str, known: &[&'n str], what: &str) -> String {
+pub fn did_you_mean(typed: &str, known: &[&str], what: &str) -> String {
     match nearest(typed, known.iter().copied()) {
         Some(name) => format!("did you mean `{name}`?"),
         None if known.is_empty() => format!("there are no {what}"),
         None => format!("{what}: {}", known.join(", ")),
     }
+}
+
+/// Whether a text can be the name of an environment variable; secrets seldom can.
+pub fn is_variable_name(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 /// Hides texts that stand behind a key that names a secret, so that a secret wrongly written into a file is not
@@ -201,11 +218,12 @@ fn hidden_range(line: &str, after_key: usize) -> Option<Range<usize>> {
     // Whoever writes { value = "…" } wrote a secret too; { env = "…" } and its like name a place.
     if let Some(table) = value.strip_prefix('{') {
         let (key, after) = table.split_once('=')?;
-        if matches!(key.trim(), "env" | "file" | "credential" | "command" | "secret") {
-            return None;
-        }
         inner = after.trim_start();
         start = line.len() - inner.len();
+        let variable = inner.split(['"', '\'']).nth(1).is_some_and(is_variable_name);
+        if matches!(key.trim(), "file" | "credential" | "command" | "secret") || (key.trim() == "env" && variable) {
+            return None;
+        }
     }
     let quote = inner.chars().next().filter(|first| matches!(first, '"' | '\''))?;
     let end = inner[1..].find(quote).map_or(line.trim_end().len(), |at| start + 1 + at);
@@ -257,6 +275,7 @@ error: unknown key `nmae`
             ("client_secret = \"a8Q~x", "client_secret = \"*****"),
             ("secret = { env = \"ENTRA_SECRET\" }", "secret = { env = \"ENTRA_SECRET\" }"),
             ("credential = { secret = { env = \"X\" } }", "credential = { secret = { env = \"X\" } }"),
+            ("secret = { env = \"a8Q~x\" }", "secret = { env = \"*****\" }"),
             ("filter = \"department eq 'Sales'\"", "filter = \"department eq 'Sales'\""),
         ];
         for (text, expected) in cases {

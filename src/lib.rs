@@ -5,8 +5,9 @@
 pub mod diagnostic;
 pub mod error;
 pub mod expr;
+pub mod mapping;
 pub mod plan;
 pub mod record;
+pub mod schema;
 pub mod sku_names;
 pub mod tree;
-pub mod schema;

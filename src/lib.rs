@@ -5,6 +5,7 @@
 pub mod diagnostic;
 pub mod error;
 pub mod expr;
+pub mod job;
 pub mod mapping;
 pub mod plan;
 pub mod record;

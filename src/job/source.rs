@@ -66,7 +66,7 @@ pub enum SecretFrom {
 const QUOTA_SHARE: f64 = 0.8;
 
 const SECRET_HELP: &str = "say where it lies: `credential = { secret = { env = \"ENTRA_SECRET\" } }`, or \
-    `file = \"…\"`, `credential = \"…\"` (systemd), `command = [\"…\"]`";
+    `file = \"…\"`, `credential = \"…\"` (systemd), `command = […]`";
 
 /// Reads `[source]`. `files` are those that make the job: a `command` in them is obeyed only if nobody else may write it.
 pub(super) fn read(node: &Node, reader: &Reader, files: &[Arc<SourceFile>], problems: &mut Problems) -> Option<Source> {
@@ -225,7 +225,8 @@ fn command(node: &Node, files: &[Arc<SourceFile>], problems: &mut Problems) -> O
             problems.add_with_help(
                 &node.place,
                 format!(
-                    "the command is not run: {} can be changed by others, who could then run commands as you",
+                    "the command is not run: {} can be changed by others, who could then run \
+                     commands as you",
                     writable.display()
                 ),
                 format!("chmod go-w {}", writable.display()),

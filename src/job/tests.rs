@@ -467,7 +467,9 @@ fn no_damage_to_a_job_goes_unexplained() {
         less.remove(at);
         load(&less);
         let Some((key, _)) = lines[at].split_once(" = ") else { continue };
-        for value in ["5", "\"\"", "\"x\"", "true", "false", "[]", "{}", "[{}]", "[[1]]", "-1", "1e9", "null", "{ x = {"] {
+        for value in
+            ["5", "\"\"", "\"x\"", "true", "false", "[]", "{}", "[{}]", "[[1]]", "-1", "1e9", "null", "{ x = {"]
+        {
             let line = format!("{key} = {value}");
             let mut other = lines.clone();
             other[at] = &line;

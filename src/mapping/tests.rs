@@ -211,7 +211,9 @@ fn no_damage_to_a_mapping_goes_unexplained() {
         less.remove(at);
         drop(compile(&less.join("\n")));
         let Some((key, _)) = lines[at].split_once(" = ") else { continue };
-        for value in ["5", "\"\"", "\"x\"", "true", "false", "[]", "{}", "[{}]", "[[1]]", "{ const = [] }", "{ value = 1 }"] {
+        for value in
+            ["5", "\"\"", "\"x\"", "true", "false", "[]", "{}", "[{}]", "[[1]]", "{ const = [] }", "{ value = 1 }"]
+        {
             let line = format!("{key} = {value}");
             let mut other = lines.clone();
             other[at] = &line;

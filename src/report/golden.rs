@@ -63,6 +63,17 @@ fn plans_in_more_detail_and_colour() {
 }
 
 #[test]
+fn changes_are_shown_whatever_the_header_counts() {
+    let mut plan = everything();
+    let expected = rendered(|to| text::plan(&plan, &view(Detail::Brief), to));
+    plan.header.types.iter_mut().for_each(|ty| ty.counts.changes.clear());
+    let shown = rendered(|to| text::plan(&plan, &view(Detail::Brief), to));
+    let records =
+        |text: &str| text.lines().filter(|line| line.contains("Johanna Lorenz") || line.contains("5 more to")).count();
+    assert_eq!((records(&shown), records(&expected)), (2, 2));
+}
+
+#[test]
 fn only_what_needs_a_person() {
     golden("report/attention.txt", &rendered(|to| text::attention(&everything(), &view(Detail::Brief), to)));
     assert_eq!(rendered(|to| text::attention(&nothing(), &view(Detail::Brief), to)), "");

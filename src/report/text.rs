@@ -28,7 +28,7 @@ use super::json::is_gap;
 use super::visible::{quoted, shell_word, shortened, visible};
 use super::{Detail, View, write_failed};
 use crate::error::{Context, Result};
-use crate::plan::change::{Action, AttributeChange, Change, Counts, Difference, Note, NoteKind};
+use crate::plan::change::{Action, AttributeChange, Change, Difference, Note, NoteKind};
 use crate::plan::datum::{Datum, Set};
 use crate::plan::{Header, LimitCheck, Plan, SourceSummary, TypeSummary};
 
@@ -91,7 +91,7 @@ pub fn plan(plan: &Plan, view: &View, to: &mut dyn Write) -> Result<()> {
     for (index, ty) in plan.header.types.iter().enumerate() {
         page.type_heading(ty);
         page.flush()?;
-        page.changes(plan, index, &ty.counts)?;
+        page.changes(plan, index)?;
     }
     page.notes(plan.notes())?;
     page.limits(&plan.header);
@@ -338,39 +338,37 @@ impl<'a> Page<'a> {
         self.line("");
     }
 
-    /// The changes of one type, grouped by action. Briefly, one pass suffices; in full there is a pass per action,
-    /// so that nothing is held in memory.
-    fn changes(&mut self, plan: &Plan, ty: usize, counts: &Counts) -> Result<()> {
-        let count = |action: &Action| counts.changes.get(action).copied().unwrap_or_default();
-        if self.view.detail == Detail::Brief {
-            let mut first: BTreeMap<Action, Vec<Change>> = BTreeMap::new();
-            for change in plan.changes_of(ty) {
-                let change = change?;
-                let shown = first.entry(change.action).or_default();
-                if (shown.len() as u64) < CHANGES_SHOWN {
-                    shown.push(change);
-                }
+    /// The changes of one type, grouped by action. What is shown and counted here is what is there, whatever the
+    /// header says. Briefly, one pass suffices; else there is one more per action, so that nothing is held in memory.
+    fn changes(&mut self, plan: &Plan, ty: usize) -> Result<()> {
+        let detail = self.view.detail;
+        let mut found: BTreeMap<Action, (u64, Vec<Change>)> = BTreeMap::new();
+        for change in plan.changes_of(ty) {
+            let change = change?;
+            let (count, first) = found.entry(change.action).or_default();
+            *count += 1;
+            if detail == Detail::Brief && *count <= CHANGES_SHOWN {
+                first.push(change);
             }
-            for action in told_actions().filter(|action| count(action) > 0) {
-                let shown = first.remove(&action).unwrap_or_default();
-                shown.iter().for_each(|change| self.change(change));
-                self.more(count(&action) - shown.len() as u64, &format!("to {}", action.word()));
-                self.line("");
-                self.flush()?;
-            }
-            return Ok(());
         }
-        let full = self.view.detail == Detail::Full;
-        for action in Action::ALL.into_iter().filter(|action| (full || *action != Action::Settle) && count(action) > 0)
-        {
-            for change in plan.changes_of(ty) {
-                let change = change?;
-                if change.action == action {
-                    self.change(&change);
-                    self.flush()?;
+        for (action, (count, first)) in found {
+            if action == Action::Settle && detail < Detail::Full {
+                continue;
+            }
+            if detail == Detail::Brief {
+                first.iter().for_each(|change| self.change(change));
+                self.more(count - first.len() as u64, &format!("to {}", action.word()));
+            } else {
+                for change in plan.changes_of(ty) {
+                    let change = change?;
+                    if change.action == action {
+                        self.change(&change);
+                        self.flush()?;
+                    }
                 }
             }
             self.line("");
+            self.flush()?;
         }
         Ok(())
     }

@@ -107,22 +107,13 @@ impl<'a> Batch<'a> {
             self.fates[index] = Fate::Done(None);
             return Ok(true);
         }
-        let mut written: HashMap<usize, Datum> = HashMap::new();
-        for attribute in change.attributes {
-            let Some(at) = position(self.ty, &attribute.name) else { continue };
-            let value = cells::normalise(self.ty.attributes[at].many, attribute.after);
-            if value != sheet.value(row, at) {
-                written.insert(at, value);
-            }
-        }
-        let value = |attribute: usize| match written.get(&attribute) {
-            Some(value) => value.clone(),
-            None => sheet.value(row, attribute),
-        };
+        let mut written = wanted(self.ty, change);
+        written.retain(|(at, value)| *value != sheet.value(row, *at));
+        let value =
+            |attribute: usize| find(&written, attribute).cloned().unwrap_or_else(|| sheet.value(row, attribute));
         let id = self.settle_row(&key_of(self.ty, value), value)?;
         self.fates[index] = Fate::Done(Some(id.into()));
-        let new: HashMap<usize, String> =
-            written.into_iter().map(|(at, value)| (plan.columns[at], self.cell(at, value))).collect();
+        let new = self.cells(plan, written);
         if new.is_empty() {
             plan.write_kept(row, out).failing(|| self.writing())?;
         } else {
@@ -138,7 +129,7 @@ impl<'a> Batch<'a> {
         let id = ids::id(key, tracked.after);
         let Some(create) = tracked.create.take() else { return Ok(id) };
         let change = self.changes.get(self.places[create as usize])?;
-        let same = wanted(self.ty, &change).into_iter().all(|(at, after)| value(at) == after);
+        let same = wanted(self.ty, change).into_iter().all(|(at, after)| value(at) == after);
         self.fates[create as usize] = if same {
             Fate::Done(Some(id.as_str().into()))
         } else {
@@ -162,21 +153,25 @@ impl<'a> Batch<'a> {
             };
             return Ok(false);
         }
-        let values: HashMap<usize, Datum> = wanted(self.ty, &change).into_iter().collect();
-        let key = key_of(self.ty, |attribute| values.get(&attribute).cloned().unwrap_or_default());
+        let values = wanted(self.ty, change);
+        let key = key_of(self.ty, |attribute| find(&values, attribute).cloned().unwrap_or_default());
         let nth = self.keys.get_mut(key.as_str()).map_or(1, |tracked| {
             tracked.after += 1;
             tracked.after
         });
         self.fates[index] = Fate::Done(Some(ids::id(&key, nth).into()));
-        let new = values.into_iter().map(|(at, value)| (plan.columns[at], self.cell(at, value))).collect();
+        let new = self.cells(plan, values);
         plan.write_changed(&Row::default(), &new, out).failing(|| self.writing())?;
         Ok(true)
     }
 
-    fn cell(&self, attribute: usize, value: Datum) -> String {
-        let cell = cells::to_cell(self.ty.attributes[attribute].many, value);
-        cell.expect("changes with values that are not known were rejected when they were collected")
+    /// The cells of values that are written, by column.
+    fn cells(&self, plan: &Columns, values: Vec<(usize, Datum)>) -> Vec<(usize, String)> {
+        let cell = |(at, value): (usize, Datum)| {
+            let cell = cells::to_cell(self.ty.attributes[at].many, value);
+            (plan.columns[at], cell.expect("changes with values that are not known were rejected on collecting"))
+        };
+        values.into_iter().map(cell).collect()
     }
 
     fn writing(&self) -> String {
@@ -192,7 +187,7 @@ impl<'a> Batch<'a> {
                     let named = |(at, value): (usize, Datum)| (self.ty.attributes[at].name.clone(), value);
                     Outcome::Done {
                         target_id: id.map_or_else(|| change.target_id.clone().unwrap_or_default(), String::from),
-                        read_back: wanted(self.ty, &change).into_iter().map(named).collect(),
+                        read_back: wanted(self.ty, change.clone()).into_iter().map(named).collect(),
                     }
                 }
                 Fate::Rejected(reason) => Outcome::Rejected { reason: reason.into() },
@@ -209,13 +204,26 @@ fn position(ty: &TypeSpec, name: &str) -> Option<usize> {
 }
 
 /// What a change writes, by attribute, as the file gives it back.
-fn wanted(ty: &TypeSpec, change: &Change) -> Vec<(usize, Datum)> {
-    let written = change.attributes.iter().filter(|_| change.action.writes());
-    let at = |name: &str| position(ty, name);
-    written
-        .filter_map(|attribute| at(&attribute.name).map(|at| (at, attribute.after.clone())))
-        .map(|(at, value)| (at, cells::normalise(ty.attributes[at].many, value)))
-        .collect()
+fn wanted(ty: &TypeSpec, change: Change) -> Vec<(usize, Datum)> {
+    if !change.action.writes() {
+        return Vec::new();
+    }
+    let written =
+        change.attributes.into_iter().filter_map(|written| Some((position(ty, &written.name)?, written.after)));
+    written.map(|(at, value)| (at, cells::normalise(ty.attributes[at].many, value))).collect()
+}
+
+/// A row has few columns: searching beats hashing.
+fn find<T>(values: &[(usize, T)], at: usize) -> Option<&T> {
+    values.iter().find(|(other, _)| *other == at).map(|(_, value)| value)
+}
+
+/// The key that a change writes; the empty text when it does not write all of it.
+fn written_key(ty: &TypeSpec, change: &Change) -> String {
+    key_of(ty, |at| {
+        let written = change.attributes.iter().find(|written| written.name == ty.attributes[at].name);
+        written.map_or(Datum::Empty, |written| cells::normalise(ty.attributes[at].many, written.after.clone()))
+    })
 }
 
 /// Why a change cannot be written, whatever the file holds.
@@ -228,10 +236,11 @@ fn fault(ty: &TypeSpec, change: &Change) -> Option<String> {
         let Some(at) = position(ty, name) else {
             return Some(format!("{:?} has no attribute {name:?}", ty.name));
         };
-        let Some(cell) = cells::to_cell(ty.attributes[at].many, attribute.after.clone()) else {
+        if !attribute.after.is_known() {
             return Some(format!("the value for {name:?} is not known"));
-        };
-        if cell.is_empty() && ty.key.contains(&at) {
+        }
+        let empty = || cells::normalise(ty.attributes[at].many, attribute.after.clone()).is_empty();
+        if ty.key.contains(&at) && empty() {
             return Some(format!("{name:?} belongs to the key and cannot be empty"));
         }
     }
@@ -251,8 +260,7 @@ fn track(ty: &TypeSpec, keys: &mut HashMap<Box<str>, Tracked>, change: &Change, 
     if !change.action.writes() {
         return Fate::Done(None);
     }
-    let values: HashMap<usize, Datum> = wanted(ty, change).into_iter().collect();
-    let key = key_of(ty, |attribute| values.get(&attribute).cloned().unwrap_or_default());
+    let key = written_key(ty, change);
     if change.action == Action::Create {
         let tracked = keys.entry(key.into()).or_default();
         if tracked.create.is_some() {
@@ -338,12 +346,12 @@ impl Columns {
     }
 
     /// A row with some cells replaced, by column; the others stay as they stand in the file.
-    fn write_changed(&self, row: &Row, new: &HashMap<usize, String>, out: &mut impl Write) -> io::Result<()> {
+    fn write_changed(&self, row: &Row, new: &[(usize, String)], out: &mut impl Write) -> io::Result<()> {
         for column in 0..self.width() {
             if column > 0 {
                 out.write_all(&[self.layout.delimiter])?;
             }
-            match new.get(&column) {
+            match find(new, column) {
                 Some(text) => write_field(out, text, self.layout.delimiter)?,
                 None => out.write_all(row.raw(column).as_bytes())?,
             }

@@ -93,7 +93,7 @@ async fn files_from_spreadsheets_are_read() {
         "Name\tEntra ID\tGroups\tEmail\t\t\nVance, Adele\ta\tx; VPN\ta@contoso.com\n",
         "\n\"Entra ID\",\"Name\",\"Email\",\"Groups\"\r\"a\",\"Vance, Adele\",\"a@contoso.com\",\"VPN;x\",,",
     ] {
-        assert_eq!(people_in(file).await, [adele.clone()], "{file:?}");
+        assert_eq!(people_in(file).await, std::slice::from_ref(&adele), "{file:?}");
     }
     assert!(people_in("").await.is_empty());
     assert!(people_in("\u{FEFF}\r\n").await.is_empty());
@@ -223,6 +223,20 @@ async fn what_cannot_be_written_leaves_the_old_file() {
     let error = stage(&folder.open(), &ty, &[create(&ty, &person(1, "Alex", &[]))]).await.unwrap_err();
     assert!(error.to_string().contains(".people.csv.entra-import"), "{error}");
     assert_eq!(folder.text(), "Entra ID,Name\na,Adele\n");
+}
+
+#[tokio::test]
+async fn a_batch_that_is_given_up_leaves_nothing_lying_about() {
+    let (ty, folder) = (people(), Folder::with("Entra ID,Name\na,Adele\n"));
+    let plan = [create(&ty, &person(1, "Alex", &[]))];
+    let mut full = |_: &Change, _: Outcome| Err(Error::failed("the ledger is full"));
+    assert!(folder.open().stage(&ty, &mut plan.iter().cloned().map(Ok), &mut full).await.is_err());
+    assert_eq!(folder.names(), ["people.csv"]);
+    let (mark, _) = stage(&folder.open(), &ty, &plan).await.unwrap();
+    assert_eq!(folder.names(), [".people.csv.entra-import", "people.csv"]);
+    fs::write(folder.people(), "Entra ID,Name\na,Someone\n").unwrap();
+    assert_eq!(folder.open().commit(&mark).await.unwrap_err().exit, Exit::Stale);
+    assert_eq!((folder.names(), folder.text().contains("Someone")), (vec!["people.csv".to_string()], true));
 }
 
 /// A disk that takes no more after some bytes.

@@ -313,8 +313,8 @@ pub struct ExprCheck {
     #[arg(value_name = "EXPRESSION")]
     pub text: String,
     /// The collection whose records it is about
-    #[arg(long, default_value = "users", value_parser = collection())]
-    pub collection: Collection,
+    #[arg(long, value_parser = collection())]
+    pub collection: Option<Collection>,
 }
 
 /// `expr eval`.
@@ -324,8 +324,8 @@ pub struct ExprEval {
     #[arg(value_name = "EXPRESSION")]
     pub text: String,
     /// The collection whose record it is evaluated over
-    #[arg(long, default_value = "users", value_parser = collection())]
-    pub collection: Collection,
+    #[arg(long, value_parser = collection())]
+    pub collection: Option<Collection>,
     /// A JSON file with one object, as Microsoft Graph returns it
     #[arg(long, value_name = "FILE")]
     pub record: PathBuf,

@@ -5,6 +5,7 @@
 pub mod apply;
 pub mod cli;
 pub mod clock;
+pub mod commands;
 pub mod crash;
 pub mod diagnostic;
 pub mod directory;
@@ -31,10 +32,3 @@ pub mod sync;
 pub mod target;
 pub mod tree;
 pub mod trial;
-pub mod job;
-pub mod mapping;
-pub mod plan;
-pub mod record;
-pub mod schema;
-pub mod sku_names;
-pub mod tree;

@@ -320,6 +320,46 @@ pub enum Value {
 }
 
 impl Value {
+    /// The value of any JSON; objects keep their order, numbers without a fraction are integers.
+    pub fn from_json(json: &serde_json::Value) -> Value {
+        use serde_json::Value as Json;
+        match json {
+            Json::Null => Value::Null,
+            Json::Bool(flag) => Value::Bool(*flag),
+            Json::Number(number) => match number.as_i64() {
+                Some(whole) => Value::Int(whole),
+                None => number.as_f64().map_or(Value::Null, Value::Double),
+            },
+            Json::String(text) => Value::text(text.as_str()),
+            Json::Array(items) => Value::List(List::known(items.iter().map(Value::from_json).collect::<Vec<_>>())),
+            Json::Object(fields) => {
+                Value::Object(fields.iter().map(|(name, value)| (Arc::from(&**name), Value::from_json(value))).collect())
+            }
+        }
+    }
+
+    /// The value as JSON. What is unknown is `{"unknown": "reason"}`; of a list only what is certain is shown.
+    pub fn to_json(&self) -> serde_json::Value {
+        use serde_json::Value as Json;
+        match self {
+            Value::Unknown(reason) => serde_json::json!({ "unknown": reason }),
+            Value::Null => Json::Null,
+            Value::Bool(flag) => Json::Bool(*flag),
+            Value::Int(number) => Json::from(*number),
+            Value::Double(number) => Json::from(*number),
+            Value::Text(text) => Json::from(&**text),
+            Value::Guid(id) => Json::from(id.to_string()),
+            Value::DateTime(at) => Json::from(at.to_string()),
+            Value::Date(date) => Json::from(date.to_string()),
+            Value::Duration(span) => Json::from(span.to_string()),
+            Value::List(list) => list.items.iter().map(Value::to_json).collect(),
+            Value::Object(fields) => {
+                Json::Object(fields.iter().map(|(name, value)| (name.to_string(), value.to_json())).collect())
+            }
+            Value::Record(record) => Json::from(record.key.to_string()),
+        }
+    }
+
     pub fn text(text: impl Into<Arc<str>>) -> Value {
         Value::Text(text.into())
     }

@@ -85,10 +85,7 @@ impl<'a> Session<'a> {
         // Again, now that it is known what a person last agreed to: both scopes are compiled into one catalog.
         let accepted = ledger.as_ref().map(Ledger::accepted_scope).transpose()?.flatten();
         let mut job = Job::load(path, accepted.as_deref())?;
-        for collection in job.mappings.iter().map(|mapping| mapping.source).collect::<BTreeSet<_>>() {
-            job.catalog.require_collection(collection);
-            scope::label_needs(&mut job.catalog, collection);
-        }
+        prepare(&mut job);
         trial::needs(&options.trial, &mut job.catalog);
         let types = sides::types(&job)?;
         let approvals = ledger.as_ref().map(Ledger::approvals).transpose()?.unwrap_or_default();
@@ -451,6 +448,23 @@ impl<'a> Session<'a> {
             }
         }
         Ok(())
+    }
+}
+
+/// Adds to the job's catalog what a run reads besides what expressions name: the collections that make records, and
+/// names for people.
+pub fn prepare(job: &mut Job) {
+    for collection in job.mappings.iter().map(|mapping| mapping.source).collect::<BTreeSet<_>>() {
+        job.catalog.require_collection(collection);
+        // Pairs and assignments are judged by their ends and named by them.
+        let ends: &[Collection] = match collection {
+            Collection::Memberships => &[Collection::Users, Collection::Groups],
+            Collection::Nestings => &[Collection::Groups],
+            Collection::LicenseAssignments => &[Collection::Users, Collection::Licenses],
+            _ => &[],
+        };
+        ends.iter().for_each(|end| job.catalog.require_collection(*end));
+        scope::label_needs(&mut job.catalog, collection);
     }
 }
 

@@ -4,7 +4,7 @@
 //! records (that is [`crate::plan`]) and prints nothing but through [`crate::report`].
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crate::cli::{SnapshotChoice, Trial};
@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::error::{Exit, Result};
 use crate::http::{Http, HttpSettings};
 use crate::plan::change::Action;
-use crate::plan::{LimitName, file};
+use crate::plan::{LimitName, Plan, file};
 use crate::report::progress::Progress;
 use crate::report::{Format, View};
 use crate::session::Session;
@@ -54,6 +54,14 @@ impl<'a> Context<'a> {
     }
 }
 
+/// True while an apply is under way: only then is there something worth finishing when a signal comes.
+static APPLYING: AtomicBool = AtomicBool::new(false);
+
+/// Whether a plan is being applied at this moment.
+pub fn is_applying() -> bool {
+    APPLYING.load(Ordering::SeqCst)
+}
+
 /// Runs one job once.
 pub async fn run(path: &Path, options: &Options, context: &Context<'_>) -> Result<Exit> {
     let started = Instant::now();
@@ -71,7 +79,10 @@ pub async fn run(path: &Path, options: &Options, context: &Context<'_>) -> Resul
     if plan.is_held() {
         return session.hold(&plan);
     }
-    let applied = session.apply(&plan, &target).await?;
+    APPLYING.store(true, Ordering::SeqCst);
+    let applied = session.apply(&plan, &target).await;
+    APPLYING.store(false, Ordering::SeqCst);
+    let applied = applied?;
     session.finish(&plan, &applied, started.elapsed(), read.requests)
 }
 
@@ -91,6 +102,28 @@ pub async fn apply_saved(
     session.refuse_stale(&plan, &target).await?;
     let plan = if only.is_empty() { plan } else { plan.only(only)? };
     // Applying a saved plan by name is the approval of what it shows: limits do not hold it again.
-    let applied = session.apply(&plan, &target).await?;
+    APPLYING.store(true, Ordering::SeqCst);
+    let applied = session.apply(&plan, &target).await;
+    APPLYING.store(false, Ordering::SeqCst);
+    let applied = applied?;
     session.finish(&plan, &applied, started.elapsed(), 0)
+}
+
+/// Plans from a snapshot without showing or writing anything: for decisions about what a plan lists.
+pub async fn plan_from(path: &Path, snapshot: PathBuf, context: &Context<'_>) -> Result<Plan> {
+    let options = Options {
+        dry_run: true,
+        out: None,
+        detailed_exitcode: false,
+        trial: Trial::default(),
+        snapshot: Some(SnapshotChoice::Folder(snapshot)),
+        approve: Vec::new(),
+        by: String::new(),
+        format: Format::Text,
+        view: View::default(),
+    };
+    let session = Session::open(path, &options, context)?;
+    let target = target::open(&session.job.target);
+    let read = session.read().await?;
+    session.plan(&target, &read.snapshot).await
 }

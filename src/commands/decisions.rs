@@ -1,0 +1,168 @@
+//! What people decide: `pending`, `approve`, `resolve`. Needs no secret: only the ledger is read and written.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use crate::cli::{Approve, Resolve, Take};
+use crate::error::{Error, Exit, Result};
+use crate::job::{Job, Source, jobs_in};
+use crate::ledger::{Identity, Ledger};
+use crate::lock::Lock;
+use crate::plan::change::{Held, Row};
+use crate::plan::{LimitName, approve as approving, file};
+use crate::record::Key;
+use crate::report::visible::visible;
+use crate::snapshot::Snapshot;
+use crate::state::State;
+use crate::sync::Context;
+use crate::target::{self, Target as _};
+
+/// Who decides, for the ledger: user id, `SUDO_USER`, and what `--by` says.
+pub fn who(by: Option<&str>) -> String {
+    use std::os::unix::fs::MetadataExt;
+    // The owner of this process' own entry is the user it runs as.
+    let user = std::fs::metadata("/proc/self").map_or_else(|_| "?".to_string(), |own| own.uid().to_string());
+    let mut words = format!("uid {user}");
+    if let Ok(sudo) = std::env::var("SUDO_USER") {
+        words.push_str(&format!(", sudo from {sudo}"));
+    }
+    if let Some(by) = by {
+        words.push_str(&format!(", {by}"));
+    }
+    words
+}
+
+fn side(take: Take) -> &'static str {
+    match take {
+        Take::Source => "source's value",
+        Take::Target => "target's value",
+    }
+}
+
+/// The job's ledger identity; a job over a snapshot is of that snapshot's tenant.
+fn identity(job: &Job) -> Result<Identity> {
+    let tenant = match &job.source {
+        Source::Graph(graph) => graph.tenant.clone(),
+        Source::Snapshot { dir, .. } => Snapshot::open(dir)?.tenant().to_string(),
+    };
+    Ok(Identity { job: job.name.clone(), tenant, target: target::open(&job.target).identity() })
+}
+
+/// Lists what is held and the command that lets it through.
+pub fn pending(jobs: &[PathBuf]) -> Result<Exit> {
+    let mut exit = Exit::Done;
+    for path in jobs_in(jobs)? {
+        let job = Job::load(&path, None)?;
+        let ledger = Ledger::open_to_read(&State::of(&job).ledger(), &identity(&job)?)?;
+        let held = ledger.map(|ledger| ledger.pending()).transpose()?.unwrap_or_default();
+        if held.is_empty() {
+            println!("{}: nothing is held", job.name);
+        }
+        for plan in held {
+            exit = Exit::Held;
+            println!("{}: plan {} of {} is held", job.name, plan.plan, plan.as_of);
+            let mut names = BTreeSet::new();
+            for check in &plan.limits {
+                names.insert(check.limit);
+                println!("  {}: {}", check.limit, visible(&check.words));
+            }
+            let limits: Vec<&str> = names.into_iter().map(LimitName::word).collect();
+            println!("  look at it:  {}", plan.file.display());
+            println!(
+                "  approve it:  entra-import approve {} {} --limit {}",
+                path.display(),
+                plan.plan,
+                limits.join(",")
+            );
+        }
+    }
+    Ok(exit)
+}
+
+/// Records that a person lets a held plan's records through; the next run proves each cause anew.
+pub fn approve(command: &Approve, context: &Context<'_>) -> Result<Exit> {
+    let job = Job::load(&command.job, None)?;
+    let state = State::of(&job);
+    let now = context.clock().now();
+    let _lock = Lock::take(&state.lock(), now)?;
+    let mut ledger = Ledger::open(&state.ledger(), &identity(&job)?)?;
+    let held = ledger.pending()?.into_iter().find(|held| held.plan == command.plan);
+    let held = held.ok_or_else(|| {
+        Error::usage(format!("no plan {} is held for the job {}", command.plan, job.name))
+            .hint(format!("`entra-import pending {}` lists what is held", command.job.display()))
+    })?;
+    let plan = file::read(&held.file)?;
+    let by = who(command.by.as_deref());
+    let scope = job.accepted_scope_text();
+    let approvals: Vec<_> = command
+        .limits
+        .iter()
+        .map(|limit| approving::approval(&plan, *limit, &by, now, &scope))
+        .collect::<Result<_>>()?;
+    for approval in approvals {
+        ledger.approve(&approval)?;
+        println!("{}: {} records of plan {} approved by {by}", approval.limit, approval.records.len(), approval.plan);
+    }
+    println!("The next run proves each of them anew and goes through; anything beyond holds again.");
+    Ok(Exit::Done)
+}
+
+/// Takes the source's or the target's side where a person changed something in the target.
+///
+/// Target: its value counts as settled, and only a new change in Entra writes again. Source: what was last settled is
+/// forgotten, so that the next run writes the source's value.
+pub async fn resolve(command: &Resolve, context: &Context<'_>) -> Result<Exit> {
+    let job = Job::load(&command.job, None)?;
+    let state = State::of(&job);
+    let _lock = Lock::take(&state.lock(), context.clock().now())?;
+    let mut ledger = Ledger::open(&state.ledger(), &identity(&job)?)?;
+    let last = state.last_snapshot()?;
+    let plan = crate::sync::plan_from(&command.job, last, context).await?;
+    let wanted = command.record.as_deref().map(Key::parse);
+    let mut changed = std::collections::BTreeMap::<(String, Key), Row>::new();
+    let mut resolved = 0;
+    for note in plan.notes() {
+        let Some(difference) = &note.attribute else { continue };
+        let asked = wanted.as_ref().is_none_or(|key| *key == note.key)
+            && command.attribute.as_ref().is_none_or(|name| *name == difference.name);
+        let place = (note.ty.clone(), note.key.clone());
+        let row = match changed.remove(&place) {
+            Some(row) => Some(row),
+            None if asked => ledger.row(&note.ty, &note.key)?,
+            None => None,
+        };
+        let Some(mut row) = row else { continue };
+        if asked {
+            let settled = match command.take {
+                Take::Target => difference.desired.clone(),
+                // d' ≠ d and c = a: to the plan the source has changed, and it is written.
+                Take::Source => difference.current.clone(),
+            };
+            if !settled.is_known() {
+                println!("{} {}: {} is not wholly known now; left as it is", note.ty, visible(&note.label), difference.name);
+                changed.insert(place, row);
+                continue;
+            }
+            let held = Held { applied: difference.current.clone(), settled };
+            row.values.insert(difference.name.clone(), held);
+            resolved += 1;
+            println!("{} {}: {} takes the {}", note.ty, visible(&note.label), difference.name, side(command.take));
+        }
+        changed.insert(place, row);
+    }
+    if resolved == 0 {
+        return Err(Error::usage("there is nothing to resolve for what was asked")
+            .hint(format!("`entra-import plan {} --from-snapshot last` lists what differs", command.job.display())));
+    }
+    let now = context.clock().now();
+    let run = ledger.begin_run("resolve", now)?;
+    let types: BTreeSet<String> = changed.keys().map(|(ty, _)| ty.clone()).collect();
+    for ty in types {
+        let of_type = changed.iter().filter(|((other, _), _)| *other == ty);
+        let rows = of_type.map(|((_, key), row)| Ok((key.clone(), Some(row.clone()))));
+        ledger.write_rows(run, &ty, rows)?;
+    }
+    ledger.finish_run(run, now, Exit::Done, &serde_json::json!({ "resolved": resolved }))?;
+    println!("{resolved} resolved; the next run acts on it");
+    Ok(Exit::Done)
+}

@@ -1,0 +1,196 @@
+//! The commands: each is a few lines that call the piece that does the work and show what came of it.
+//!
+//! Hides how several jobs follow one another and how signals end a run. Deliberately holds no rule of the product.
+
+mod check;
+mod decisions;
+mod offline;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::cli::{self, Cli, Command, Global, SnapshotChoice, Trial};
+use crate::clock::Clock;
+use crate::error::{Context as _, Error, Exit, Result};
+use crate::job::{Job, Source as JobSource, jobs_in};
+use crate::report::log::Log;
+use crate::report::progress::Progress;
+use crate::report::{self, Format, View};
+use crate::session;
+use crate::source::{self, Source, SourceNeeds};
+use crate::sync::{self, Context, Options};
+
+/// Runs the command and says how it ended; errors have been printed.
+pub fn dispatch(cli: Cli) -> Exit {
+    let progress = Progress::new(&cli.global);
+    let colour = cli.global.color.for_stderr();
+    let ended = started(&cli, &progress);
+    progress.clear();
+    ended.unwrap_or_else(|error| {
+        report::error(&error, colour);
+        error.exit
+    })
+}
+
+fn started(cli: &Cli, progress: &Progress) -> Result<Exit> {
+    let log = Log::start(&cli.global, progress.clone()).failing(|| "cannot start the log".into())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.failing(|| "cannot start the runtime".into())?;
+    // Lives as long as the process: the signal task looks at it whenever a signal comes.
+    static STOP: AtomicBool = AtomicBool::new(false);
+    let at_work = Work { global: &cli.global, log: &log, context: Context::new(Clock::from_environment()?, progress, &STOP) };
+    runtime.block_on(async {
+        tokio::select! {
+            ended = at_work.run(&cli.command) => ended,
+            // What is half written is harmless: the next run settles it from the journal.
+            signal = interrupted(&STOP) => std::process::exit(128 + signal),
+        }
+    })
+}
+
+/// Waits for SIGINT or SIGTERM. While a plan is being applied the first one only asks it to stop at the next whole
+/// batch; a second one, or one at any other time, ends the process.
+async fn interrupted(stop: &AtomicBool) -> i32 {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        // Without handlers the system's default ends the process, which is as safe.
+        return std::future::pending().await;
+    };
+    loop {
+        let number = tokio::select! {
+            _ = interrupt.recv() => 2,
+            _ = terminate.recv() => 15,
+        };
+        if !sync::is_applying() || stop.swap(true, Ordering::SeqCst) {
+            return number;
+        }
+        tracing::warn!("asked to stop: the file at work is finished first; ask again to stop at once");
+    }
+}
+
+/// A command at work.
+struct Work<'a> {
+    global: &'a Global,
+    log: &'a Log,
+    context: Context<'a>,
+}
+
+impl Work<'_> {
+    async fn run(&self, command: &Command) -> Result<Exit> {
+        match command {
+            Command::Run(run) => {
+                let options = |job: &Path| Options {
+                    dry_run: run.dry_run,
+                    out: None,
+                    detailed_exitcode: false,
+                    trial: run.trial.clone(),
+                    snapshot: run.snapshot.choice(),
+                    approve: run.approve.clone(),
+                    by: decisions::who(None),
+                    format: run.output.format,
+                    view: self.view(job, run.output.all),
+                };
+                self.each(&run.jobs, options).await
+            }
+            Command::Plan(plan) => {
+                let options = Options {
+                    dry_run: true,
+                    out: plan.out.clone(),
+                    detailed_exitcode: plan.detailed_exitcode,
+                    trial: plan.trial.clone(),
+                    snapshot: plan.snapshot.choice(),
+                    approve: Vec::new(),
+                    by: String::new(),
+                    format: plan.output.format,
+                    view: self.view(&plan.job, plan.output.all),
+                };
+                sync::run(&plan.job, &options, &self.context).await
+            }
+            Command::Apply(apply) => {
+                let options = self.plain(&apply.job, apply.format);
+                sync::apply_saved(&apply.job, &apply.plan, &apply.only, &options, &self.context).await
+            }
+            Command::Extract(extract) => self.extract(extract).await,
+            Command::Check(check) => check::check(check, self).await,
+            Command::Pending(pending) => decisions::pending(&pending.jobs),
+            Command::Approve(approve) => decisions::approve(approve, &self.context),
+            Command::Resolve(resolve) => decisions::resolve(resolve, &self.context).await,
+            Command::Test(test) => offline::test(&test.mappings),
+            Command::Expr(expr) => offline::expr(expr, self.context.clock().now()),
+        }
+    }
+
+    fn view(&self, job: &Path, all: bool) -> View {
+        View {
+            job_file: job.display().to_string(),
+            colour: self.global.color.for_stdout(),
+            detail: self.global.detail(all),
+        }
+    }
+
+    /// Options of a command that neither tries nor previews.
+    fn plain(&self, job: &Path, format: Format) -> Options {
+        Options {
+            dry_run: false,
+            out: None,
+            detailed_exitcode: false,
+            trial: Trial::default(),
+            snapshot: None::<SnapshotChoice>,
+            approve: Vec::new(),
+            by: decisions::who(None),
+            format,
+            view: self.view(job, false),
+        }
+    }
+
+    /// One job after another; one that fails does not stop the next.
+    async fn each(&self, paths: &[PathBuf], options: impl Fn(&Path) -> Options) -> Result<Exit> {
+        let jobs = jobs_in(paths)?;
+        let mut exits = Vec::with_capacity(jobs.len());
+        for job in &jobs {
+            self.log.set_run(&job.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default());
+            let ended = sync::run(job, &options(job), &self.context).await;
+            self.context.progress.clear();
+            exits.push(ended.unwrap_or_else(|error| {
+                report::error(&error, self.global.color.for_stderr());
+                error.exit
+            }));
+            if self.context.stop.load(Ordering::SeqCst) {
+                break;
+            }
+        }
+        if jobs.len() > 1 {
+            let failed = exits.iter().filter(|exit| **exit != Exit::Done).count();
+            println!("{} jobs: {} done, {failed} to look at", jobs.len(), exits.len() - failed);
+        }
+        Ok(Exit::worst(exits))
+    }
+
+    async fn extract(&self, extract: &cli::Extract) -> Result<Exit> {
+        let mut job = Job::load(&extract.job, None)?;
+        session::prepare(&mut job);
+        let JobSource::Graph(graph) = &job.source else {
+            return Err(Error::usage(format!("{} reads a snapshot already", extract.job.display()))
+                .hint("extract needs a job whose [source] is a tenant"));
+        };
+        let source = Source::new(source::config(graph)?, &self.context.http)?;
+        let needs = SourceNeeds::of(&job.catalog);
+        let read = source.extract(&needs, self.context.progress, &extract.out).await?;
+        self.context.progress.clear();
+        let mut exit = Exit::Done;
+        for (collection, extent) in &read.snapshot.manifest().collections {
+            match extent.coverage.gap() {
+                None if extent.partial_lists == 0 => println!("{collection}: {} read", extent.count),
+                gap => {
+                    exit = Exit::Partial;
+                    let lists = format!("{} member lists are incomplete", extent.partial_lists);
+                    let why = gap.map_or(lists, |gap| gap.to_string());
+                    println!("{collection}: {} read, partial: {}", extent.count, report::visible::visible(&why));
+                }
+            }
+        }
+        println!("{} requests; written to {}", read.counts.requests, extract.out.display());
+        Ok(exit)
+    }
+}

@@ -1,0 +1,90 @@
+//! `test` and `expr`: mapping cases and expressions. Contacts nobody.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+use crate::cli::Expr as ExprCommand;
+use crate::diagnostic::{Place, Problems, SourceFile};
+use crate::error::{Context, Error, Exit, Result};
+use crate::expr::{self, Catalog, NoNavigation, SyntaxError};
+use crate::mapping::{run_tests, test_file};
+use crate::record::Value;
+use crate::report::visible::visible;
+
+/// Runs every case of every mapping and prints expected against got.
+pub fn test(mappings: &[PathBuf]) -> Result<Exit> {
+    let (mut passed, mut failed) = (0, 0);
+    for path in mappings {
+        let which = path.display().to_string();
+        let (mapping, catalog) = test_file(&which, false)?;
+        let results = run_tests(&mapping, &catalog);
+        if results.is_empty() {
+            println!("{which}: no [[test]] cases");
+        }
+        for result in results {
+            if result.passed() {
+                passed += 1;
+                continue;
+            }
+            failed += 1;
+            println!("{which}: {} failed ({})", visible(&result.name), result.place);
+            if let Some(error) = result.error {
+                println!("  {}", visible(&error));
+            }
+            for mismatch in result.mismatches {
+                println!("  {}", visible(&mismatch.attribute));
+                println!("    expected {}", visible(&mismatch.expected.to_string()));
+                println!("    got      {}", visible(&mismatch.got.to_string()));
+            }
+        }
+    }
+    println!("{passed} passed, {failed} failed");
+    Ok(if failed == 0 { Exit::Done } else { Exit::Usage })
+}
+
+/// Checks or evaluates an expression.
+pub fn expr(command: &ExprCommand, as_of: Timestamp) -> Result<Exit> {
+    let mut catalog = Catalog::new();
+    match command {
+        ExprCommand::Check(check) => {
+            let compiled = expr::compile(&check.text, check.collection, &mut catalog);
+            let compiled = compiled.map_err(|error| shown(&check.text, &error))?;
+            println!("{compiled}");
+        }
+        ExprCommand::Eval(eval) => {
+            let compiled = expr::compile(&eval.text, eval.collection, &mut catalog);
+            let compiled = compiled.map_err(|error| shown(&eval.text, &error))?;
+            let name = eval.record.display();
+            let text = std::fs::read_to_string(&eval.record)
+                .map_err(|cause| Error::usage(format!("cannot read the record {name}")).because(cause))?;
+            let json: serde_json::Value = serde_json::from_str(&text)
+                .map_err(|cause| Error::usage(format!("the record {name} is not JSON")).because(cause))?;
+            let value = match eval.collection {
+                Some(collection) => {
+                    let record = catalog.inline(collection, &json);
+                    let record = record.map_err(|error| Error::usage(format!("in the record {name}: {error}")))?;
+                    compiled.eval(&record, &NoNavigation { as_of })
+                }
+                None => compiled.eval_value(&Value::from_json(&json), &NoNavigation { as_of }),
+            };
+            let json = serde_json::to_string(&value.to_json()).failing(|| "cannot print the value".into())?;
+            println!("{json}");
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// The mistake with the text and a caret, as job files show theirs.
+fn shown(text: &str, error: &SyntaxError) -> Error {
+    let file = SourceFile::named("expression", text);
+    let place = Place { file, range: error.span.clone() };
+    let mut problems = Problems::default();
+    match &error.help {
+        Some(help) => problems.add_with_help(&place, error.message.clone(), help.clone()),
+        None => problems.add(&place, error.message.clone()),
+    }
+    let shown = problems.into_result("the expression", false).err();
+    // The position for programs, counted in bytes from 0.
+    shown.unwrap_or_else(|| Error::usage(error.to_string())).cause(format!("at byte {}", error.span.start))
+}

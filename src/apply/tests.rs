@@ -21,10 +21,7 @@ fn old() -> [Names; 2] {
 
 /// After: a new one, a changed one, one that differs in a way the target does not keep, one refused, and those that go.
 fn new() -> [Names; 2] {
-    [
-        names([("staff", "Staff of Oslo")]),
-        names([("ada", "Ada L"), ("bad", "Bad"), ("bob", "BOB"), ("cyd", "Cyd")]),
-    ]
+    [names([("staff", "Staff of Oslo")]), names([("ada", "Ada L"), ("bad", "Bad"), ("bob", "BOB"), ("cyd", "Cyd")])]
 }
 
 async fn prepare(folder: &Path) -> Job {

@@ -53,8 +53,9 @@ CREATE TABLE journal (
 );
 
 -- What records become once their journal entry is committed; a null state takes the record out.
+-- No foreign key: SQLite empties the table in one step only without one.
 CREATE TABLE journal_rows (
-    journal INTEGER NOT NULL REFERENCES journal (id),
+    journal INTEGER NOT NULL,
     key TEXT NOT NULL,
     mapping TEXT,
     state TEXT,
@@ -66,8 +67,8 @@ CREATE TABLE journal_rows (
     leaving_since TEXT,
     paused_at TEXT,
     missing_since TEXT,
-    PRIMARY KEY (journal, key)
-) WITHOUT ROWID;
+    UNIQUE (journal, key)
+);
 
 -- Plans that a limit held, and where they are saved.
 CREATE TABLE held_plans (

@@ -2,12 +2,39 @@
 //!
 //! `ARCHITECTURE.md` has the map and the invariants; [`sync`] is the whole run on one screen.
 
+pub mod apply;
+pub mod cli;
 pub mod clock;
+pub mod crash;
+pub mod diagnostic;
+pub mod directory;
 pub mod error;
+pub mod expr;
 pub mod http;
+pub mod job;
+pub mod ledger;
+pub mod lock;
+pub mod mapping;
 pub mod plan;
 pub mod record;
+pub mod report;
+pub mod schema;
+pub mod scope;
+pub mod session;
+pub mod sides;
+pub mod sku_names;
 pub mod snapshot;
 pub mod source;
 pub mod spill;
+pub mod state;
+pub mod sync;
 pub mod target;
+pub mod tree;
+pub mod trial;
+pub mod job;
+pub mod mapping;
+pub mod plan;
+pub mod record;
+pub mod schema;
+pub mod sku_names;
+pub mod tree;

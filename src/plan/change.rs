@@ -212,8 +212,13 @@ pub struct Difference {
     pub name: String,
     pub desired: Datum,
     pub current: Datum,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub applied: Option<Datum>,
+}
+
+/// A member that is there is a value, even when it is `null`: that is how the empty value is written.
+fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Datum>, D::Error> {
+    Datum::deserialize(from).map(Some)
 }
 
 /// What a note is about. The order is the order of display.

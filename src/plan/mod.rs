@@ -3,8 +3,16 @@
 //! Rendering, saving and applying are readers of the same [`Plan`]. Nothing here does I/O of its own, reads a clock or
 //! uses randomness: the as-of time is an input, and what is larger than memory lies in a [`Spill`] behind the iterators.
 
+pub mod approve;
+pub mod attributes;
+pub mod build;
 pub mod change;
 pub mod datum;
+pub mod decide;
+pub mod limits;
+pub mod matching;
+pub mod order;
+pub mod file;
 pub mod policy;
 
 use std::collections::BTreeMap;
@@ -44,6 +52,17 @@ impl Plan {
     pub fn changes_of(&self, ty: usize) -> impl Iterator<Item = Result<Change>> + Send + '_ {
         let of_type = self.order.iter().filter(move |(index, _)| *index as usize == ty);
         of_type.map(|(_, place)| self.changes.get(*place))
+    }
+
+    /// The same plan with some of its changes only, in the same order.
+    pub fn only(&self, wanted: &[change::Action]) -> Result<Plan> {
+        let mut order = Vec::new();
+        for (ty, place) in self.order.iter() {
+            if wanted.contains(&self.changes.get(*place)?.action) {
+                order.push((*ty, *place));
+            }
+        }
+        Ok(Plan { order: order.into(), ..self.clone() })
     }
 
     /// Number of changes, ledger-only ones included.

@@ -50,7 +50,7 @@ pub enum Recreate {
     Create,
 }
 
-/// Why a record is on its way out.
+/// Why a record is on its way out, or back.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CauseKind {
@@ -60,6 +60,10 @@ pub enum CauseKind {
     Disabled,
     /// Its own data moved it out of scope.
     Out,
+    /// It was on its way out and is in scope again; no removal cause.
+    Returned,
+    /// Someone deleted it in the target and the job creates it again; no removal cause.
+    Recreated,
 }
 
 /// One step of the removal ladder.

@@ -7,6 +7,7 @@
 mod aadsts;
 mod auth;
 pub mod collections;
+mod config;
 mod confirm;
 mod graph;
 mod members;
@@ -20,12 +21,14 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::error::{Error, Exit, Result};
+use crate::expr::{Catalog, Navigation};
 use crate::http::{Counts, Http};
 use crate::record::{Collection, Coverage};
 use crate::snapshot::{Extent, Manifest, Snapshot, Writer};
 
 pub use auth::{Claims, Token, claims};
 pub use collections::Rights;
+pub use config::config;
 
 use collections::{DEVICES, GROUPS, LICENSES, Resource, USERS};
 use graph::Graph;
@@ -44,6 +47,19 @@ pub struct SourceNeeds {
 }
 
 impl SourceNeeds {
+    /// What the compiled expressions of a job use, and no more.
+    pub fn of(catalog: &Catalog) -> SourceNeeds {
+        let objects = [Collection::Users, Collection::Groups, Collection::Devices, Collection::Licenses];
+        let used = objects.into_iter().filter(|collection| catalog.uses(*collection));
+        SourceNeeds {
+            properties: used
+                .map(|collection| (collection, catalog.properties(collection).map(Into::into).collect()))
+                .collect(),
+            expand_manager: catalog.navigations().contains(&Navigation::Manager),
+            memberships: catalog.uses(Collection::Memberships) || catalog.uses(Collection::Nestings),
+        }
+    }
+
     /// Whether a collection of objects is to be read.
     fn wants(&self, collection: Collection) -> bool {
         self.properties.contains_key(&collection) || (collection == Collection::Groups && self.memberships)

@@ -6,12 +6,20 @@
 
 pub mod csv;
 
+#[cfg(test)]
+pub mod conformance;
+#[cfg(test)]
+pub mod memory;
+
 use std::future::Future;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use csv::CsvTarget;
+
 use crate::error::Result;
+use crate::job::TargetConfig;
 use crate::plan::change::{Change, Current, TypeSpec};
 use crate::plan::datum::Datum;
 use crate::record::Coverage;
@@ -25,6 +33,8 @@ pub struct Capabilities {
     pub visibility_delay_s: u64,
     /// Changes of one type become visible all at once.
     pub batch: bool,
+    /// A new record is called by its key attributes, so that its id is known before it is written.
+    pub ids_are_keys: bool,
 }
 
 /// What became of one change.
@@ -65,6 +75,13 @@ pub enum Interrupted {
     Neither,
 }
 
+/// The target a job names. The one place that knows which targets there are.
+pub fn open(config: &TargetConfig) -> CsvTarget {
+    match config {
+        TargetConfig::Csv { folder, .. } => CsvTarget::new(folder.clone()),
+    }
+}
+
 /// A system records are written to.
 pub trait Target: Send + Sync {
     /// What the ledger remembers it by: refuses a job that suddenly points elsewhere. No secrets.
@@ -88,9 +105,17 @@ pub trait Target: Send + Sync {
     ) -> impl Future<Output = Result<Coverage>> + Send;
 
     /// Writes the changes of one type beside the old state. `changes` come in the plan's order; `outcomes` gets one
-    /// outcome for each, in the same order. Nothing is visible before [`Target::commit`].
+    /// outcome for each, in the same order, and [`Change`]s that write nothing ([`Action::writes`]) are done by
+    /// themselves. Nothing is visible before [`Target::commit`].
     ///
-    /// An error leaves the old state untouched.
+    /// Doing the same again changes nothing: a create whose record is there with the same values is done, and so is a
+    /// delete whose record is gone. A create whose key is there with other values is rejected, never doubled; values
+    /// that are not known are rejected, never written.
+    ///
+    /// An error leaves the old state untouched and nothing lying about; it is [`crate::error::Exit::Stale`] when the
+    /// state is not the one this target last read.
+    ///
+    /// [`Action::writes`]: crate::plan::change::Action::writes
     fn stage(
         &self,
         ty: &TypeSpec,
@@ -98,7 +123,8 @@ pub trait Target: Send + Sync {
         outcomes: &mut (dyn FnMut(&Change, Outcome) -> Result<()> + Send),
     ) -> impl Future<Output = Result<BatchMark>> + Send;
 
-    /// Makes a staged batch visible and durable, all at once.
+    /// Makes a staged batch visible and durable, all at once. Once more does nothing. Refuses as stale, and drops the
+    /// batch, when the state before is no longer the one it was staged on.
     fn commit(&self, batch: &BatchMark) -> impl Future<Output = Result<()>> + Send;
 
     /// Says what became of a batch whose run died, and clears what it left lying about.

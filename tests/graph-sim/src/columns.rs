@@ -9,6 +9,7 @@ use crate::reply::Failure;
 use crate::rights::{BASIC_COLUMNS, Right, Roles};
 use crate::schema::{self, Kind, Property, Type};
 
+#[derive(Clone)]
 struct Column {
     prop: Prop,
     /// What is printed when the property is not set.
@@ -87,6 +88,13 @@ impl Columns {
     /// Whether a property is among the columns.
     pub fn has(&self, name: &str) -> bool {
         Prop::find(name).is_some_and(|prop| self.list.iter().any(|column| column.prop == prop))
+    }
+
+    /// The id and those of the columns that are among `props`.
+    pub fn only(&self, props: &[Prop]) -> Self {
+        let id = Prop::intern("id");
+        let kept = self.list.iter().filter(|column| column.prop == id || props.contains(&column.prop));
+        Self { list: kept.cloned().collect() }
     }
 
     /// The columns' numbers.

@@ -119,8 +119,8 @@ impl Fault {
 
 /// The compact text form: `KIND[:ARGUMENT][,path=TEXT][,nth=N][,every=N][,p=0.1][,seed=N][,times=N][,each=N]`.
 ///
-/// Kinds: `429` and `503` (argument: seconds, `date` or `date+N`, `none`, or any text; default 1), `401`, `403`, `500`,
-/// `502`, `504`, `reset`, `cut`, `slow:MILLISECONDS`, `truncate`, `html`, `empty`, `duplicate`, `foreign[:ORIGIN]`.
+/// Kinds: `429` and `503` (argument: seconds, `date` or `date+N`, `none`, or any text; default 1), `401`, `403`,
+/// `404`, `410`, `500`, `502`, `504`, `reset`, `cut`, `slow:MILLISECONDS`, `truncate`, `html`, `empty`, `duplicate`, `foreign[:ORIGIN]`.
 impl FromStr for Fault {
     type Err = String;
 

@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use crate::columns::Columns;
+use crate::delta;
 use crate::faults::Twist;
 use crate::filter::Filter;
 use crate::object::Object;
@@ -64,6 +65,11 @@ pub(crate) fn answer(tenant: &Tenant, call: &Call<'_>) -> Result<Reply, Failure>
             "Specified HTTP method is not allowed for the request target.",
         ));
     }
+    if let [set, "delta" | "delta()" | "microsoft.graph.delta"] = parts.as_slice()
+        && let Some(kind) = [Kind::User, Kind::Group, Kind::Device].into_iter().find(|kind| kind.set() == *set)
+    {
+        return delta::answer(tenant, call, kind);
+    }
     let query = Query::parse(call.path, call.query)?;
     let request = Request { tenant, call, query };
     match parts.as_slice() {
@@ -108,7 +114,6 @@ impl<'a> Request<'a> {
         match rest {
             [] => self.list(kind),
             ["$count"] => self.count(kind),
-            ["delta" | "delta()" | "microsoft.graph.delta"] => self.delta(kind),
             [id] => self.one(kind, id),
             [id, "manager"] if kind == Kind::User => self.manager(id),
             [id, "memberOf", cast @ ..] => self.related(kind, id, "memberOf", cast),
@@ -159,14 +164,16 @@ impl<'a> Request<'a> {
         let mut size = self.query.page_size()?;
         let expansion = self.expansion(kind)?;
         let columns = Columns::collection(kind, self.query.select.as_deref(), self.call.roles)?;
-        if columns.has("signInActivity") {
+        let filter = self.query.filter.as_deref();
+        if columns.has("signInActivity") || filter.is_some_and(|filter| filter.contains("signInActivity/")) {
+            self.may(Right::SignIns)?;
             self.premium()?;
             size = size.min(SIGN_IN_PAGE);
         }
         if expansion.as_ref().is_some_and(|expansion| expansion.name != "manager") {
             size = size.min(EXPANDED_PAGE);
         }
-        let filter = self.query.filter.as_deref().map(|text| Filter::parse(text, kind, self.advanced())).transpose()?;
+        let filter = filter.map(|text| Filter::parse(text, kind, self.advanced())).transpose()?;
         let after = self.query.position.as_ref().map(|position| position.after.as_str());
         let matches = |object: &&Object| filter.as_ref().is_none_or(|filter| filter.matches(object));
         let mut rows = self.tenant.list_after(kind, after.filter(|id| !id.is_empty())).filter(matches);
@@ -325,8 +332,7 @@ impl<'a> Request<'a> {
             page.item(|out| self.related_item(out, member, &columns, cast.is_none()));
         }
         let next = if self.call.twist.duplicate && to >= from + 2 { to - 1 } else { to };
-        let next =
-            (to < ends.len()).then(|| Position { offset: next, after: object.id().to_string(), ..Position::default() });
+        let next = (to < ends.len()).then(|| Position { offset: next, after: object.id().to_string() });
         Ok(self.end(page, next))
     }
 
@@ -486,6 +492,13 @@ impl Page {
 
     pub fn start(&mut self) {
         self.items.push_str("\"value\":[");
+    }
+
+    /// For a page without items.
+    pub fn ensure_started(&mut self) {
+        if self.items.is_empty() {
+            self.start();
+        }
     }
 
     pub fn item(&mut self, write: impl FnOnce(&mut String)) {

@@ -13,6 +13,7 @@ mod faults;
 mod filter;
 mod graph;
 mod load;
+mod night;
 mod object;
 mod options;
 mod query;
@@ -23,6 +24,8 @@ mod server;
 mod service;
 mod synthetic;
 mod tenant;
+#[cfg(test)]
+mod tests;
 mod token;
 mod units;
 

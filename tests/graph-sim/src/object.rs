@@ -76,13 +76,13 @@ impl Object {
     /// Builds an object; `@` annotations and nulls are left out, `id` is put first.
     pub fn new(id: impl Into<Arc<str>>, properties: &Map<String, Value>) -> Self {
         let id = id.into();
-        let mut text = String::with_capacity(properties.len() * 32);
+        let mut text = Vec::with_capacity(properties.len() * 40);
         let mut spans = Vec::with_capacity(properties.len() + 1);
         let mut push = |name: &str, value: &Value| {
             let start = text.len();
-            text.push_str(&Value::from(name).to_string());
-            text.push(':');
-            text.push_str(&value.to_string());
+            serde_json::to_writer(&mut text, name).expect("writing to a buffer");
+            text.push(b':');
+            serde_json::to_writer(&mut text, value).expect("writing to a buffer");
             let bounds = [start, text.len()].map(|at| u32::try_from(at).expect("an object is smaller than 4 GiB"));
             spans.push(Span { prop: Prop::intern(name), start: bounds[0], end: bounds[1] });
         };
@@ -92,6 +92,7 @@ impl Object {
                 push(name, value);
             }
         }
+        let text = String::from_utf8(text).expect("JSON is UTF-8");
         Self { id, text: text.into(), spans: spans.into() }
     }
 
@@ -101,7 +102,7 @@ impl Object {
     }
 
     /// `"name":value` as it is printed, or nothing for a null property.
-    pub fn fragment(&self, prop: Prop) -> Option<&str> {
+    pub(crate) fn fragment(&self, prop: Prop) -> Option<&str> {
         let span = self.spans.iter().find(|span| span.prop == prop)?;
         Some(&self.text[span.start as usize..span.end as usize])
     }
@@ -112,7 +113,7 @@ impl Object {
     }
 
     /// As [`Object::get`], by number.
-    pub fn value(&self, prop: Prop) -> Value {
+    pub(crate) fn value(&self, prop: Prop) -> Value {
         self.fragment(prop)
             .and_then(|fragment| serde_json::from_str::<Map<String, Value>>(&format!("{{{fragment}}}")).ok())
             .and_then(|map| map.into_iter().next())
@@ -122,11 +123,6 @@ impl Object {
     /// All properties that are set.
     pub fn to_map(&self) -> Map<String, Value> {
         self.spans.iter().map(|span| (span.prop.name().to_string(), self.value(span.prop))).collect()
-    }
-
-    /// The numbers of all properties that are set.
-    pub fn props(&self) -> impl Iterator<Item = Prop> + '_ {
-        self.spans.iter().map(|span| span.prop)
     }
 
     /// A copy with some properties replaced (null removes); the id stays.

@@ -23,7 +23,6 @@ pub(crate) struct Query {
     /// `$count=true` was given; it has a meaning only together with `ConsistencyLevel: eventual`.
     pub count: bool,
     pub position: Option<Position>,
-    pub delta: Option<String>,
     raw: String,
     bound: u64,
 }
@@ -40,10 +39,8 @@ pub(crate) struct Expand {
 pub(crate) struct Position {
     /// The id (of an object) to go on after; empty for the beginning.
     pub after: String,
-    /// How many members (of a relationship, or of the first group of a delta page) were given already.
+    /// How many ends of a relationship were given already.
     pub offset: usize,
-    /// The journal's length when a delta round began.
-    pub since: usize,
 }
 
 const OPTIONS: [&str; 12] = [
@@ -105,7 +102,6 @@ impl Query {
             "$orderby" => self.order = true,
             "$search" => self.search = true,
             "$count" => self.count = value.eq_ignore_ascii_case("true"),
-            "$deltatoken" => self.delta = Some(value.to_owned()),
             "$skip" => return Err(Failure::bad_request("'$skip' is not supported by the service.")),
             "$format" => {}
             name if name.starts_with('$') => {
@@ -153,7 +149,7 @@ impl Query {
     }
 
     fn token(&self, position: &Position) -> String {
-        let text = format!("{:016x}|{}|{}|{}", self.bound, position.since, position.offset, position.after);
+        let text = format!("{:016x}|{}|{}", self.bound, position.offset, position.after);
         let seal = hash(text.as_bytes());
         URL_SAFE_NO_PAD.encode(format!("RFNwdAoAAQ|{seal:016x}|{text}"))
     }
@@ -165,11 +161,10 @@ impl Query {
             if u64::from_str_radix(seal, 16).ok()? != hash(rest.as_bytes()) {
                 return None;
             }
-            let mut parts = rest.splitn(4, '|');
+            let mut parts = rest.splitn(3, '|');
             let bound = u64::from_str_radix(parts.next()?, 16).ok()?;
-            let since = parts.next()?.parse().ok()?;
             let offset = parts.next()?.parse().ok()?;
-            Some((bound, Position { since, offset, after: parts.next()?.to_owned() }))
+            Some((bound, Position { offset, after: parts.next()?.to_owned() }))
         };
         let expired = "The specified page token value has expired and can no longer be included in your request.";
         let (bound, position) = read().ok_or_else(|| Failure::new(400, "Directory_ExpiredPageToken", expired))?;
@@ -199,7 +194,9 @@ impl Expand {
                     select = Some(names.split(',').map(|name| name.trim().to_owned()).collect())
                 }
                 _ => {
-                    return Err(Failure::unsupported(format!("The option '{option}' is not supported inside $expand.")));
+                    return Err(Failure::unsupported(format!(
+                        "The option '{option}' is not supported inside $expand."
+                    )));
                 }
             }
         }

@@ -3,6 +3,7 @@
 //! Hides: listening, framing, delays, cut bodies and closed connections.
 //! Deliberately does not: TLS, HTTP/2 or compression.
 
+use std::future::Future as _;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::{Pin, pin};
@@ -21,6 +22,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::{Sleep, sleep};
 
 use crate::faults::Fault;
 use crate::options::Options;
@@ -194,7 +196,7 @@ async fn respond(service: &Service, request: Request<hyper::body::Incoming>) -> 
     };
     let outgoing = service.answer(&incoming);
     if !outgoing.delay.is_zero() {
-        tokio::time::sleep(outgoing.delay).await;
+        sleep(outgoing.delay).await;
     }
     if outgoing.manner == Manner::Reset {
         return Err(Closed);
@@ -202,8 +204,11 @@ async fn respond(service: &Service, request: Request<hyper::body::Incoming>) -> 
     let reply = outgoing.reply;
     let length = reply.body.len();
     let sent = match outgoing.manner {
-        Manner::Cut => Sent { body: Some(Bytes::from(reply.body).slice(..length / 2)), cut: true },
-        _ => Sent { body: Some(reply.body.into()), cut: false },
+        Manner::Cut => Sent {
+            body: Some(Bytes::from(reply.body).slice(..length / 2)),
+            cut: Some(Box::pin(sleep(Duration::from_millis(10)))),
+        },
+        _ => Sent { body: Some(reply.body.into()), cut: None },
     };
     let mut response = Response::new(sent);
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -221,28 +226,29 @@ async fn respond(service: &Service, request: Request<hyper::body::Incoming>) -> 
 /// A body in one piece that may end before it should.
 struct Sent {
     body: Option<Bytes>,
-    cut: bool,
+    /// Set for a cut body: what was given is flushed while this passes; an error at once would discard it.
+    cut: Option<Pin<Box<Sleep>>>,
 }
 
 impl Body for Sent {
     type Data = Bytes;
     type Error = Closed;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Closed>>> {
-        match self.body.take() {
-            Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
-            None if self.cut => Poll::Ready(Some(Err(Closed))),
-            None => Poll::Ready(None),
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Closed>>> {
+        match (self.body.take(), &mut self.cut) {
+            (Some(bytes), _) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+            (None, Some(pause)) => pause.as_mut().poll(context).map(|()| Some(Err(Closed))),
+            (None, None) => Poll::Ready(None),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_none() && !self.cut
+        self.body.is_none() && self.cut.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.body {
-            Some(bytes) if !self.cut => SizeHint::with_exact(bytes.len() as u64),
+        match (&self.body, &self.cut) {
+            (Some(bytes), None) => SizeHint::with_exact(bytes.len() as u64),
             _ => SizeHint::default(),
         }
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::batch;
+use crate::delta;
 use crate::faults::{FaultKind, Faults, RetryAfter, Twist};
 use crate::graph::{self, Call};
 use crate::options::Options;
@@ -281,6 +282,9 @@ impl Service {
             .with("x-ms-resource-unit", units.to_string())
             .with("OData-Version", "4.0")
             .with("Cache-Control", "no-cache");
+        if reply.status == 410 {
+            reply = reply.with("Location", delta::restart(call.base, call.path, call.query));
+        }
         if used > 0.8 {
             reply = reply.with("x-ms-throttle-limit-percentage", format!("{used:.2}"));
         }

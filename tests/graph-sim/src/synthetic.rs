@@ -10,6 +10,7 @@ use std::sync::Arc;
 use fastrand::Rng;
 use serde_json::{Value, json};
 
+use crate::object::Object;
 use crate::reply::guid;
 use crate::schema::Kind;
 use crate::tenant::{Member, Tenant, hash};
@@ -341,7 +342,7 @@ impl Maker {
             group["mail"] = format!("group{number}@contoso.com").into();
             group["proxyAddresses"] = json!([format!("SMTP:group{number}@contoso.com")]);
         }
-        if number % 6 == 0 {
+        if number.is_multiple_of(6) {
             group["visibility"] = if number % 36 == 18 { "HiddenMembership" } else { "Private" }.into();
             group["resourceProvisioningOptions"] = json!(["Team"]);
         }
@@ -450,9 +451,10 @@ impl Maker {
         for number in size.users..size.users + size.deleted {
             let id = self.guid("user", number);
             let name = format!("former{number}@contoso.com");
-            let user = json!({"id": id, "displayName": format!("Former Employee {number}"), "userPrincipalName": name, "mail": name});
-            tenant.put(Kind::User, user);
-            tenant.remove(Kind::User, &id, crate::tenant::Deletion::Soft);
+            let user =
+                json!({"displayName": format!("Former Employee {number}"), "userPrincipalName": name, "mail": name});
+            let user = Object::new(id, user.as_object().expect("an object"));
+            tenant.bury(Kind::User, user, tenant.now(), Vec::new());
         }
     }
 }

@@ -84,7 +84,8 @@ pub(crate) enum What {
     Set(Vec<Prop>),
     Member(Member),
     Owner(Member),
-    Manager,
+    /// The manager before.
+    Manager(Option<Member>),
     Removed(Deletion),
 }
 
@@ -101,6 +102,7 @@ pub struct Tenant {
     managers: HashMap<Arc<str>, Member>,
     deleted: BTreeMap<Key, Deleted>,
     journal: Vec<Change>,
+    epoch: u64,
     recording: bool,
     now: Timestamp,
 }
@@ -112,7 +114,7 @@ impl Default for Tenant {
 }
 
 impl Tenant {
-    /// An empty directory. Changes are journaled from the start; a loader calls [`Tenant::forget_history`] when done.
+    /// An empty directory. Changes are journaled from the start.
     pub fn new(id: &str, domain: &str) -> Self {
         let organization = json!({
             "displayName": "Contoso", "countryLetterCode": "US", "tenantType": "AAD", "createdDateTime": "2017-07-29T02:16:28Z",
@@ -129,6 +131,7 @@ impl Tenant {
             managers: HashMap::new(),
             deleted: BTreeMap::new(),
             journal: Vec::new(),
+            epoch: 0,
             recording: true,
             now: "2026-01-01T02:00:00Z".parse().expect("a time"),
         }
@@ -162,10 +165,15 @@ impl Tenant {
     /// Empties the journal: delta tokens handed out before are answered as expired.
     pub fn forget_history(&mut self) {
         self.journal.clear();
+        self.epoch += 1;
     }
 
     pub(crate) fn set_recording(&mut self, recording: bool) {
         self.recording = recording;
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     pub(crate) fn journal(&self) -> &[Change] {
@@ -322,11 +330,11 @@ impl Tenant {
     /// Sets or clears a user's manager.
     pub fn set_manager(&mut self, user: &str, manager: Option<Member>) {
         let id: Arc<str> = user.into();
-        match manager {
+        let before = match manager {
             Some(manager) => self.managers.insert(id.clone(), manager),
             None => self.managers.remove(&id),
         };
-        self.record(Kind::User, &id, What::Manager);
+        self.record(Kind::User, &id, What::Manager(before));
     }
 
     /// Adds a member unless it is there; false when it was.

@@ -1,0 +1,190 @@
+//! One type on its way through the target's stage: what was asked, what was answered, and what the ledger's rows become.
+//!
+//! Hides the bookkeeping that a target reads changes and reports outcomes at its own pace. Holds the target to its
+//! promise: one outcome for each change, in the same order. Rows wait on disk, so memory follows the number of refused
+//! changes alone.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::{Progress, Sink, TypeOutcome, Watch};
+use crate::error::{Error, Result};
+use crate::plan::Plan;
+use crate::plan::change::{Action, Change, Row, State};
+use crate::plan::datum::Datum;
+use crate::record::Key;
+use crate::spill::{Place, Spill, SpillWriter};
+use crate::target::{BatchMark, Outcome};
+
+/// A type that is ready to be committed.
+pub(super) struct Staged {
+    /// `None` when the target has nothing to write.
+    pub mark: Option<BatchMark>,
+    pub rows: Rows,
+    /// How many changes are done then, by action.
+    pub done: BTreeMap<Action, u64>,
+    /// Positions, within the type's changes, of those the target refused; ascending.
+    pub refused: Vec<u32>,
+}
+
+/// The ledger's rows once the batch is committed.
+pub(super) struct Rows {
+    rows: Spill<(Key, Option<Row>)>,
+    places: Vec<Place>,
+}
+
+impl Rows {
+    pub(super) fn iter(&self) -> impl Iterator<Item = Result<(Key, Option<Row>)>> + '_ {
+        self.places.iter().map(|place| self.rows.get(*place))
+    }
+}
+
+/// Shared by the changes the target reads and the outcomes it reports, which it may interleave as it likes.
+pub(super) struct Staging<'a, 'w>(Mutex<Books<'a, 'w>>);
+
+struct Books<'a, 'w> {
+    rows: SpillWriter<(Key, Option<Row>)>,
+    places: Vec<Place>,
+    /// Handed out and not answered yet, with their positions.
+    asked: VecDeque<(u32, Key)>,
+    refused: Vec<u32>,
+    done: BTreeMap<Action, u64>,
+    /// Every change was handed out.
+    exhausted: bool,
+    outcome: &'a mut TypeOutcome,
+    sink: &'a mut Sink,
+    watch: &'a mut Watch<'w>,
+}
+
+impl<'a, 'w> Staging<'a, 'w> {
+    pub(super) fn new(
+        outcome: &'a mut TypeOutcome,
+        sink: &'a mut Sink,
+        watch: &'a mut Watch<'w>,
+    ) -> Result<Staging<'a, 'w>> {
+        Ok(Staging(Mutex::new(Books {
+            rows: SpillWriter::new()?,
+            places: Vec::new(),
+            asked: VecDeque::new(),
+            refused: Vec::new(),
+            done: BTreeMap::new(),
+            exhausted: false,
+            outcome,
+            sink,
+            watch,
+        })))
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books<'a, 'w>> {
+        // A panic while it was held ends the run; until then the books are as good as they were.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The changes the target is to write; those of the ledger alone are put aside on the way.
+    pub(super) fn changes<'b>(
+        &'b self,
+        plan: &'b Plan,
+        ty: usize,
+    ) -> impl Iterator<Item = Result<Change>> + Send + use<'a, 'b, 'w> {
+        let mut changes = plan.changes_of(ty).zip(0u32..);
+        std::iter::from_fn(move || {
+            for (change, position) in changes.by_ref() {
+                let mut books = self.books();
+                match change {
+                    Err(error) => return Some(Err(error)),
+                    Ok(change) if change.action.writes() => {
+                        books.asked.push_back((position, change.key.clone()));
+                        return Some(Ok(change));
+                    }
+                    Ok(change) => {
+                        if let Err(error) = books.done(change.action, change.key, change.ledger) {
+                            return Some(Err(error));
+                        }
+                    }
+                }
+            }
+            self.books().exhausted = true;
+            None
+        })
+    }
+
+    /// Takes the outcome of the change that was handed out longest ago.
+    pub(super) fn answer(&self, change: &Change, outcome: Outcome) -> Result<()> {
+        let mut books = self.books();
+        let position = match books.asked.pop_front() {
+            Some((position, key)) if key == change.key => position,
+            _ => {
+                return Err(Error::failed(format!(
+                    "a defect: the target reported {} {} out of turn",
+                    change.ty, change.key
+                )));
+            }
+        };
+        books.sink.seen += 1;
+        let (done, of) = (books.sink.seen, books.sink.of);
+        (books.watch.progress)(Progress { ty: &change.ty, done, of });
+        match outcome {
+            Outcome::Done { target_id, read_back } => {
+                let row = change.ledger.clone().map(|row| as_read_back(row, change, target_id, read_back));
+                return books.done(change.action, change.key.clone(), row);
+            }
+            Outcome::Rejected { .. } => books.outcome.rejected += 1,
+            Outcome::Uncertain { .. } => books.outcome.uncertain += 1,
+            Outcome::NotAttempted { .. } => books.outcome.not_attempted += 1,
+        }
+        // The ledger's row stays as it was: nothing is known to have changed.
+        books.refused.push(position);
+        books.sink.push(change, outcome)
+    }
+
+    /// Positions of the changes that were refused so far, ascending.
+    pub(super) fn refused(&self) -> Vec<u32> {
+        self.books().refused.clone()
+    }
+
+    /// The rows and what is done once they are committed, if the target kept its promise.
+    pub(super) fn finish(self) -> Result<(Rows, BTreeMap<Action, u64>)> {
+        let books = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, key)) = books.asked.front() {
+            let ty = &books.outcome.ty;
+            return Err(Error::failed(format!("a defect: the target did not say what became of {ty} {key}")));
+        }
+        if !books.exhausted {
+            let ty = &books.outcome.ty;
+            return Err(Error::failed(format!("a defect: the target did not read all changes of {ty}")));
+        }
+        Ok((Rows { rows: books.rows.finish()?, places: books.places }, books.done))
+    }
+}
+
+impl Books<'_, '_> {
+    fn done(&mut self, action: Action, key: Key, row: Option<Row>) -> Result<()> {
+        *self.done.entry(action).or_default() += 1;
+        let place = self.rows.push(&(key, row))?;
+        self.places.push(place);
+        Ok(())
+    }
+}
+
+/// The planned row with what the target made of the values in place of what was written.
+fn as_read_back(mut row: Row, change: &Change, target_id: String, read_back: Vec<(String, Datum)>) -> Row {
+    row.target_id = target_id;
+    for (name, value) in read_back {
+        if !value.is_known() {
+            // Written, but nobody can say what stands there now; the ledger holds known values only.
+            row.values.remove(&name);
+            continue;
+        }
+        if let State::Retired(leaving) = &mut row.state
+            && let Some((_, flag)) = leaving.before.get_mut(&name)
+            && change.attributes.iter().any(|written| written.name == name && written.after == *flag)
+        {
+            // Compared on return with what stands there: a flag the target spells its own way is still our flag.
+            *flag = value.clone();
+        }
+        if let Some(held) = row.values.get_mut(&name) {
+            held.applied = value;
+        }
+    }
+    row
+}

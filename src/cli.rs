@@ -1,0 +1,485 @@
+//! The command line: what can be typed, and the help that teaches it.
+//!
+//! Types only. Parsing does nothing but parse: files are opened, jobs loaded and formats rendered elsewhere. Only
+//! commands that exist are listed.
+
+use std::path::PathBuf;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
+
+use crate::plan::LimitName;
+use crate::plan::change::Action;
+use crate::record::Collection;
+use crate::report::{Colour, Detail, Format};
+
+const EVERY: &str = "Options of every command";
+const TRIAL: &str = "Trial on a few (creates and updates only)";
+
+const AFTER_HELP: &str = "\
+Start with `entra-import check JOB`, then look at `entra-import plan JOB`. Both write nothing.
+
+Exit codes:
+  0  finished: nothing to do, or all done
+  1  failed here: disk, ledger, or a defect (the message says how to report it)
+  2  wrong usage, job or mapping, or a mapping case that fails; nothing was contacted
+  3  partial: something was left out that the job does not accept; each is named
+  4  held by a limit; the plan is saved, and the command that approves it is printed
+  5  sign-in refused, or nothing readable
+  6  source or target unreachable after retries, or lost while applying
+  7  another run of this job holds the lock
+  8  plan --detailed-exitcode: changes are pending
+  9  the saved plan is stale
+  128 + n  ended by signal n
+
+Data goes to stdout, everything else to stderr.";
+
+/// Imports users, groups, memberships, licenses and devices from Microsoft Entra ID into an asset system or CSV.
+///
+/// A job file names one tenant, one target and what to import. A run reads Entra ID, compares it with what the target
+/// holds and with what was written last, shows the difference as a plan, and writes only that difference. A plan that
+/// would change too much is held until a person approves it.
+#[derive(Parser, Debug)]
+#[command(name = "entra-import", version, max_term_width = 100, after_help = AFTER_HELP, subcommand_required = true)]
+#[command(arg_required_else_help = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Args, Debug, Clone, Default)]
+pub struct Global {
+    /// How messages on stderr are written
+    #[arg(long, global = true, help_heading = EVERY, value_enum, default_value_t, value_name = "FORMAT")]
+    pub log_format: LogFormat,
+    /// Say more: -v what is done, -vv each request; a plan is shown in full
+    #[arg(short, long, global = true, help_heading = EVERY, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// Say nothing on stderr but errors
+    #[arg(short, long, global = true, help_heading = EVERY, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// When to colour text
+    #[arg(long, global = true, help_heading = EVERY, value_enum, default_value_t, value_name = "WHEN")]
+    pub color: Colour,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
+pub enum LogFormat {
+    /// One line for people
+    #[default]
+    Text,
+    /// One JSON object a line, with the run's id
+    Json,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    Run(Run),
+    Plan(Plan),
+    Apply(Apply),
+    Pending(Pending),
+    Approve(Approve),
+    Resolve(Resolve),
+    Extract(Extract),
+    Check(Check),
+    Test(Test),
+    #[command(subcommand)]
+    Expr(Expr),
+}
+
+/// Extract, plan, check the limits, apply: the whole job, unattended.
+///
+/// Several jobs, or a folder of them, run one after another (files that begin with `_` are bases and are not run);
+/// one that fails does not stop the next. Without a terminal a quiet night prints one line per job.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  entra-import run contoso.toml                                every night, from cron or systemd
+  entra-import run jobs/                                       every job in a folder
+  entra-import run contoso.toml --dry-run                      show what would happen, write nothing
+  entra-import run contoso.toml --only adele@contoso.com       try it on one user
+  entra-import run contoso.toml --approve first-run            the first run, its plan being right")]
+pub struct Run {
+    /// Job files, or folders of them
+    #[arg(required = true, value_name = "JOB")]
+    pub jobs: Vec<PathBuf>,
+    /// Show the plan and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    #[command(flatten)]
+    pub trial: Trial,
+    #[command(flatten)]
+    pub snapshot: Snapshot,
+    #[command(flatten)]
+    pub output: Output,
+    /// Let this plan pass a limit it would be held by; may be repeated
+    #[arg(long, value_name = "LIMIT", value_delimiter = ',', value_parser = limit())]
+    pub approve: Vec<LimitName>,
+}
+
+/// Show what a run would do, and write nothing to the target.
+///
+/// Takes no lock, so it can be looked at while a run is under way. Save the plan to apply exactly what was shown.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  entra-import plan contoso.toml                               the first changes of each kind
+  entra-import plan contoso.toml --all                         every change
+  entra-import plan contoso.toml --out monday.plan             save it, for `apply`
+  entra-import plan contoso.toml --from-snapshot last          again, after a mapping was edited; reads no Entra
+  entra-import plan contoso.toml --format csv > plan.csv       for a spreadsheet")]
+pub struct Plan {
+    /// The job file
+    #[arg(value_name = "JOB")]
+    pub job: PathBuf,
+    /// Save the plan, readable by you alone
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    #[command(flatten)]
+    pub trial: Trial,
+    #[command(flatten)]
+    pub snapshot: Snapshot,
+    #[command(flatten)]
+    pub output: Output,
+    /// End with exit code 8 when there is something to do
+    #[arg(long)]
+    pub detailed_exitcode: bool,
+}
+
+/// Apply a saved plan exactly as it was shown, or refuse it as stale.
+///
+/// The plan says for which job it was made; the job file is given again, because a plan file must not decide whose
+/// credentials are used. The plan is refused (exit code 9) when the job, the ledger or the values in the target have
+/// moved since, or when it is too old.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  entra-import apply monday.plan --job contoso.toml
+  entra-import apply monday.plan --job contoso.toml --only create,update")]
+pub struct Apply {
+    /// The file that `plan --out` wrote
+    #[arg(value_name = "FILE")]
+    pub plan: PathBuf,
+    /// The job file the plan was made from
+    #[arg(long, value_name = "JOB")]
+    pub job: PathBuf,
+    /// Only these actions; the rest is not attempted
+    #[arg(long, value_name = "ACTION", value_delimiter = ',', value_parser = action())]
+    pub only: Vec<Action>,
+    /// How the outcome is printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// Show the plans that a limit holds, why, and how to approve them.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  entra-import pending jobs/")]
+pub struct Pending {
+    /// Job files, or folders of them
+    #[arg(required = true, value_name = "JOB")]
+    pub jobs: Vec<PathBuf>,
+}
+
+/// Let the records of a held plan pass a limit; the next run applies them.
+///
+/// The approval is written to the ledger with your name, the time and the very records the plan showed, each with
+/// its cause. The next run proves each cause anew; whatever goes beyond these records is held again.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  entra-import approve contoso.toml 3fa9c1d2 --limit retires
+  entra-import approve contoso.toml 3fa9c1d2 --limit retires --limit links-removed --by \"Alex Wilber\"")]
+pub struct Approve {
+    /// The job file
+    #[arg(value_name = "JOB")]
+    pub job: PathBuf,
+    /// The plan's id, as its summary prints it
+    #[arg(value_name = "PLAN")]
+    pub plan: String,
+    /// The limit to pass; may be repeated
+    #[arg(long = "limit", required = true, value_name = "LIMIT", value_delimiter = ',', value_parser = limit())]
+    pub limits: Vec<LimitName>,
+    /// Who approves, where the user's name on this machine does not tell
+    #[arg(long, value_name = "WHO")]
+    pub by: Option<String>,
+}
+
+/// Decide about values that were changed in the target.
+///
+/// With `--take target` the value in the target stands, and only a new change in Entra is written over it. With
+/// `--take source` the next run writes Entra's value.
+#[derive(Args, Debug)]
+#[command(group = ArgGroup::new("which").args(["record", "all"]).required(true))]
+#[command(after_help = "\
+Examples:
+  entra-import resolve contoso.toml --take target --record 87d349ed-44d7-43e1-9a83-5f2406dee5bd
+  entra-import resolve contoso.toml --take source --all --attribute Department")]
+pub struct Resolve {
+    /// The job file
+    #[arg(value_name = "JOB")]
+    pub job: PathBuf,
+    /// Whose value stands
+    #[arg(long, value_enum, value_name = "SIDE")]
+    pub take: Take,
+    /// Only this record, by its key
+    #[arg(long, value_name = "ID")]
+    pub record: Option<String>,
+    /// Only this attribute
+    #[arg(long, value_name = "NAME")]
+    pub attribute: Option<String>,
+    /// Every record that the last plan listed
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// Whose value stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Take {
+    /// Entra's
+    Source,
+    /// The target's
+    Target,
+}
+
+/// Read Entra ID and write a snapshot: JSON lines per collection, and a manifest.
+///
+/// A snapshot holds what the job's scope and mappings use, no more. It can be planned from with `--from-snapshot`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  entra-import extract contoso.toml --out snapshot/")]
+pub struct Extract {
+    /// The job file
+    #[arg(value_name = "JOB")]
+    pub job: PathBuf,
+    /// The folder to write; it must be new or empty
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+}
+
+/// Sign in and look at everything a run needs, without writing anything.
+///
+/// Names rights that are missing and rights in excess, days until the credential ends, and whether the target can be
+/// reached and has what the mappings write. Over several jobs it prints one table.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  entra-import check contoso.toml
+  entra-import check jobs/ --format json")]
+pub struct Check {
+    /// Job files, or folders of them
+    #[arg(required = true, value_name = "JOB")]
+    pub jobs: Vec<PathBuf>,
+    /// How the findings are printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// Run the test cases that mapping files carry.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  entra-import test mappings/user.toml")]
+pub struct Test {
+    /// Mapping files, or folders of them
+    #[arg(required = true, value_name = "MAPPING")]
+    pub mappings: Vec<PathBuf>,
+}
+
+/// Try an expression of the filter and mapping language (OData 4.01, as in Microsoft Graph's $filter).
+#[derive(Subcommand, Debug)]
+#[command(after_help = "\
+Examples:
+  entra-import expr check \"accountEnabled eq true and userType eq 'Member'\"
+  entra-import expr eval \"coalesce(mail, userPrincipalName)\" --record adele.json")]
+pub enum Expr {
+    /// Say whether an expression is right, what it yields and which properties it reads
+    Check(ExprCheck),
+    /// Evaluate an expression over one record
+    Eval(ExprEval),
+}
+
+/// `expr check`.
+#[derive(Args, Debug)]
+pub struct ExprCheck {
+    /// The expression
+    #[arg(value_name = "EXPRESSION")]
+    pub text: String,
+    /// The collection whose records it is about
+    #[arg(long, default_value = "users", value_parser = collection())]
+    pub collection: Collection,
+}
+
+/// `expr eval`.
+#[derive(Args, Debug)]
+pub struct ExprEval {
+    /// The expression
+    #[arg(value_name = "EXPRESSION")]
+    pub text: String,
+    /// The collection whose record it is evaluated over
+    #[arg(long, default_value = "users", value_parser = collection())]
+    pub collection: Collection,
+    /// A JSON file with one object, as Microsoft Graph returns it
+    #[arg(long, value_name = "FILE")]
+    pub record: PathBuf,
+}
+
+/// A trial on a few records: creates and updates only.
+#[derive(Args, Debug, Clone, Default)]
+pub struct Trial {
+    /// Only this user, group or device, by id or user principal name, and what it refers to; may be repeated
+    #[arg(long, value_name = "WHO", help_heading = TRIAL)]
+    pub only: Vec<String>,
+    /// Only the first N records of each mapping, and what they refer to
+    #[arg(long, value_name = "N", conflicts_with = "only", help_heading = TRIAL, value_parser = clap::value_parser!(u64).range(1..))]
+    pub first: Option<u64>,
+}
+
+/// Planning from what was read before.
+#[derive(Args, Debug, Clone, Default)]
+pub struct Snapshot {
+    /// Do not read Entra: use this snapshot's folder, or `last` for the one the last run kept
+    #[arg(long, value_name = "DIR|last")]
+    pub from_snapshot: Option<PathBuf>,
+}
+
+/// How a plan is printed.
+#[derive(Args, Debug, Clone, Default)]
+pub struct Output {
+    /// How the result is printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// Show every change and note, not only the first of each kind
+    #[arg(long)]
+    pub all: bool,
+}
+
+impl Snapshot {
+    /// The folder that was named; `None` inside for the word `last`.
+    pub fn choice(&self) -> Option<SnapshotChoice> {
+        let path = self.from_snapshot.as_ref()?;
+        Some(if path.as_os_str() == "last" { SnapshotChoice::Last } else { SnapshotChoice::Folder(path.clone()) })
+    }
+}
+
+/// Which snapshot to plan from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SnapshotChoice {
+    /// The one the last run of this job kept. A folder of that name is given as `./last`.
+    Last,
+    Folder(PathBuf),
+}
+
+impl Global {
+    /// How much of a plan the text form shows.
+    pub fn detail(&self, all: bool) -> Detail {
+        match (self.verbose, all) {
+            (1.., _) => Detail::Full,
+            (0, true) => Detail::All,
+            (0, false) => Detail::Brief,
+        }
+    }
+}
+
+/// A closed list of words, each standing for a value.
+fn words<T: Clone + Send + Sync + 'static>(
+    all: &'static [T],
+    word: fn(&T) -> &'static str,
+) -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(all.iter().map(word)).try_map(move |given| {
+        // The list that is offered is the list that is searched, so this always finds one.
+        all.iter().find(|value| word(value) == given).cloned().ok_or("unknown word")
+    })
+}
+
+fn limit() -> impl TypedValueParser<Value = LimitName> {
+    words(&LimitName::ALL, |limit| limit.word())
+}
+
+fn action() -> impl TypedValueParser<Value = Action> {
+    words(&Action::ALL, |action| action.word())
+}
+
+fn collection() -> impl TypedValueParser<Value = Collection> {
+    words(&Collection::ALL, |collection| collection.name())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::report::golden;
+
+    fn parsed(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_grammar_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_texts() {
+        let mut top = Cli::command().term_width(100);
+        top.build();
+        golden("help/entra-import.txt", &top.render_long_help().to_string());
+        golden("help/entra-import-short.txt", &top.render_help().to_string());
+        for command in top.get_subcommands_mut().filter(|command| command.get_name() != "help") {
+            let file = format!("help/{}.txt", command.get_name());
+            golden(&file, &command.render_long_help().to_string());
+        }
+    }
+
+    #[test]
+    fn a_run_takes_jobs_and_a_trial() {
+        let cli =
+            parsed("entra-import run a.toml b.toml --only adele@contoso.com --approve retires,updates -v").unwrap();
+        assert_eq!(cli.global.detail(false), Detail::Full);
+        let Command::Run(run) = cli.command else { panic!("not a run") };
+        assert_eq!(run.jobs, [PathBuf::from("a.toml"), PathBuf::from("b.toml")]);
+        assert_eq!(run.trial.only, ["adele@contoso.com"]);
+        assert_eq!(run.approve, [LimitName::Retires, LimitName::Updates]);
+    }
+
+    #[test]
+    fn the_last_snapshot_is_a_word() {
+        let choice = |line| {
+            let Command::Plan(plan) = parsed(line).unwrap().command else { panic!("not a plan") };
+            plan.snapshot.choice()
+        };
+        assert_eq!(choice("entra-import plan a.toml"), None);
+        assert_eq!(choice("entra-import plan a.toml --from-snapshot last"), Some(SnapshotChoice::Last));
+        assert_eq!(
+            choice("entra-import plan a.toml --from-snapshot ./last"),
+            Some(SnapshotChoice::Folder("./last".into()))
+        );
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for line in [
+            "entra-import",
+            "entra-import run",
+            "entra-import run a.toml --first 0",
+            "entra-import run a.toml --first 3 --only adele@contoso.com",
+            "entra-import plan a.toml -v -q",
+            "entra-import apply a.plan",
+            "entra-import apply a.plan --job a.toml --only everything",
+            "entra-import approve a.toml 3fa9c1d2",
+            "entra-import approve a.toml 3fa9c1d2 --limit everything",
+            "entra-import resolve a.toml --take target",
+            "entra-import resolve a.toml --take target --record x --all",
+        ] {
+            assert!(parsed(line).is_err(), "{line}");
+        }
+    }
+}

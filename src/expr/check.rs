@@ -1,0 +1,572 @@
+//! Checks a tree against the schema, gives its properties their slots and says what it evaluates to.
+//!
+//! Hides the rules of which types go together. What has no type before evaluation (no collection, a directory
+//! extension, a mixture) fits everywhere. Deliberately refuses what OData would answer with a constant null, such as
+//! a date compared with text: that is always a slip, and better found before anything is contacted.
+
+use super::ast::{Binary, End, Head, Lambda, Node, NodeKind, Path, Span, Step};
+use super::functions::{Accepts, Function, Parameter, Returns};
+use super::{Catalog, SyntaxError, nearest};
+use crate::record::{Collection, Guid, Value};
+use crate::schema::{self, Kind, Source, Type};
+
+type Checked = Result<Type, SyntaxError>;
+
+/// Checks `node` as an expression over `root` and notes in `catalog` what it uses.
+pub(super) fn check(node: &mut Node, root: Option<Collection>, catalog: &mut Catalog) -> Checked {
+    let root = match root {
+        Some(collection) => {
+            catalog.require_collection(collection);
+            Type::one(Kind::record(collection))
+        }
+        None => Type::ANY,
+    };
+    Checker { root, catalog, variables: Vec::new() }.node(node)
+}
+
+struct Checker<'c> {
+    root: Type,
+    catalog: &'c mut Catalog,
+    /// Types of the lambda variables around, outermost first.
+    variables: Vec<Type>,
+}
+
+impl Checker<'_> {
+    fn node(&mut self, node: &mut Node) -> Checked {
+        let span = node.span.clone();
+        match &mut node.kind {
+            NodeKind::Literal(value) => Ok(literal(value)),
+            NodeKind::List(items) => {
+                items.iter_mut().try_for_each(|item| self.node(item).map(|_| ()))?;
+                Ok(Type::list(Kind::Any))
+            }
+            NodeKind::Path(path) => self.path(path, span),
+            NodeKind::And(parts) => self.operands(parts, "`and`"),
+            NodeKind::Or(parts) => self.operands(parts, "`or`"),
+            NodeKind::Not(inner) => {
+                let ty = self.node(inner)?;
+                boolean(ty, inner, "`not`", Some("`not` binds tightly: not (… eq …)"))
+            }
+            NodeKind::Negate(inner) => match self.node(inner)? {
+                ty @ Type { kind: Kind::Any | Kind::Int | Kind::Double | Kind::Duration, many: false } => Ok(ty),
+                ty => Err(SyntaxError::new(inner.span.clone(), format!("`-` needs a number, this is {ty}"))),
+            },
+            NodeKind::Binary(operator, sides) => self.binary(*operator, sides, span),
+            NodeKind::Call(function, arguments) => self.call(function, arguments, span),
+        }
+    }
+
+    fn operands(&mut self, parts: &mut [Node], word: &str) -> Checked {
+        for part in parts {
+            let ty = self.node(part)?;
+            boolean(ty, part, word, None)?;
+        }
+        Ok(Type::BOOL)
+    }
+
+    fn path(&mut self, path: &mut Path, span: Span) -> Checked {
+        let mut at = match &path.head {
+            Head::Root | Head::It => self.root,
+            Head::Variable(_, depth) => {
+                let index = self.variables.len().checked_sub(1 + usize::from(*depth));
+                index.and_then(|index| self.variables.get(index)).copied().unwrap_or(Type::ANY)
+            }
+        };
+        for step in &mut path.steps {
+            at = self.step(at, step)?;
+        }
+        let lambda = match &mut path.end {
+            End::Value => return Ok(at),
+            End::Count => return list(at, span, "`$count`").map(|()| Type::INT),
+            End::Any(None) => return list(at, span, "`any`").map(|()| Type::BOOL),
+            End::Any(Some(lambda)) => {
+                list(at, span, "`any`")?;
+                lambda
+            }
+            End::All(lambda) => {
+                list(at, span, "`all`")?;
+                lambda
+            }
+        };
+        self.lambda(lambda, at)
+    }
+
+    fn lambda(&mut self, lambda: &mut Lambda, over: Type) -> Checked {
+        self.variables.push(Type::one(over.kind));
+        let ty = self.node(&mut lambda.body);
+        self.variables.pop();
+        boolean(ty?, &lambda.body, "a lambda", Some("compare the variable or one of its properties: any(x: x eq …)"))
+    }
+
+    fn step(&mut self, at: Type, step: &mut Step) -> Checked {
+        let found = match at.kind {
+            Kind::Any => Type::ANY,
+            Kind::Complex(table) => {
+                let known = table.iter().find(|(name, _)| **name == *step.name);
+                let names = table.iter().map(|(name, _)| *name);
+                known.map(|(_, ty)| *ty).ok_or_else(|| no_property("this", step, names))?
+            }
+            Kind::Record(collections) => self.property(collections, step)?,
+            kind => {
+                let message = format!("this follows {kind}, which has no properties");
+                return Err(SyntaxError::new(step.span.clone(), message));
+            }
+        };
+        Ok(Type { kind: found.kind, many: found.many || at.many })
+    }
+
+    /// A property of records that may be of several collections: at least one must have it.
+    fn property(&mut self, collections: &[Collection], step: &mut Step) -> Checked {
+        let mut found = None;
+        for collection in collections {
+            let Some(property) = schema::property(*collection, &step.name) else { continue };
+            let slot = self.catalog.intern(*collection, &step.name, &property);
+            let slot = slot.ok_or_else(|| SyntaxError::new(step.span.clone(), "too many properties are used"))?;
+            step.slots.set(*collection, slot);
+            if let Source::Navigation(via) = property.source {
+                step.via = Some(via);
+            }
+            found = Some(found.map_or(property.ty, |other| common(other, property.ty)));
+        }
+        found.ok_or_else(|| {
+            let owner = collections.iter().map(|collection| collection.name()).collect::<Vec<_>>().join(" or ");
+            no_property(&owner, step, collections.iter().flat_map(|collection| schema::names(*collection)))
+        })
+    }
+
+    fn binary(&mut self, operator: Binary, sides: &mut [Node; 2], span: Span) -> Checked {
+        let [left, right] = sides;
+        let a = self.node(left)?;
+        match operator {
+            Binary::In => self.is_in(left, a, right),
+            Binary::Eq | Binary::Ne | Binary::Gt | Binary::Ge | Binary::Lt | Binary::Le => {
+                let b = self.node(right)?;
+                let equality = matches!(operator, Binary::Eq | Binary::Ne);
+                comparable((left, a), (right, b), equality, operator.word(), span)
+            }
+            Binary::Has => {
+                let b = self.node(right)?;
+                let fits = |ty: Type| matches!(ty, Type { kind: Kind::Any | Kind::Text | Kind::Int, many: false });
+                if fits(a) && fits(b) && compatible(a.kind, b.kind) {
+                    return Ok(Type::BOOL);
+                }
+                Err(SyntaxError::new(span, format!("`has` tests flags, this is {a} and {b}")))
+            }
+            Binary::Add | Binary::Sub | Binary::Mul | Binary::Div | Binary::DivBy | Binary::Mod => {
+                let b = self.node(right)?;
+                arithmetic(operator, a, b).ok_or_else(|| {
+                    SyntaxError::new(span, format!("`{}` does not work on {a} and {b}", operator.word()))
+                })
+            }
+        }
+    }
+
+    fn is_in(&mut self, left: &Node, a: Type, right: &mut Node) -> Checked {
+        if let NodeKind::List(items) = &mut right.kind {
+            for item in items {
+                let b = self.node(item)?;
+                let span = item.span.clone();
+                comparable((left, a), (item, b), true, "in", span)?;
+            }
+            return Ok(Type::BOOL);
+        }
+        let b = self.node(right)?;
+        if !b.many && b.kind != Kind::Any {
+            let error = SyntaxError::new(right.span.clone(), format!("`in` needs a list, this is {b}"));
+            return Err(error.help("write the values in parentheses: in ('a', 'b')"));
+        }
+        let span = left.span.start..right.span.end;
+        comparable((left, a), (right, Type::one(b.kind)), true, "in", span)
+    }
+
+    fn call(&mut self, function: &Function, arguments: &mut [Node], span: Span) -> Checked {
+        let least = function.parameters.iter().filter(|parameter| !parameter.optional).count();
+        let most = if function.variadic { usize::MAX } else { function.parameters.len() };
+        if arguments.len() < least || arguments.len() > most {
+            let message = format!("`{}` takes {}, here are {}", function.name, counted(least, most), arguments.len());
+            return Err(SyntaxError::new(span, message).help(signature(function)));
+        }
+        let mut result: Option<Type> = None;
+        for (index, argument) in arguments.iter_mut().enumerate() {
+            let ty = self.node(argument)?;
+            if let Some(parameter) = function.parameters.get(index).or(function.parameters.last()) {
+                accept(function, parameter, ty, argument)?;
+            }
+            if !is_null(argument) {
+                result = Some(result.map_or(ty, |other| common(other, ty)));
+            }
+        }
+        Ok(match function.returns {
+            Returns::Bool => Type::BOOL,
+            Returns::Int => Type::INT,
+            Returns::Text => Type::TEXT,
+            Returns::DateTime => Type::DATE_TIME,
+            Returns::Arguments => result.unwrap_or(Type::ANY),
+        })
+    }
+}
+
+fn literal(value: &Value) -> Type {
+    match value {
+        Value::Bool(_) => Type::BOOL,
+        Value::Int(_) => Type::INT,
+        Value::Double(_) => Type::DOUBLE,
+        Value::Text(_) => Type::TEXT,
+        Value::Guid(_) => Type::GUID,
+        Value::DateTime(_) => Type::DATE_TIME,
+        Value::Date(_) => Type::DATE,
+        Value::Duration(_) => Type::DURATION,
+        Value::Null | Value::Unknown(_) | Value::List(_) | Value::Object(_) | Value::Record(_) => Type::ANY,
+    }
+}
+
+fn is_null(node: &Node) -> bool {
+    matches!(node.kind, NodeKind::Literal(Value::Null))
+}
+
+/// The type of something that is one or the other.
+fn common(a: Type, b: Type) -> Type {
+    match a.kind == b.kind && a.many == b.many {
+        true => a,
+        false => Type::ANY,
+    }
+}
+
+fn no_property<'n>(owner: &str, step: &Step, names: impl Iterator<Item = &'n str>) -> SyntaxError {
+    let verb = if owner == "this" { "has" } else { "have" };
+    let error = SyntaxError::new(step.span.clone(), format!("{owner} {verb} no property `{}`", step.name));
+    match nearest(&step.name, names) {
+        Some(name) => error.help(format!("did you mean `{name}`?")),
+        None => error,
+    }
+}
+
+fn boolean(ty: Type, node: &Node, word: &str, help: Option<&str>) -> Checked {
+    if matches!(ty, Type { kind: Kind::Bool | Kind::Any, many: false }) {
+        return Ok(Type::BOOL);
+    }
+    let error = SyntaxError::new(node.span.clone(), format!("{word} needs true or false, this is {ty}"));
+    Err(match help {
+        Some(help) => error.help(help),
+        None => error.help("compare it with something: … eq …"),
+    })
+}
+
+fn list(ty: Type, span: Span, what: &str) -> Result<(), SyntaxError> {
+    match ty.many || ty.kind == Kind::Any {
+        true => Ok(()),
+        false => Err(SyntaxError::new(span, format!("{what} needs a list before it, this is {ty}"))),
+    }
+}
+
+/// Whether single values of these kinds can be compared at all.
+fn compatible(a: Kind, b: Kind) -> bool {
+    use Kind::{Any, Binary, Date, DateTime, Double, Guid, Int, Text};
+    match (a, b) {
+        (Any, _) | (_, Any) => true,
+        (Int | Double, Int | Double) | (DateTime | Date, DateTime | Date) => true,
+        // Graph writes many ids as text.
+        (Text | Guid | Binary, Text | Guid | Binary) => true,
+        (a, b) => a == b,
+    }
+}
+
+fn comparable(a: (&Node, Type), b: (&Node, Type), equality: bool, word: &str, span: Span) -> Checked {
+    for (node, ty) in [a, b] {
+        if ty.many {
+            return Err(SyntaxError::new(node.span.clone(), format!("`{word}` compares single values, this is {ty}"))
+                .help(format!("look at each: {node}/any(x: x {} …)", if word == "in" { "eq" } else { word })));
+        }
+    }
+    let against_null = equality && (is_null(a.0) || is_null(b.0));
+    for (node, ty) in [a, b] {
+        if matches!(ty.kind, Kind::Complex(_) | Kind::Record(_)) && !against_null {
+            return Err(SyntaxError::new(node.span.clone(), format!("`{word}` cannot compare a whole {ty}"))
+                .help(format!("compare one of its properties: {node}/…")));
+        }
+    }
+    if !compatible(a.1.kind, b.1.kind) {
+        let error = SyntaxError::new(span, format!("`{word}` cannot compare {} with {}", a.1, b.1));
+        return Err(match quoted(a, b).or_else(|| quoted(b, a)) {
+            Some(help) => error.help(help),
+            None => error,
+        });
+    }
+    for ((node, _), (_, other)) in [(a, b), (b, a)] {
+        if let (NodeKind::Literal(Value::Text(text)), Kind::Guid) = (&node.kind, other.kind)
+            && text.parse::<Guid>().is_err()
+        {
+            let message = format!("'{text}' is not an id of the form xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx");
+            return Err(SyntaxError::new(node.span.clone(), message));
+        }
+    }
+    Ok(Type::BOOL)
+}
+
+/// The help for a value in quotes that should have none.
+fn quoted((literal, _): (&Node, Type), (_, other): (&Node, Type)) -> Option<String> {
+    let NodeKind::Literal(Value::Text(text)) = &literal.kind else { return None };
+    let fits = match other.kind {
+        Kind::DateTime | Kind::Date => {
+            text.parse::<jiff::Timestamp>().is_ok() || text.parse::<jiff::civil::Date>().is_ok()
+        }
+        Kind::Bool => text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("false"),
+        Kind::Int | Kind::Double => text.parse::<f64>().is_ok(),
+        _ => false,
+    };
+    match (fits, other.kind) {
+        (true, _) => Some(format!("leave out the quotes: {text}")),
+        (false, Kind::DateTime | Kind::Date) => Some("dates have no quotes: 2024-01-31T12:00:00Z".to_owned()),
+        (false, _) => None,
+    }
+}
+
+/// What an arithmetic operator makes of two types; `None` if nothing.
+fn arithmetic(operator: Binary, a: Type, b: Type) -> Option<Type> {
+    use Kind::{Any, Date, DateTime, Double, Duration, Int};
+    if a.many || b.many {
+        return None;
+    }
+    let additive = matches!(operator, Binary::Add | Binary::Sub);
+    let kind = match (a.kind, b.kind) {
+        (Any, Any | Int | Double | DateTime | Date | Duration) | (Int | Double | DateTime | Date | Duration, Any) => {
+            Any
+        }
+        (Int, Int) if operator == Binary::DivBy => Double,
+        (Int, Int) => Int,
+        (Int | Double, Int | Double) => Double,
+        (kind @ (DateTime | Date | Duration), Duration) if additive => kind,
+        (DateTime, DateTime) | (Date, Date) if operator == Binary::Sub => Duration,
+        _ => return None,
+    };
+    Some(Type::one(kind))
+}
+
+fn accept(function: &Function, parameter: &Parameter, ty: Type, argument: &Node) -> Result<(), SyntaxError> {
+    let text = matches!(ty.kind, Kind::Text | Kind::Guid | Kind::Binary);
+    let scalar = !matches!(ty.kind, Kind::Complex(_) | Kind::Record(_));
+    let (fits, wanted) = match parameter.accepts {
+        Accepts::Text => (text && !ty.many, "text"),
+        Accepts::Int => (ty.kind == Kind::Int && !ty.many, "a whole number"),
+        Accepts::Scalar => (scalar && !ty.many, "a single value"),
+        Accepts::List => (scalar, "a list of values"),
+        Accepts::Any => (true, "anything"),
+    };
+    let untyped = ty.kind == Kind::Any && (!ty.many || parameter.accepts == Accepts::List);
+    if fits || untyped {
+        return Ok(());
+    }
+    let message = format!("`{}` needs {wanted} as its {}, this is {ty}", function.name, parameter.name);
+    let error = SyntaxError::new(argument.span.clone(), message);
+    Err(match ty.many && parameter.accepts != Accepts::List {
+        true => error.help(format!("look at each with any(x: {}(x, …)), or write join(…, ', ')", function.name)),
+        false => error.help(signature(function)),
+    })
+}
+
+fn counted(least: usize, most: usize) -> String {
+    match (least, most) {
+        (0, 0) => "no arguments".to_owned(),
+        (least, usize::MAX) => format!("{least} or more arguments"),
+        (1, 1) => "1 argument".to_owned(),
+        (least, most) if least == most => format!("{least} arguments"),
+        (least, most) => format!("{least} to {most} arguments"),
+    }
+}
+
+/// `substring(text, start, [length])`
+fn signature(function: &Function) -> String {
+    let name = |parameter: &Parameter| match parameter.optional {
+        true => format!("[{}]", parameter.name),
+        false => parameter.name.to_owned(),
+    };
+    let mut names: Vec<String> = function.parameters.iter().map(name).collect();
+    if function.variadic {
+        names.push("…".to_owned());
+    }
+    format!("{}({})", function.name, names.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::expr::{compile, compile_filter};
+
+    fn check(collection: Collection, text: &str, expected: &str) {
+        let shown = match compile(text, Some(collection), &mut Catalog::new()) {
+            Ok(expression) => expression.ty().to_string(),
+            Err(SyntaxError { span, message, help }) => {
+                format!("`{}` {message}{}", &text[span], help.map(|help| format!(" | {help}")).unwrap_or_default())
+            }
+        };
+        assert_eq!(shown, expected, "{text}");
+    }
+
+    #[test]
+    fn expressions_have_the_types_of_their_parts() {
+        let users = |text, expected| check(Collection::Users, text, expected);
+        users("accountEnabled eq true and userType eq 'Member'", "true/false");
+        users("displayName", "text");
+        users("memberOf/id", "list of text");
+        users("manager/memberOf/assignedLicenses/skuId", "list of id (GUID)");
+        users("manager/manager/displayName", "text");
+        users("licenses/prepaidUnits/enabled", "list of number");
+        users("licenses/prepaidUnits/any(p: p/enabled gt 1)", "true/false");
+        users("memberOf", "list of record of groups");
+        users("$it", "record of users");
+        users("assignedLicenses/$count", "number");
+        users("coalesce(mail, userPrincipalName, null)", "text");
+        users("coalesce(mail, createdDateTime)", "any type");
+        users("signInActivity/lastSignInDateTime lt now() sub duration'P90D'", "true/false");
+        users("now() sub createdDateTime gt duration'P1D'", "true/false");
+        users("deviceEnrollmentLimit divby 2", "number");
+        users("extension_0123456789abcdef0123456789abcdef_a gt 2024-01-01", "true/false");
+        users("extab12cd34_course/id eq 1", "true/false");
+        users("join(businessPhones, ', ')", "text");
+        users("employeeOrgData eq null or manager ne null", "true/false");
+        users("id eq 87d349ed-44d7-43e1-9a83-5f2406dee5bd", "true/false");
+        users("id in ('87d349ed-44d7-43e1-9a83-5f2406dee5bd', 'b')", "true/false");
+        users("'a' in businessPhones", "true/false");
+        users("memberOf/any(g: g/groupTypes/any(t: t eq 'Unified' and $it/mail eq g/mail))", "true/false");
+        check(Collection::Groups, "members/displayName", "list of text");
+        check(Collection::Groups, "members/userPrincipalName", "list of text");
+        check(Collection::Memberships, "member/deviceId eq null", "true/false");
+        check(Collection::LicenseAssignments, "skuId eq '87d349ed-44d7-43e1-9a83-5f2406dee5bd'", "true/false");
+        check(Collection::LicenseAssignments, "license/available sub 1", "number");
+    }
+
+    #[test]
+    fn names_that_do_not_exist_are_refused() {
+        let users = |text, expected| check(Collection::Users, text, expected);
+        users("departement eq 'x'", "`departement` users have no property `departement` | did you mean `department`?");
+        users(
+            "accountenabled",
+            "`accountenabled` users have no property `accountenabled` | did you mean `accountEnabled`?",
+        );
+        users("manager/displayNam", "`displayNam` users have no property `displayNam` | did you mean `displayName`?");
+        users("memberOf/any(g: g/upn eq 'x')", "`upn` groups have no property `upn`");
+        users(
+            "employeeOrgData/costcentre",
+            "`costcentre` this has no property `costcentre` | did you mean `costCenter`?",
+        );
+        users("displayName/length", "`length` this follows text, which has no properties");
+        users("transitiveMemberOf/any()", "`transitiveMemberOf` users have no property `transitiveMemberOf`");
+        check(
+            Collection::Groups,
+            "members/modell",
+            "`modell` users or groups or devices have no property `modell` | did you mean `model`?",
+        );
+    }
+
+    #[test]
+    fn types_that_do_not_fit_are_refused() {
+        let users = |text, expected| check(Collection::Users, text, expected);
+        users(
+            "createdDateTime ge '2024-01-01T00:00:00Z'",
+            "`createdDateTime ge '2024-01-01T00:00:00Z'` `ge` cannot compare date and time with text | leave out the \
+             quotes: 2024-01-01T00:00:00Z",
+        );
+        users(
+            "createdDateTime ge displayName",
+            "`createdDateTime ge displayName` `ge` cannot compare date and time with text",
+        );
+        users(
+            "'yesterday' lt createdDateTime",
+            "`'yesterday' lt createdDateTime` `lt` cannot compare text with date and time | dates have no quotes: \
+             2024-01-31T12:00:00Z",
+        );
+        users(
+            "accountEnabled eq 'true'",
+            "`accountEnabled eq 'true'` `eq` cannot compare true/false with text | leave out the quotes: true",
+        );
+        users(
+            "businessPhones eq '1'",
+            "`businessPhones` `eq` compares single values, this is list of text | look at each: businessPhones/any(x: \
+             x eq …)",
+        );
+        users(
+            "memberOf/displayName in ('a')",
+            "`memberOf/displayName` `in` compares single values, this is list of text | look at each: \
+             memberOf/displayName/any(x: x eq …)",
+        );
+        users(
+            "manager eq 'Adele'",
+            "`manager` `eq` cannot compare a whole record of users | compare one of its properties: manager/…",
+        );
+        users(
+            "displayName in 'a'",
+            "`'a'` `in` needs a list, this is text | write the values in parentheses: in ('a', 'b')",
+        );
+        users(
+            "licenses/any(l: l/skuId eq 'E5')",
+            "`'E5'` 'E5' is not an id of the form xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx",
+        );
+        users(
+            "accountEnabled and displayName",
+            "`displayName` `and` needs true or false, this is text | compare it with something: … eq …",
+        );
+        users(
+            "not displayName eq 'x'",
+            "`displayName` `not` needs true or false, this is text | `not` binds tightly: not (… eq …)",
+        );
+        users(
+            "memberOf/any(g: g/displayName)",
+            "`g/displayName` a lambda needs true or false, this is text | compare the variable or one of its \
+             properties: any(x: x eq …)",
+        );
+        users(
+            "displayName/any(x: x eq 'a')",
+            "`displayName/any(x: x eq 'a')` `any` needs a list before it, this is text",
+        );
+        users("displayName add 1", "`displayName add 1` `add` does not work on text and number");
+        users("-displayName", "`displayName` `-` needs a number, this is text");
+        users("accountEnabled has 'x'", "`accountEnabled has 'x'` `has` tests flags, this is true/false and text");
+    }
+
+    #[test]
+    fn calls_are_checked_against_the_table() {
+        let users = |text, expected| check(Collection::Users, text, expected);
+        users("tolower()", "`tolower()` `tolower` takes 1 argument, here are 0 | tolower(text)");
+        users("now(1)", "`now(1)` `now` takes no arguments, here are 1 | now()");
+        users(
+            "substring(mail)",
+            "`substring(mail)` `substring` takes 2 to 3 arguments, here are 1 | substring(text, start, [length])",
+        );
+        users("concat()", "`concat()` `concat` takes 1 or more arguments, here are 0 | concat(value, …)");
+        users(
+            "startswith(accountEnabled, 'x')",
+            "`accountEnabled` `startswith` needs text as its text, this is true/false | startswith(text, part)",
+        );
+        users(
+            "startswith(businessPhones, '+49')",
+            "`businessPhones` `startswith` needs text as its text, this is list of text | look at each with any(x: \
+             startswith(x, …)), or write join(…, ', ')",
+        );
+        users(
+            "substring(mail, '1')",
+            "`'1'` `substring` needs a whole number as its start, this is text | substring(text, start, [length])",
+        );
+        users(
+            "join(memberOf, ',')",
+            "`memberOf` `join` needs a list of values as its list, this is list of record of groups | join(list, separator)",
+        );
+    }
+
+    #[test]
+    fn without_a_collection_any_name_is_accepted() {
+        let mut catalog = Catalog::new();
+        let expression = compile("status eq 200 and body/items/any(i: i/state eq 'x')", None, &mut catalog);
+        assert_eq!(expression.map(|expression| expression.ty()), Ok(Type::BOOL));
+        assert!(Collection::ALL.into_iter().all(|collection| !catalog.uses(collection)));
+    }
+
+    #[test]
+    fn filters_are_true_or_false() {
+        let mut catalog = Catalog::new();
+        assert!(compile_filter("accountEnabled", Some(Collection::Users), &mut catalog).is_ok());
+        assert!(compile_filter("anything", None, &mut catalog).is_ok());
+        let error = compile_filter("displayName", Some(Collection::Users), &mut catalog).expect_err("text");
+        assert_eq!((error.span, &*error.message), (0..11, "a filter must be true or false, this is text"));
+        assert!(catalog.shape(Collection::Users).slot("displayName").is_none(), "a failure leaves nothing behind");
+    }
+}

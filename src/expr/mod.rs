@@ -1,0 +1,230 @@
+//! The one expression language: OData 4.01 filters and values over records, with lists through paths and *unknown*.
+//!
+//! [`compile`] reads and checks an expression against the schema and notes in a [`Catalog`] which properties it uses;
+//! that says what must be read from Graph and where each property lies in a [`Record`]. [`Expr::eval`] then walks the
+//! checked tree. Hides lexing, precedence, typing and three-valued logic. Deliberately does no I/O, reads no clock
+//! (the as-of time comes with [`Navigate`]) and knows no target: what a value becomes there is the mapping's.
+//!
+//! What differs from the standard, on purpose: text compares ignoring case, as in Graph; a path through a collection
+//! yields the list of its values, without nulls; `concat` takes any number of values; a few functions are our own.
+//!
+//! <https://docs.oasis-open.org/odata/odata/v4.01/odata-v4.01-part2-url-conventions.html>
+
+mod ast;
+mod catalog;
+mod check;
+mod compare;
+mod decode;
+mod eval;
+mod functions;
+mod lex;
+mod operators;
+mod parse;
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::record::{Collection, List, Record, Unknown, Value};
+use crate::schema::{Kind, Type};
+
+pub use crate::schema::Navigation;
+pub use catalog::{Catalog, Field, Shape};
+pub use compare::{compare_text, fold};
+pub use decode::{DecodeError, InlineError};
+pub use functions::{Accepts, Example, FUNCTIONS, Function, Parameter, Returns};
+
+/// Why a text is not an expression, or not one that fits the schema.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyntaxError {
+    /// Bytes of the text that are meant; empty at its end when something is missing there.
+    pub span: Range<usize>,
+    pub message: String,
+    /// What to write instead.
+    pub help: Option<String>,
+}
+
+impl SyntaxError {
+    fn new(span: Range<usize>, message: impl Into<String>) -> SyntaxError {
+        SyntaxError { span, message: message.into(), help: None }
+    }
+
+    fn help(mut self, help: impl Into<String>) -> SyntaxError {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+impl fmt::Display for SyntaxError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        match &self.help {
+            Some(help) => write!(f, " ({help})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for SyntaxError {}
+
+/// What an expression may ask of the world besides the record it is evaluated on.
+pub trait Navigate {
+    /// The record that a single-valued navigation leads to: [`Value::Record`], [`Value::Null`] or [`Value::Unknown`].
+    fn one(&self, from: &Record, via: Navigation) -> Value;
+
+    /// The records that a many-valued navigation leads to: a [`Value::List`] of records, or [`Value::Unknown`].
+    fn many(&self, from: &Record, via: Navigation) -> Value;
+
+    /// What `now()` returns: the as-of time of the plan.
+    fn as_of(&self) -> Timestamp;
+}
+
+/// Knows only what was written into the records: a navigation without inline value leads nowhere.
+#[derive(Clone, Copy, Debug)]
+pub struct NoNavigation {
+    /// What `now()` returns.
+    pub as_of: Timestamp,
+}
+
+impl Navigate for NoNavigation {
+    fn one(&self, _: &Record, _: Navigation) -> Value {
+        Value::Null
+    }
+
+    fn many(&self, _: &Record, _: Navigation) -> Value {
+        Value::List(List::known([]))
+    }
+
+    fn as_of(&self) -> Timestamp {
+        self.as_of
+    }
+}
+
+/// What a filter says of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Truth {
+    True,
+    /// False, or null: a filter keeps only what is true.
+    False,
+    Unknown(Unknown),
+}
+
+/// A compiled expression. Cheap to clone; meant to be evaluated on very many records.
+#[derive(Clone)]
+pub struct Expr {
+    source: Arc<str>,
+    node: Arc<ast::Node>,
+    ty: Type,
+}
+
+/// Compiles a value expression over records of `root`, adding what it uses to `catalog`. Without `root` no types are
+/// known and any name is accepted; evaluate such an expression with [`Expr::eval_value`]. After an error `catalog` is
+/// as before.
+pub fn compile(text: &str, root: Option<Collection>, catalog: &mut Catalog) -> Result<Expr, SyntaxError> {
+    compile_checked(text, root, catalog, |_, _| Ok(()))
+}
+
+/// Like [`compile`], but the expression must be true or false.
+pub fn compile_filter(text: &str, root: Option<Collection>, catalog: &mut Catalog) -> Result<Expr, SyntaxError> {
+    compile_checked(text, root, catalog, |ty, span| match ty {
+        Type { kind: Kind::Bool | Kind::Any, many: false } => Ok(()),
+        ty => Err(SyntaxError::new(span, format!("a filter must be true or false, this is {ty}"))
+            .help("compare it with something: … eq …")),
+    })
+}
+
+fn compile_checked(
+    text: &str,
+    root: Option<Collection>,
+    catalog: &mut Catalog,
+    demand: impl FnOnce(Type, Range<usize>) -> Result<(), SyntaxError>,
+) -> Result<Expr, SyntaxError> {
+    let mut node = parse::parse(text)?;
+    // On a copy, so that an expression that fails leaves nothing behind to be read from Graph.
+    let mut trial = catalog.clone();
+    let ty = check::check(&mut node, root, &mut trial)?;
+    demand(ty, node.span.clone())?;
+    *catalog = trial;
+    Ok(Expr { source: Arc::from(text), node: Arc::new(node), ty })
+}
+
+impl Expr {
+    /// The value for `record`, which must be of the collection compiled for and shaped by the same catalog.
+    pub fn eval(&self, record: &Record, nav: &dyn Navigate) -> Value {
+        eval::value(&self.node, eval::Root::Record(record), nav)
+    }
+
+    /// The value for an expression compiled without a collection, over any value (its names are those of a
+    /// [`Value::Object`]).
+    pub fn eval_value(&self, root: &Value, nav: &dyn Navigate) -> Value {
+        eval::value(&self.node, eval::Root::Value(root), nav)
+    }
+
+    /// What a filter says of `record`.
+    pub fn truth(&self, record: &Record, nav: &dyn Navigate) -> Truth {
+        Truth::of(self.eval(record, nav))
+    }
+
+    /// [`Expr::truth`] for an expression compiled without a collection.
+    pub fn truth_value(&self, root: &Value, nav: &dyn Navigate) -> Truth {
+        Truth::of(self.eval_value(root, nav))
+    }
+
+    /// The terms that must all be true, in the order written: the sides of the outermost `and`, or the expression
+    /// itself. Each is an expression of its own, to say which of them dropped a record.
+    pub fn clauses(&self) -> Vec<Expr> {
+        let ast::NodeKind::And(parts) = &self.node.kind else { return vec![self.clone()] };
+        let clause = |part: &ast::Node| Expr {
+            source: Arc::from(&self.source[part.span.clone()]),
+            node: Arc::new(part.clone()),
+            ty: Type::BOOL,
+        };
+        parts.iter().map(clause).collect()
+    }
+
+    /// What it evaluates to, as far as that is known.
+    pub fn ty(&self) -> Type {
+        self.ty
+    }
+
+    /// The text as it was written.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+}
+
+impl Truth {
+    fn of(value: Value) -> Truth {
+        match value {
+            Value::Bool(true) => Truth::True,
+            Value::Unknown(reason) => Truth::Unknown(reason),
+            _ => Truth::False,
+        }
+    }
+}
+
+/// The normal form: one spelling of everything and no needless parentheses. Reads back as the same expression.
+impl fmt::Display for Expr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.node.fmt(f)
+    }
+}
+
+impl fmt::Debug for Expr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Expr({self})")
+    }
+}
+
+/// The name most like `word`, if one is like it at all.
+fn nearest<'n>(word: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    let lower = word.to_lowercase();
+    let most = lower.chars().count() / 3;
+    names
+        .map(|name| (strsim::damerau_levenshtein(&lower, &name.to_lowercase()), name))
+        .filter(|(distance, _)| *distance <= most.max(1))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}

@@ -1,0 +1,167 @@
+//! Job files: one tenant, one target, what is let in, and what may happen unasked.
+//!
+//! Hides how a job is written (bases, overrides, short forms) and everything that can be checked before anything is
+//! contacted: what leaves is a [`Job`] whose filters and mappings are compiled. Deliberately contacts nothing, reads no
+//! secret, and reads no file but those the job names as its own.
+
+mod files;
+mod read;
+mod scope;
+mod settings;
+mod source;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use jiff::SignedDuration;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+pub use files::jobs_in;
+pub use scope::{Accepted, Exclude, Filter, Scope};
+pub use source::{Credential, GraphSource, SecretFrom, Source};
+
+use crate::error::Result;
+use crate::expr::Catalog;
+use crate::mapping::{Identity, Mapping};
+use crate::plan::policy::{Accept, Limits};
+
+/// Everything a run needs to know, validated, with filters and mappings compiled.
+#[derive(Debug)]
+pub struct Job {
+    /// Names the ledger, the lock, metrics and messages; safe as a file name.
+    pub name: String,
+    /// The file it was read from.
+    pub path: PathBuf,
+    pub source: Source,
+    pub scope: Scope,
+    /// What was let in when a person last agreed, when the ledger knows it.
+    pub accepted: Option<Accepted>,
+    pub target: TargetConfig,
+    /// In the order of the file.
+    pub mappings: Vec<Mapping>,
+    pub limits: Limits,
+    /// Known gaps that need not make a run partial.
+    pub accept: Vec<Accept>,
+    pub state: StateConfig,
+    /// The oldest saved plan that may still be applied.
+    pub plan_max_age: SignedDuration,
+    /// The properties that filters and mappings read, accepted ones included.
+    pub catalog: Catalog,
+    hash: String,
+}
+
+/// Where records go.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum TargetConfig {
+    /// A folder of CSV files, one per mapping.
+    Csv {
+        folder: PathBuf,
+        /// As written, with `{job}` filled in: the same wherever the job file lies.
+        written: String,
+    },
+}
+
+/// What is kept between runs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StateConfig {
+    /// Holds ledgers, snapshots and reports of all jobs.
+    pub dir: PathBuf,
+    /// Number of snapshots kept.
+    pub keep_snapshots: u32,
+    /// Number of reports kept.
+    pub keep_reports: u32,
+    /// When what is known of records that left is forgotten; never when `None`.
+    pub forget_after: Option<SignedDuration>,
+}
+
+/// How a job is loaded.
+#[derive(Clone, Copy)]
+pub struct LoadOptions<'a> {
+    /// [`Job::accepted_scope_text`] of the scope that a person last agreed to, as the ledger kept it.
+    pub accepted: Option<&'a str>,
+    /// Colours in messages.
+    pub colour: bool,
+    /// Looks up an environment variable.
+    pub environment: &'a dyn Fn(&str) -> Option<String>,
+}
+
+impl Default for LoadOptions<'_> {
+    fn default() -> Self {
+        LoadOptions { accepted: None, colour: false, environment: &|name| std::env::var(name).ok() }
+    }
+}
+
+impl Job {
+    /// Reads, checks and compiles a job. An error (exit 2) shows every mistake that was found, with its place.
+    pub fn load(path: &Path, accepted: Option<&str>) -> Result<Job> {
+        Job::load_with(path, &LoadOptions { accepted, ..LoadOptions::default() })
+    }
+
+    /// [`Job::load`] with colours or another environment.
+    pub fn load_with(path: &Path, options: &LoadOptions<'_>) -> Result<Job> {
+        read::load(path, options)
+    }
+
+    /// SHA-256, in hex, of what the job means: another hash makes a saved plan stale. A comment, a moved file, where
+    /// secrets come from and how fast is read do not change it.
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// The mapping of that name.
+    pub fn mapping(&self, name: &str) -> Option<&Mapping> {
+        self.mappings.iter().find(|mapping| mapping.name == name)
+    }
+
+    /// The scope and the identities of the mappings in one fixed form, which [`Job::load`] reads back as `accepted`.
+    pub fn accepted_scope_text(&self) -> String {
+        scope::text(&self.scope, &self.identities())
+    }
+
+    /// Whether scope or mappings differ from what a person last agreed to.
+    pub fn scope_was_edited(&self) -> bool {
+        let before = self.accepted.as_ref().map(|accepted| scope::text(&accepted.scope, &accepted.mappings));
+        before.is_some_and(|before| before != self.accepted_scope_text())
+    }
+
+    fn identities(&self) -> Vec<Identity> {
+        self.mappings.iter().map(Mapping::identity).collect()
+    }
+
+    /// Computes [`Job::hash`] from the parts that change what a plan says.
+    fn meaning_hash(&self) -> String {
+        let (tenant, snapshot) = match &self.source {
+            Source::Graph(graph) => (Some(graph.tenant.as_str()), None),
+            Source::Snapshot { written, .. } => (None, Some(written.as_str())),
+        };
+        let TargetConfig::Csv { written, .. } = &self.target;
+        let meaning = Meaning {
+            name: &self.name,
+            tenant,
+            snapshot,
+            target: ("csv", written),
+            scope: self.accepted_scope_text(),
+            mappings: self.mappings.iter().map(Mapping::canonical).collect(),
+            limits: &self.limits,
+            accept: &self.accept,
+        };
+        // Plain data with text keys: there is nothing in it that JSON cannot say.
+        let json = serde_json::to_vec(&meaning).expect("a job's meaning is plain data");
+        Sha256::digest(&json).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// What [`Job::hash`] is taken of.
+#[derive(Serialize)]
+struct Meaning<'j, M> {
+    name: &'j str,
+    tenant: Option<&'j str>,
+    snapshot: Option<&'j str>,
+    target: (&'static str, &'j str),
+    scope: String,
+    mappings: Vec<M>,
+    limits: &'j Limits,
+    accept: &'j [Accept],
+}

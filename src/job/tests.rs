@@ -1,0 +1,479 @@
+//! Whole job files in, jobs or rendered mistakes out.
+
+use std::path::PathBuf;
+
+use super::*;
+use crate::error::Exit;
+use crate::mapping::KeyRule;
+use crate::plan::policy::{CauseKind, Empty, Recreate, StepAction, Write};
+use crate::record::Collection;
+
+/// The smallest job that says everything that must be said.
+const JOB: &str = r#"format = "job/1"
+name = "contoso"
+
+[source]
+tenant = "contoso.onmicrosoft.com"
+client_id = "00001111-aaaa-2222-bbbb-3333cccc4444"
+credential = { secret = { env = "ENTRA_SECRET" } }
+
+[target]
+kind = "csv"
+path = "export"
+
+[[mapping]]
+use = "csv/users@1"
+"#;
+
+/// A folder of files that goes away with the test.
+struct World {
+    folder: tempfile::TempDir,
+}
+
+impl World {
+    fn with(files: &[(&str, &str)]) -> World {
+        let world = World { folder: tempfile::tempdir().unwrap() };
+        for (name, text) in files {
+            let path = world.path(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        world
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn load_accepting(&self, name: &str, accepted: Option<&str>) -> Result<Job> {
+        let environment = |name: &str| (name == "HOME").then(|| "/home/adele".to_string());
+        Job::load_with(&self.path(name), &LoadOptions { accepted, colour: false, environment: &environment })
+    }
+
+    fn load(&self, name: &str) -> Job {
+        self.load_accepting(name, None).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The rendered mistakes, without the folder's own name.
+    fn mistakes(&self, name: &str) -> String {
+        let error = self.load_accepting(name, None).expect_err("a job with mistakes");
+        assert_eq!(error.exit, Exit::Usage);
+        error.to_string().replace(&format!("{}/", self.folder.path().display()), "")
+    }
+}
+
+fn job(text: &str) -> Job {
+    World::with(&[("contoso.toml", text)]).load("contoso.toml")
+}
+
+fn mistakes(text: &str) -> String {
+    World::with(&[("contoso.toml", text)]).mistakes("contoso.toml")
+}
+
+/// Checks that a job with this text added at its end is refused, and that the message holds each of the parts.
+#[track_caller]
+fn refused(addition: &str, parts: &[&str]) {
+    let text = mistakes(&format!("{JOB}{addition}"));
+    for part in parts {
+        assert!(text.contains(part), "expected\n{part}\nin\n{text}");
+    }
+}
+
+#[test]
+fn a_small_job_has_the_documented_defaults() {
+    let job = job(JOB);
+    assert_eq!(job.name, "contoso");
+    let Source::Graph(graph) = &job.source else { panic!("not Graph") };
+    assert_eq!(graph.credential, Credential::Secret(SecretFrom::Env("ENTRA_SECRET".into())));
+    assert_eq!((graph.quota_share, graph.max_in_flight), (0.8, None));
+    assert_eq!(job.state.dir, PathBuf::from("/home/adele/.local/state/entra-import"));
+    assert_eq!((job.state.keep_snapshots, job.state.keep_reports, job.state.forget_after), (2, 30, None));
+    assert_eq!(job.plan_max_age, SignedDuration::from_hours(24));
+    assert_eq!(job.limits, Limits::default());
+    let TargetConfig::Csv { folder, .. } = &job.target;
+    assert_eq!(folder, &job.path.parent().unwrap().join("export"));
+    let users = job.mapping("users").unwrap();
+    assert_eq!(users.key, KeyRule::Attributes(vec![0]));
+    assert!(users.removal.ladder(CauseKind::Gone).is_empty());
+    assert!(job.catalog.uses(Collection::Users) && !job.catalog.uses(Collection::Devices));
+}
+
+#[test]
+fn a_mistake_is_shown_with_file_line_caret_and_help() {
+    let text = mistakes(&JOB.replace("client_id", "cleint_id").replace("csv/users@1", "csv/user@1"));
+    assert_eq!(
+        text,
+        r#"the job contoso.toml has 3 mistakes
+
+error: `client_id` is missing in `[source]`
+ --> contoso.toml:4:1
+  |
+4 | [source]
+  | ^^^^^^^^
+  |
+  = help: write `client_id = "00001111-aaaa-2222-bbbb-3333cccc4444"`
+
+error: unknown key `cleint_id` in `[source]`
+ --> contoso.toml:6:1
+  |
+6 | cleint_id = "00001111-aaaa-2222-bbbb-3333cccc4444"
+  | ^^^^^^^^^
+  |
+  = help: did you mean `client_id`?
+
+error: there is no shipped mapping `csv/user@1`
+  --> contoso.toml:14:7
+   |
+14 | use = "csv/user@1"
+   |       ^^^^^^^^^^^^
+   |
+   = help: did you mean `csv/users@1`? a mapping file of your own ends with .toml"#
+    );
+}
+
+#[test]
+fn a_mistake_in_an_expression_points_into_the_text() {
+    let text = mistakes(
+        &JOB.replace("[target]", "[scope]\nusers = \"accountEnabled eq true and departmnet eq 'Sales'\"\n\n[target]"),
+    );
+    assert!(text.contains("10 | users = \"accountEnabled eq true and departmnet eq 'Sales'\"\n   |                                     ^^^^^^^^^^\n"), "{text}");
+    assert!(text.contains("`department`"), "{text}");
+}
+
+#[test]
+fn keys_that_toml_put_into_the_wrong_table_are_sent_home() {
+    refused("tenant = \"x\"\n", &["unknown key `tenant` in `[[mapping]]`", "help: `tenant` belongs in `[source]`"]);
+    refused("\n[limits]\nkeep_reports = 3\n", &["help: `keep_reports` belongs in `[state]`"]);
+    refused(
+        "\n[state]\nextends = \"x\"\n",
+        &["help: `extends` belongs at the top of the file, above the first `[table]`"],
+    );
+    refused(
+        "[mapping.attributes]\n\"A\" = \"id\"\ntarget = \"people\"\n",
+        &[
+            "`target` stands in `[attributes]`, so TOML takes it for an attribute",
+            "17 | target = \"people\"\n   | ^^^^^^",
+        ],
+    );
+}
+
+#[test]
+fn wrong_values_are_explained() {
+    refused(
+        "\n[limits]\nremovals = 5\n",
+        &["a limit is a share and a number, found a whole number", "{ percent = 10, floor = 10 }"],
+    );
+    refused("\n[limits]\nremovals = { percent = 101 }\n", &["expected a number from 0 to 100, found 101"]);
+    refused(
+        "\n[limits]\nmax_age = \"2 months\"\n",
+        &["`2 months` is not a span of time", "months and years have no fixed length"],
+    );
+    refused(
+        "\n[[accept]]\nwhat = \"reject\"\nid = \"x\"\n",
+        &["`reject` is not possible here", "did you mean `rejected`?"],
+    );
+    refused(
+        "\n[[accept]]\nwhat = \"collection\"\nid = \"user\"\n",
+        &["there is no collection `user`", "did you mean `users`?"],
+    );
+    refused("\n[report]\nmail = true\n", &["unknown key `mail` in `[report]`"]);
+    refused("on_adopt = \"sorce\"\n", &["did you mean `source`?"]);
+    refused("attributes.\"Depart\" = false\n", &["no attribute \"Depart\" to leave out"]);
+    refused(
+        "attributes.\"Name\" = { wirte = \"always\" }\n",
+        &["unknown key `wirte` in the attribute \"Name\"", "did you mean `write`?"],
+    );
+    refused("attributes.\"Entra ID\" = false\n", &["the mapping has no attribute \"Entra ID\"", "csv/users@1:"]);
+    refused("attributes.\"Boss\" = \"manager\"\n", &["not a value to write", "manager/displayName"]);
+    refused(
+        "attributes.\"Site\" = { value = \"city\", find = { type = \"Location\" } }\n",
+        &["this version does not support `find` references"],
+    );
+    refused(
+        "attributes.\"Manager ID\" = { ref = \"user\" }\n",
+        &["the job has no mapping `user`", "did you mean `users`?"],
+    );
+    refused("target = \"../people\"\n", &["`../people` cannot be the name of a CSV file"]);
+    refused("protect = \"a eq\"\n", &["protect = \"a eq\"\n   |"]);
+    refused(
+        "\n[[mapping]]\nuse = \"csv/users@1\"\n",
+        &["two mappings of the job are called `users`", "would write the same file users.csv"],
+    );
+}
+
+#[test]
+fn removal_ladders_are_checked() {
+    refused("removal = \"delete\"\n", &["expected a list of steps or a table, found a text"]);
+    refused("removal = [{ deactivate = {} }]\n", &["a CSV file cannot deactivate"]);
+    refused("removal = [{ delete = {} }, { flag = { S = \"x\" } }]\n", &["nothing can follow `delete`"]);
+    refused(
+        "removal = [{ flag = { S = \"x\" }, after_days = 9 }, { delete = {}, after_days = 3 }]\n",
+        &["after 3 days, the one before it after 9"],
+    );
+    refused("removal = [{ delete = {}, flag = { S = \"x\" } }]\n", &["a step does exactly one thing"]);
+    refused("removal = { gone = [], left = [] }\n", &["unknown key `left` in `removal`"]);
+
+    let common = "\n[removal]\ndefault = [{ flag = { \"Status\" = \"Left\" } }, { delete = {}, after_days = 365 }]\ngone = [{ delete = {} }]\n";
+    let both = job(&format!("{JOB}{common}\n[[mapping]]\nuse = \"csv/memberships@1\"\n"));
+    let users = &both.mapping("users").unwrap().removal;
+    assert_eq!(users.ladder(CauseKind::Out).len(), 2);
+    assert_eq!(users.ladder(CauseKind::Gone)[0].action, StepAction::Delete);
+    // A mapping that says its own has nothing of the common one.
+    let memberships = &both.mapping("memberships").unwrap().removal;
+    assert_eq!(memberships.ladder(CauseKind::Out)[0].action, StepAction::Delete);
+}
+
+#[test]
+fn secrets_are_never_written_into_a_file_and_never_shown() {
+    let env = "{ secret = { env = \"ENTRA_SECRET\" } }";
+    for (written, message) in [
+        ("\"a8Q~hidden\"", "a credential is not written into a file"),
+        ("{ secret = \"a8Q~hidden\" }", "a secret is not written into a file"),
+        ("{ secret = { value = \"a8Q~hidden\" } }", "a secret cannot be given by `value`"),
+        ("{ secret = { env = \"a8Q~hidden\" } }", "not the name of an environment variable"),
+        ("{ secret = { env = \"A\", file = \"b\" } }", "a secret lies in exactly one place"),
+        ("{ secret = { credential = \"/etc/x\" } }", "not the name of a systemd credential"),
+        ("{ secret = { command = \"pass entra\" } }", "a command is a list"),
+        ("{ certificate = {}, secret = { env = \"A\" } }", "this version does not sign in by `certificate`"),
+    ] {
+        let text = mistakes(&JOB.replace(env, written));
+        assert!(text.contains(message), "{text}");
+        assert!(!text.contains("hidden"), "{text}");
+    }
+    // A mistake of TOML itself in that line must not show it either.
+    let text = mistakes(&JOB.replace(env, "{ secret = \"a8Q~hidden }"));
+    assert!(text.contains("not valid TOML") && !text.contains("hidden"), "{text}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_command_is_refused_where_others_may_write_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let text = JOB.replace("{ env = \"ENTRA_SECRET\" }", "{ command = [\"pass\", \"show\", \"entra\"] }");
+    let world = World::with(&[("contoso.toml", &text)]);
+    let file = world.path("contoso.toml");
+    let chmod = |mode| std::fs::set_permissions(&file, PermissionsExt::from_mode(mode)).unwrap();
+    chmod(0o600);
+    assert!(matches!(world.load("contoso.toml").source, Source::Graph(_)));
+    chmod(0o620);
+    let message = world.mistakes("contoso.toml");
+    assert!(message.contains("can be changed by others") && message.contains("chmod go-w"), "{message}");
+}
+
+#[test]
+fn sources_and_names_are_checked() {
+    for (from, to, message) in [
+        ("contoso.onmicrosoft.com", "common", "neither a tenant id nor a domain"),
+        ("00001111-aaaa", "1111", "not an application (client) id"),
+        ("[target]", "graph = \"http://graph.example.com\"\n[target]", "tokens cannot be sent to this address"),
+        ("[target]", "quota_share = 2\n[target]", "expected a number from 0.01 to 1, found 2"),
+        ("name = \"contoso\"", "name = \"../contoso\"", "cannot be the name of a job"),
+        ("name = \"contoso\"", "name = \"nul.x\"", "cannot be the name of a job"),
+        ("kind = \"csv\"", "kind = \"cvs\"", "did you mean `csv`?"),
+        ("path = \"export\"", "path = \"{name}/x\"", "`{job}` is the only word"),
+        ("format = \"job/1\"", "format = \"mapping/1\"", "this is a `mapping/1` file, expected `job/1`"),
+        ("[[mapping]]", "[mapping]", "write `[[mapping]]` with two brackets"),
+    ] {
+        let text = mistakes(&JOB.replace(from, to));
+        assert!(text.contains(message), "{text}");
+    }
+}
+
+#[test]
+fn an_entry_overrides_single_attributes() {
+    let text = format!(
+        "{JOB}target = \"people\"\nrecreate = true\nadopt = [\"Email\"]\nprotect = \"Status eq 'Legal hold'\"\n\
+         attributes.\"Department\" = {{ write = \"if-empty\" }}\nattributes.\"Licenses\" = false\n\
+         attributes.\"Company\" = {{ const = \"Contoso\" }}\nattributes.\"Email\" = \"userPrincipalName\"\n\
+         attributes.\"Cost Center\" = \"employeeOrgData/costCenter\"\n"
+    );
+    let job = job(&text);
+    let users = &job.mappings[0];
+    let find = |name: &str| users.position(name).map(|index| &users.attributes[index]);
+    let department = find("Department").unwrap();
+    assert_eq!((department.write, department.empty), (Write::IfEmpty, Empty::Keep));
+    assert_eq!(users.position("Department"), Some(7), "an override keeps the column's place");
+    assert!(find("Licenses").is_none());
+    assert!(matches!(find("Company").unwrap().value, crate::mapping::AttributeValue::Const(_)));
+    assert_eq!(users.attributes.last().unwrap().name, "Cost Center");
+    assert_eq!((users.target.as_str(), users.recreate), ("people", Recreate::Create));
+    assert_eq!(users.adopt, [users.position("Email").unwrap()]);
+    assert!(!job.catalog.uses(Collection::Licenses), "what no column reads is not read");
+}
+
+#[test]
+fn a_job_lies_over_its_bases() {
+    let base = "format = \"job/1\"\n[target]\nkind = \"csv\"\npath = \"out/{job}\"\n[limits]\nremovals = { percent = 5 }\nupdates = { floor = 1 }\n[state]\nkeep_reports = 7\n";
+    let own = JOB
+        .replace("name =", "extends = \"shared/_base.toml\"\nname =")
+        .replace("kind = \"csv\"\npath = \"export\"\n", "");
+    let own = format!("{own}\n[limits]\nremovals = {{ floor = 3 }}\n");
+    let world = World::with(&[("contoso.toml", &own), ("shared/_base.toml", base)]);
+    let job = world.load("contoso.toml");
+    assert_eq!((job.limits.removals.percent, job.limits.removals.floor, job.limits.updates.floor), (5.0, 3, 1));
+    assert_eq!(job.state.keep_reports, 7);
+    let TargetConfig::Csv { folder, .. } = &job.target;
+    assert_eq!(folder, &world.path("shared/out/contoso"));
+}
+
+#[test]
+fn bases_that_go_in_a_circle_are_named() {
+    let world = World::with(&[
+        ("a.toml", "format = \"job/1\"\nextends = \"_b.toml\"\n"),
+        ("_b.toml", "format = \"job/1\"\nextends = \"a.toml\"\n"),
+    ]);
+    let text = world.mistakes("a.toml");
+    assert!(text.contains("the bases go in a circle: a.toml → _b.toml → a.toml"), "{text}");
+    let missing = mistakes(&JOB.replace("name =", "extends = \"_gone.toml\"\nname ="));
+    assert!(missing.contains("cannot read _gone.toml") && missing.contains("relative to this file"), "{missing}");
+}
+
+#[test]
+fn excluded_records_come_from_lists_and_files() {
+    let scope = "\n[scope]\nexclude.users = { file = \"exclude.txt\" }\nexclude.groups = [\"02bd9fd6-8f93-4758-87c3-1fb73740a315\"]\n";
+    let list = "# never these\nAdeleV@contoso.com   # left\n\n87d349ed-44d7-43e1-9a83-5f2406dee5bd\n";
+    let text = format!("{JOB}{scope}");
+    let job = World::with(&[("contoso.toml", &text), ("exclude.txt", list)]).load("contoso.toml");
+    let users = &job.scope.exclude[&Collection::Users];
+    assert_eq!(
+        (users.ids.len(), users.names.iter().map(String::as_str).collect::<Vec<_>>()),
+        (1, vec!["adelev@contoso.com"])
+    );
+    let record = |json| job.catalog.inline(Collection::Users, &json).unwrap();
+    let navigate = crate::expr::NoNavigation { as_of: jiff::Timestamp::UNIX_EPOCH };
+    let covers = |json| users.covers(&record(json), &navigate);
+    assert_eq!(covers(serde_json::json!({"userPrincipalName": "ADELEV@contoso.com"})), Ok(true));
+    assert_eq!(covers(serde_json::json!({"id": "87d349ed-44d7-43e1-9a83-5f2406dee5bd"})), Ok(true));
+    assert_eq!(covers(serde_json::json!({"userPrincipalName": "alexw@contoso.com"})), Ok(false));
+
+    let wrong = World::with(&[("contoso.toml", &text), ("exclude.txt", "ok@contoso.com\n  Adele Vance\n")]);
+    let message = wrong.mistakes("contoso.toml");
+    assert!(message.contains("exclude.txt:2:3") && message.contains("neither an object id nor"), "{message}");
+    let missing = World::with(&[("contoso.toml", &text)]).mistakes("contoso.toml");
+    assert!(missing.contains("a missing list would let everyone in"), "{missing}");
+}
+
+#[test]
+fn the_hash_follows_the_meaning_alone() {
+    let base = format!("{JOB}\n[scope]\nusers = \"accountEnabled eq true\"\n");
+    let hash = job(&base).hash().to_string();
+    assert_eq!(hash.len(), 64);
+    let same = [
+        format!("# a comment\n{base}"),
+        base.replace("accountEnabled eq true", " accountEnabled  eq true "),
+        base.replace("ENTRA_SECRET", "OTHER_SECRET"),
+        format!("{base}\n[state]\nkeep_reports = 9\n"),
+    ];
+    for text in same {
+        assert_eq!(job(&text).hash(), hash, "{text}");
+    }
+    let moved = World::with(&[("elsewhere/renamed.toml", &base)]);
+    assert_eq!(moved.load("elsewhere/renamed.toml").hash(), hash);
+    let other = [
+        base.replace("accountEnabled eq true", "accountEnabled eq false"),
+        base.replace("export", "import"),
+        base.replace("contoso.onmicrosoft.com", "fabrikam.com"),
+        base.replace("csv/users@1\"", "csv/users@1\"\nattributes.\"City\" = false"),
+        format!("{base}\n[limits]\nremovals = {{ floor = 1 }}\n"),
+        format!("{base}\n[removal]\ndefault = [{{ delete = {{}} }}]\n"),
+    ];
+    for text in other {
+        assert_ne!(job(&text).hash(), hash, "{text}");
+    }
+}
+
+#[test]
+fn an_accepted_scope_reads_back_and_is_read_too() {
+    let before = job(&format!("{JOB}\n[scope]\nusers = \"city eq 'Oslo'\"\nexclude.users = [\"alexw@contoso.com\"]\n"));
+    let text = before.accepted_scope_text();
+    let world = World::with(&[(
+        "contoso.toml",
+        &JOB.replace("use = \"csv/users@1\"", "use = \"csv/users@1\"\nattributes.\"City\" = false"),
+    )]);
+    let now = world.load_accepting("contoso.toml", Some(&text)).unwrap();
+    assert!(now.scope.filters.is_empty());
+    let accepted = now.accepted.as_ref().unwrap();
+    assert_eq!(accepted.scope.filters[&Collection::Users].expr.to_string(), "city eq 'Oslo'");
+    assert_eq!(accepted.scope.exclude[&Collection::Users].names.len(), 1);
+    assert_eq!(accepted.mappings[0].key, ["Entra ID"]);
+    assert!(now.catalog.properties(Collection::Users).any(|name| name == "city"), "both scopes are read");
+    // Only an edit that moves records is an edit of the scope.
+    assert_eq!(world.load("contoso.toml").accepted_scope_text(), job(JOB).accepted_scope_text());
+
+    let error = world.load_accepting("contoso.toml", Some("{}")).unwrap_err();
+    assert_eq!(error.exit, Exit::Failed);
+}
+
+#[test]
+fn the_state_folder_is_where_the_system_wants_it() {
+    let world =
+        World::with(&[("contoso.toml", &format!("{JOB}\n[state]\ndir = \"kept/{{job}}\"\n")), ("plain.toml", JOB)]);
+    let dir = |file: &str, set: &[(&str, &str)]| {
+        let lookup = |name: &str| set.iter().find(|(known, _)| *known == name).map(|(_, value)| value.to_string());
+        let options = LoadOptions { environment: &lookup, ..LoadOptions::default() };
+        Job::load_with(&world.path(file), &options).map(|job| job.state.dir)
+    };
+    let all = [("ENTRA_IMPORT_STATE", "/a"), ("STATE_DIRECTORY", "/b:/c"), ("XDG_STATE_HOME", "/d"), ("HOME", "/e")];
+    assert_eq!(dir("contoso.toml", &all).unwrap(), PathBuf::from("/a"));
+    assert_eq!(dir("contoso.toml", &all[1..]).unwrap(), world.path("kept/contoso"));
+    assert_eq!(dir("plain.toml", &all[1..]).unwrap(), PathBuf::from("/b"));
+    assert_eq!(dir("plain.toml", &all[2..]).unwrap(), PathBuf::from("/d/entra-import"));
+    assert!(dir("plain.toml", &[]).unwrap_err().to_string().contains("set ENTRA_IMPORT_STATE"));
+}
+
+#[test]
+fn a_folder_holds_jobs_bases_and_mappings() {
+    let world = World::with(&[
+        ("jobs/b.toml", JOB),
+        ("jobs/a.toml", "broken = "),
+        ("jobs/_base.toml", "format = \"job/1\"\n"),
+        ("jobs/people.toml", "format = \"mapping/1\"\n"),
+        ("jobs/notes.txt", ""),
+        ("empty/x.txt", ""),
+    ]);
+    let found = jobs_in(&[world.path("jobs"), world.path("jobs/b.toml")]).unwrap();
+    assert_eq!(found, [world.path("jobs/a.toml"), world.path("jobs/b.toml")], "a broken job is not passed over");
+    assert!(jobs_in(&[world.path("empty")]).unwrap_err().to_string().contains("there is no job in the folder"));
+    assert!(jobs_in(&[world.path("jobs/_base.toml")]).unwrap_err().to_string().contains("is a base and is never run"));
+}
+
+#[test]
+fn a_job_may_run_from_a_snapshot() {
+    let start = JOB.find("tenant").unwrap();
+    let end = JOB.find("\n[target]").unwrap();
+    let text = format!("{}snapshot = \"samples/{{job}}\"\n{}", &JOB[..start], &JOB[end..]);
+    let Source::Snapshot { written, .. } = job(&text).source else { panic!("not a snapshot") };
+    assert_eq!(written, "samples/contoso");
+    let both = mistakes(&JOB.replace("tenant =", "snapshot = \"x\"\ntenant ="));
+    assert!(both.contains("unknown key `tenant` in `[source]`"), "{both}");
+}
+
+/// Every way to have no job must note why: a loader that finds neither a job nor a mistake panics.
+#[test]
+fn no_damage_to_a_job_goes_unexplained() {
+    let text = format!(
+        "{JOB}attributes.\"City\" = {{ write = \"always\" }}\nremoval = [{{ delete = {{}} }}]\n\n[scope]\n\
+         users = \"accountEnabled\"\nexclude.users = [\"a@contoso.com\"]\n\n[limits]\nremovals = {{ floor = 3 }}\n\
+         max_age = \"2h\"\n\n[[accept]]\nwhat = \"rejected\"\nid = \"x\"\nuntil = 2027-01-01\n\n[state]\nkeep_reports = 3\n"
+    );
+    job(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    let load = |lines: &[&str]| {
+        let world = World::with(&[("contoso.toml", &lines.join("\n"))]);
+        drop(world.load_accepting("contoso.toml", None));
+    };
+    for at in 0..lines.len() {
+        let mut less = lines.clone();
+        less.remove(at);
+        load(&less);
+        let Some((key, _)) = lines[at].split_once(" = ") else { continue };
+        for value in
+            ["5", "\"\"", "\"x\"", "true", "false", "[]", "{}", "[{}]", "[[1]]", "-1", "1e9", "null", "{ x = {"]
+        {
+            let line = format!("{key} = {value}");
+            let mut other = lines.clone();
+            other[at] = &line;
+            load(&other);
+        }
+    }
+}

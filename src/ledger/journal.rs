@@ -1,0 +1,227 @@
+//! The journal: what is about to become true, written down before the target is touched.
+//!
+//! A batch's intent and all its rows are durable in one transaction before the target makes the batch visible; another
+//! transaction moves the rows into the records and takes the intent away. Whatever instant the process dies at, the
+//! next run finds either no intent or one it can settle by looking at the target. Hides how rows wait and move.
+//! Deliberately never looks at the target itself.
+
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+
+use super::records::{COLUMNS, Stored};
+use super::{Ledger, RunId, meta, to_json};
+use crate::crash;
+use crate::error::{Error, Result};
+use crate::plan::change::Row;
+use crate::record::Key;
+use crate::target::BatchMark;
+
+/// Names one batch in the journal.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct BatchId(i64);
+
+/// A batch whose run died, or whose end could not be recorded.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UnfinishedBatch {
+    pub id: BatchId,
+    pub run: RunId,
+    /// The target type.
+    pub ty: String,
+    pub mark: BatchMark,
+}
+
+impl Ledger {
+    /// Writes down that a staged batch is about to be committed, and what each of its records becomes then: the row,
+    /// or `None` for a record that is no longer known. Durable when it returns; an error leaves no trace.
+    pub fn journal_batch(
+        &mut self,
+        run: RunId,
+        ty: &str,
+        mark: &BatchMark,
+        rows: impl Iterator<Item = Result<(Key, Option<Row>)>>,
+    ) -> Result<BatchId> {
+        let intent = to_json(mark)?;
+        self.transact("batch intent", |transaction, ledger| {
+            let id = insert_intent(transaction, run, "batch", ty, &intent).map_err(|cause| ledger.failed(cause))?;
+            insert_rows(transaction, ledger, id, ty, rows)?;
+            Ok(id)
+        })
+    }
+
+    /// Makes true what the batch wrote down, and forgets the intent. Moves the generation if ownership or a settled
+    /// value changed.
+    pub fn commit_batch(&mut self, batch: BatchId) -> Result<()> {
+        self.transact("batch commit", |transaction, ledger| {
+            move_rows(transaction, batch).map_err(|cause| ledger.failed(cause))
+        })
+    }
+
+    /// Forgets the intent: the batch never became visible.
+    pub fn discard_batch(&mut self, batch: BatchId) -> Result<()> {
+        self.transact("batch discard", |transaction, ledger| {
+            take_away(transaction, batch).map_err(|cause| ledger.failed(cause))
+        })
+    }
+
+    /// Forgets the intent and the last values of its records, for a batch of which nobody knows whether it became
+    /// visible. Ownership stays as it was before; records the batch would have brought in are not taken over.
+    pub fn forget_values(&mut self, batch: BatchId) -> Result<()> {
+        self.transact("batch values forgotten", |transaction, ledger| {
+            let forget = || {
+                let forgotten = transaction.execute(
+                    "UPDATE records SET attributes = '{}' WHERE attributes <> '{}'
+                     AND type = (SELECT type FROM journal WHERE id = ?1)
+                     AND key IN (SELECT key FROM journal_rows WHERE journal = ?1)",
+                    [batch.0],
+                )?;
+                take_away(transaction, batch)?;
+                if forgotten > 0 { advance(transaction) } else { Ok(()) }
+            };
+            forget().map_err(|cause| ledger.failed(cause))
+        })
+    }
+
+    /// Changes that concern the ledger alone, all or none of them.
+    pub fn write_rows(
+        &mut self,
+        run: RunId,
+        ty: &str,
+        rows: impl Iterator<Item = Result<(Key, Option<Row>)>>,
+    ) -> Result<()> {
+        // Through the journal's tables, so that there is one way in which rows become records.
+        self.transact("ledger rows", |transaction, ledger| {
+            let id = insert_intent(transaction, run, "ledger", ty, "null").map_err(|cause| ledger.failed(cause))?;
+            insert_rows(transaction, ledger, id, ty, rows)?;
+            move_rows(transaction, id).map_err(|cause| ledger.failed(cause))
+        })
+    }
+
+    /// The batches to settle before anything is planned, in the order they were begun.
+    pub fn unfinished_batches(&self) -> Result<Vec<UnfinishedBatch>> {
+        let read = || -> rusqlite::Result<Vec<(i64, i64, String, String)>> {
+            let query = "SELECT id, run, type, intent FROM journal WHERE kind = 'batch' ORDER BY id";
+            let mut statement = self.connection.prepare(query)?;
+            statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?.collect()
+        };
+        let found = self.sql("cannot read", read())?;
+        let batches = found.into_iter().map(|(id, run, ty, intent)| {
+            let mark = self.json("the intent of a batch", &intent)?;
+            Ok(UnfinishedBatch { id: BatchId(id), run: RunId(run), ty, mark })
+        });
+        batches.collect()
+    }
+
+    /// One durable step, with a place to die before and after it.
+    pub(super) fn transact<T>(
+        &mut self,
+        step: &str,
+        work: impl FnOnce(&Transaction<'_>, &View<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let view = View { path: &self.path };
+        let begin = self.connection.transaction_with_behavior(TransactionBehavior::Immediate);
+        let transaction = begin.map_err(|cause| view.failed(cause))?;
+        let done = work(&transaction, &view)?;
+        crash::point(&format!("before {step}"));
+        transaction.commit().map_err(|cause| view.failed(cause))?;
+        crash::point(&format!("after {step}"));
+        Ok(done)
+    }
+}
+
+/// What a step in a transaction needs to name its errors while the connection is borrowed.
+pub(super) struct View<'a> {
+    path: &'a std::path::Path,
+}
+
+impl View<'_> {
+    pub(super) fn failed(&self, cause: rusqlite::Error) -> Error {
+        super::sqlite_error("cannot write", self.path, cause)
+    }
+}
+
+fn insert_intent(to: &Connection, run: RunId, kind: &str, ty: &str, intent: &str) -> rusqlite::Result<BatchId> {
+    let query = "INSERT INTO journal (run, kind, type, intent) VALUES (?1, ?2, ?3, ?4)";
+    to.execute(query, params![run.0, kind, ty, intent])?;
+    Ok(BatchId(to.last_insert_rowid()))
+}
+
+fn insert_rows(
+    to: &Connection,
+    view: &View<'_>,
+    batch: BatchId,
+    ty: &str,
+    rows: impl Iterator<Item = Result<(Key, Option<Row>)>>,
+) -> Result<()> {
+    let query = format!(
+        "INSERT INTO journal_rows (journal, key, {COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
+    );
+    let mut insert = to.prepare(&query).map_err(|cause| view.failed(cause))?;
+    for row in rows {
+        let (key, row) = row?;
+        let text = key.to_string();
+        let inserted = match row.map(|row| Stored::new(ty, &key, row)).transpose()? {
+            None => to
+                .prepare_cached("INSERT INTO journal_rows (journal, key) VALUES (?1, ?2)")
+                .and_then(|mut insert| insert.execute(params![batch.0, text])),
+            Some(row) => insert.execute(params![
+                batch.0,
+                text,
+                row.mapping,
+                row.state,
+                row.origin,
+                row.target_id,
+                row.label,
+                row.attributes,
+                row.leaving,
+                row.leaving_since,
+                row.paused_at,
+                row.missing_since,
+            ]),
+        };
+        inserted.map_err(|cause| match cause.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::ConstraintViolation) => {
+                Error::failed(format!("a defect: the plan changes {ty} {key} twice"))
+                    .because(cause)
+                    .hint("nothing of this type was written; please report this, with the saved plan")
+            }
+            _ => view.failed(cause),
+        })?;
+    }
+    Ok(())
+}
+
+/// Whether the waiting rows of batch ?1 change more than timers and labels.
+const MOVES_GENERATION: &str = "SELECT EXISTS (
+    SELECT 1 FROM journal_rows AS next
+    LEFT JOIN records AS now ON now.type = (SELECT type FROM journal WHERE id = ?1) AND now.key = next.key
+    WHERE next.journal = ?1 AND (
+        next.state IS NOT now.state OR next.attributes IS NOT now.attributes OR next.target_id IS NOT now.target_id
+        OR next.mapping IS NOT now.mapping OR next.origin IS NOT now.origin OR next.leaving IS NOT now.leaving))";
+
+fn move_rows(transaction: &Transaction<'_>, batch: BatchId) -> rusqlite::Result<()> {
+    if transaction.query_row(MOVES_GENERATION, [batch.0], |row| row.get(0))? {
+        advance(transaction)?;
+    }
+    let insert = format!(
+        "INSERT OR REPLACE INTO records (type, key, {COLUMNS})
+         SELECT (SELECT type FROM journal WHERE id = ?1), key, {COLUMNS}
+         FROM journal_rows WHERE journal = ?1 AND state IS NOT NULL ORDER BY key"
+    );
+    transaction.execute(&insert, [batch.0])?;
+    transaction.execute(
+        "DELETE FROM records WHERE type = (SELECT type FROM journal WHERE id = ?1)
+         AND key IN (SELECT key FROM journal_rows WHERE journal = ?1 AND state IS NULL)",
+        [batch.0],
+    )?;
+    take_away(transaction, batch)
+}
+
+fn take_away(transaction: &Transaction<'_>, batch: BatchId) -> rusqlite::Result<()> {
+    transaction.execute("DELETE FROM journal_rows WHERE journal = ?1", [batch.0])?;
+    transaction.execute("DELETE FROM journal WHERE id = ?1", [batch.0])?;
+    Ok(())
+}
+
+fn advance(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    let query = "UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE name = ?1";
+    transaction.execute(query, [meta::GENERATION]).map(drop)
+}

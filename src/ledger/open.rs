@@ -1,0 +1,207 @@
+//! Opening a ledger: creating it whole or not at all, refusing what is not this job's intact ledger.
+//!
+//! Hides SQLite's settings, format versions and the checks. Deliberately repairs nothing: a ledger that may be wrong
+//! is worse than none, and which of the two ways out to take is for a person to say.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::Read;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::{Identity, Ledger, meta, sqlite_error};
+use crate::crash;
+use crate::error::{Context, Error, Result};
+
+/// Format n is made from format n - 1 by the step at n - 1; the last one is the format this program writes.
+const STEPS: [&str; 1] = [include_str!("schema.sql")];
+
+/// `PRAGMA application_id`: "EIml" in ASCII. Tells a ledger from any other SQLite file.
+const APPLICATION_ID: i64 = 0x4549_6d6c;
+
+/// First bytes of every SQLite file (<https://sqlite.org/fileformat.html>).
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+
+/// How long to wait for a reader's or a backup's lock inside SQLite.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// The way out when a ledger cannot be used.
+pub(super) const RESTORE: &str = "put the file back from a backup; or, without one, move it away: the next run then owns \
+     nothing, adopts the records it finds by their key, and waits for the approval of first-run before it writes";
+
+pub(super) fn damaged(path: &Path, why: &str) -> Error {
+    Error::failed(format!("the ledger {} is damaged", path.display())).cause(why).hint(RESTORE)
+}
+
+pub(super) fn to_write(path: &Path, identity: &Identity) -> Result<Ledger> {
+    if !exists(path)? {
+        create(path, identity)?;
+    }
+    let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let version = check(&connection, path, identity)?;
+    migrate(&mut connection, version)
+        .map_err(|cause| sqlite_error("cannot bring to the newest format", path, cause))?;
+    let settings = || {
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+        // FULL: a commit is on the disk before the next step begins, which the journal's promise rests on.
+        connection.execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA cache_size = -65536",
+        )
+    };
+    settings().map_err(|cause| sqlite_error("cannot open", path, cause))?;
+    Ok(Ledger { connection, path: path.to_path_buf() })
+}
+
+pub(super) fn to_read(path: &Path, identity: &Identity) -> Result<Option<Ledger>> {
+    if !exists(path)? {
+        return Ok(None);
+    }
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    // One transaction for all reads: a run that commits meanwhile must not show through half-way.
+    connection.execute_batch("BEGIN").map_err(|cause| sqlite_error("cannot read", path, cause))?;
+    let version = check(&connection, path, identity)?;
+    if version < STEPS.len() {
+        let message = format!("the ledger {} has the older format {version}", path.display());
+        return Err(Error::failed(message).hint("run the job once: a run brings its ledger to the newest format"));
+    }
+    Ok(Some(Ledger { connection, path: path.to_path_buf() }))
+}
+
+fn exists(path: &Path) -> Result<bool> {
+    path.try_exists().failing(|| format!("cannot look for the ledger {}", path.display()))
+}
+
+/// Writes the new ledger beside its place and renames it: a crash leaves no ledger rather than an empty one, which
+/// could not be told from one that lost its content.
+fn create(path: &Path, identity: &Identity) -> Result<()> {
+    let what = || format!("cannot create the ledger {}", path.display());
+    let folder = path.parent().unwrap_or(Path::new("."));
+    // What it says about people is nobody else's business; SQLite gives its side files the same rights.
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).failing(what)?;
+    let mut staged = path.as_os_str().to_owned();
+    staged.push(".new");
+    let staged = PathBuf::from(staged);
+    if staged.try_exists().failing(what)? {
+        fs::remove_file(&staged).failing(what)?;
+    }
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(&staged).failing(what)?;
+    fill(&staged, identity).map_err(|cause| sqlite_error("cannot create", path, cause))?;
+    crash::point("ledger created beside its place");
+    fs::rename(&staged, path).failing(what)?;
+    File::open(folder).and_then(|folder| folder.sync_all()).failing(what)?;
+    crash::point("ledger in its place");
+    Ok(())
+}
+
+fn fill(staged: &Path, identity: &Identity) -> rusqlite::Result<()> {
+    let mut connection = Connection::open_with_flags(staged, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+    migrate(&mut connection, 0)?;
+    let values = [
+        (meta::JOB, identity.job.as_str()),
+        (meta::TENANT, &identity.tenant),
+        (meta::TARGET, &identity.target),
+        (meta::GENERATION, "0"),
+    ];
+    for (name, value) in values {
+        connection.execute("INSERT INTO meta VALUES (?1, ?2)", [name, value])?;
+    }
+    connection.close().map_err(|(_, cause)| cause)
+}
+
+fn migrate(connection: &mut Connection, from: usize) -> rusqlite::Result<()> {
+    if from == STEPS.len() {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for step in &STEPS[from..] {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "user_version", STEPS.len() as i64)?;
+    transaction.commit()
+}
+
+fn connect(path: &Path, access: OpenFlags) -> Result<Connection> {
+    let what = || format!("cannot open the ledger {}", path.display());
+    let mut start = Vec::new();
+    File::open(path).and_then(|file| file.take(MAGIC.len() as u64).read_to_end(&mut start)).failing(what)?;
+    if start.is_empty() {
+        return Err(damaged(path, "the file is empty"));
+    }
+    if start != MAGIC {
+        return Err(not_a_ledger(path));
+    }
+    let open = || {
+        let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        connection.busy_timeout(BUSY)?;
+        // Until the checks have passed, nothing may be written, not even what a crashed run left in the side file.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        Ok(connection)
+    };
+    open().map_err(|cause| sqlite_error("cannot open", path, cause))
+}
+
+fn not_a_ledger(path: &Path) -> Error {
+    Error::failed(format!("{} is not a ledger of this program", path.display()))
+        .hint("move the file away, or name another state folder in the job's [state]")
+}
+
+/// Refuses what is not an intact ledger of this job; says its format.
+fn check(connection: &Connection, path: &Path, identity: &Identity) -> Result<usize> {
+    let read = |cause| sqlite_error("cannot read", path, cause);
+    let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0)).map_err(read);
+    if number("application_id")? != APPLICATION_ID {
+        return Err(not_a_ledger(path));
+    }
+    let version = number("user_version")?;
+    let known = STEPS.len() as i64;
+    if version > known {
+        let message = format!("the ledger {} has format {version}; this program knows up to {known}", path.display());
+        return Err(Error::failed(message)
+            .cause("a newer version of this program wrote it")
+            .hint("run the job with that version"));
+    }
+    let verdict: String =
+        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(|cause| damaged_by(path, cause))?;
+    if verdict != "ok" {
+        return Err(damaged(path, &verdict));
+    }
+    belongs(connection, path, identity)?;
+    usize::try_from(version).map_err(|_| damaged(path, "its format number is negative"))
+}
+
+fn damaged_by(path: &Path, cause: rusqlite::Error) -> Error {
+    match cause.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
+            damaged(path, &cause.to_string())
+        }
+        _ => sqlite_error("cannot read", path, cause),
+    }
+}
+
+fn belongs(connection: &Connection, path: &Path, identity: &Identity) -> Result<()> {
+    let wanted = [
+        (meta::JOB, "job", &identity.job),
+        (meta::TENANT, "tenant", &identity.tenant),
+        (meta::TARGET, "target", &identity.target),
+    ];
+    for (name, word, wanted) in wanted {
+        let found: String = connection
+            .query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0))
+            .map_err(|cause| damaged_by(path, cause))?;
+        if found != *wanted {
+            return Err(Error::usage(format!(
+                "the ledger {} belongs to the {word} {found:?}, and this job names the {word} {wanted:?}",
+                path.display()
+            ))
+            .cause("what it owns was written there; used here, it would take other records for its own")
+            .hint(format!(
+                "put {found:?} back into the job; or, for another {word}, give the job another `name` (a new ledger)"
+            )));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,452 @@
+//! Tests of the ledger against real files.
+
+use std::fs;
+use std::path::Path;
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::error::Exit;
+use crate::plan::change::{Cause, Held, Leaving, Origin, Row, State};
+use crate::plan::datum::{Datum, Set};
+use crate::plan::policy::CauseKind;
+use crate::plan::{Approval, ApprovedRecord, LimitCheck, LimitName};
+use crate::record::{Guid, Key, Unknown};
+use crate::target::BatchMark;
+
+fn identity() -> Identity {
+    Identity { job: "contoso".into(), tenant: "contoso.onmicrosoft.com".into(), target: "csv:export".into() }
+}
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+fn new_ledger(folder: &Path) -> Ledger {
+    Ledger::open(&folder.join("contoso/ledger.sqlite3"), &identity()).unwrap()
+}
+
+fn held(applied: &str, settled: &str) -> Held {
+    Held { applied: Datum::text(applied), settled: Datum::text(settled) }
+}
+
+fn row(name: &str) -> Row {
+    Row {
+        mapping: "user".into(),
+        state: State::Owned,
+        origin: Origin::Created,
+        target_id: format!("id of {name}"),
+        label: name.into(),
+        values: [("Name".to_string(), held(name, name))].into(),
+        missing_since: None,
+    }
+}
+
+fn leaving() -> Leaving {
+    Leaving {
+        since: at("2026-01-01T00:00:00Z"),
+        cause: Cause { kind: CauseKind::Gone, words: "deleted in Entra".into() },
+        steps_done: 1,
+        before: [("Status".to_string(), (Datum::Empty, Datum::text("Left")))].into(),
+        paused_at: None,
+    }
+}
+
+fn write(ledger: &mut Ledger, ty: &str, rows: Vec<(Key, Option<Row>)>) {
+    let run = ledger.begin_run("run", at("2026-03-01T02:00:00Z")).unwrap();
+    ledger.write_rows(run, ty, rows.into_iter().map(Ok)).unwrap();
+}
+
+fn all(ledger: &Ledger, ty: &str) -> Vec<(Key, Row)> {
+    let mut found = Vec::new();
+    ledger
+        .rows(ty, &mut |key, row| {
+            found.push((key, row));
+            Ok(())
+        })
+        .unwrap();
+    found
+}
+
+fn mark() -> BatchMark {
+    BatchMark {
+        path: "export/users.csv".into(),
+        staged: "export/.users.csv.new".into(),
+        before: None,
+        after: "ab".into(),
+    }
+}
+
+#[test]
+fn rows_of_every_state_read_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ledger = new_ledger(folder.path());
+    let mut retired = row("retired");
+    retired.state = State::Retired(leaving());
+    let mut paused = row("paused");
+    paused.state = State::Retired(Leaving { paused_at: Some(at("2026-02-01T00:00:00.5Z")), ..leaving() });
+    paused.missing_since = Some(at("2026-02-02T00:00:00Z"));
+    let mut values = row("values");
+    values.values = [
+        ("Empty".to_string(), Held { applied: Datum::Empty, settled: Datum::Empty }),
+        ("Differs".to_string(), held("Ada", "ada")),
+        ("Set".to_string(), Held { applied: Datum::set(["a", "b"]), settled: Datum::set(["a", "b"]) }),
+        ("No elements".to_string(), Held { applied: Datum::Set(Set::default()), settled: Datum::Empty }),
+        ("Quote \" and ünï".to_string(), held("{\"a\":1}", "{\"a\":1}")),
+    ]
+    .into();
+    let declined = Row { state: State::Declined, origin: Origin::Adopted, ..row("declined") };
+    let pinned = Row { state: State::Pinned, ..row("pinned") };
+    let mut rows = Vec::new();
+    for row in [declined, paused, pinned, retired, values] {
+        rows.push((Key::Text(row.label.as_str().into()), row));
+    }
+    write(&mut ledger, "users", rows.iter().cloned().map(|(key, row)| (key, Some(row))).collect());
+
+    assert_eq!(all(&ledger, "users"), rows);
+    assert_eq!(ledger.row("users", &rows[1].0).unwrap().as_ref(), Some(&rows[1].1));
+    assert_eq!(ledger.row("groups", &rows[1].0).unwrap(), None);
+    assert_eq!(ledger.key_of("users", "id of pinned").unwrap(), Some(Key::Text("pinned".into())));
+    assert_eq!(ledger.types().unwrap(), ["users"]);
+    assert_eq!(ledger.count_owned("users").unwrap(), 4);
+}
+
+#[test]
+fn what_was_applied_and_settled_is_stored_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ledger = new_ledger(folder.path());
+    let mut two = row("x");
+    two.values.insert("Differs".into(), held("Ada", "ada"));
+    write(&mut ledger, "users", vec![(Key::Text("x".into()), Some(two))]);
+    let stored: String = ledger.connection.query_row("SELECT attributes FROM records", [], |row| row.get(0)).unwrap();
+    assert_eq!(stored, r#"{"Differs":{"a":"Ada","d":"ada"},"Name":"x"}"#);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn rows_come_in_the_order_of_keys(ids in prop::collection::vec(any::<([u8; 16], Option<[u8; 16]>)>(), 0..20),
+                                      texts in prop::collection::vec("[A-Za-z0-9 /-ü]{1,8}", 0..20)) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ledger = new_ledger(folder.path());
+        let ids = ids.into_iter().map(|(a, b)| match b {
+            None => Key::Guid(Guid(a)),
+            Some(b) => Key::Pair(Guid(a), Guid(b)),
+        });
+        let mut keys: Vec<Key> = ids.chain(texts.iter().map(|text| Key::parse(text))).collect();
+        keys.sort();
+        keys.dedup();
+        write(&mut ledger, "mixed", keys.iter().rev().map(|key| (key.clone(), Some(row("x")))).collect());
+        let found: Vec<Key> = all(&ledger, "mixed").into_iter().map(|(key, _)| key).collect();
+        prop_assert_eq!(found, keys);
+    }
+}
+
+#[test]
+fn what_is_not_known_is_refused_and_nothing_is_kept_of_the_attempt() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ledger = new_ledger(folder.path());
+    let run = ledger.begin_run("run", at("2026-03-01T02:00:00Z")).unwrap();
+    let doubtful = Datum::Set(Set::new(vec!["a".into()], vec!["b".into()], None));
+    for bad in [Datum::Unknown(Unknown::new("no right")), doubtful] {
+        let mut applied = row("x");
+        applied.values.insert("Phone".into(), Held { applied: bad.clone(), settled: Datum::Empty });
+        let mut flagged = row("y");
+        let before = [("Phone".to_string(), (bad, Datum::Empty))].into();
+        flagged.state = State::Retired(Leaving { before, ..leaving() });
+        for row_to_refuse in [applied, flagged] {
+            let rows = [(Key::Text("ok".into()), Some(row("ok"))), (Key::Text("x".into()), Some(row_to_refuse))];
+            let error = ledger.journal_batch(run, "users", &mark(), rows.into_iter().map(Ok)).unwrap_err();
+            assert!(error.to_string().contains("the value of Phone of users x is not known"), "{error}");
+        }
+    }
+    assert_eq!(ledger.unfinished_batches().unwrap(), []);
+}
+
+#[test]
+fn the_generation_counts_ownership_and_settled_values_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ledger = new_ledger(folder.path());
+    let key = Key::Text("x".into());
+    let mut generation = 0;
+    let mut expect = |ledger: &mut Ledger, row: Option<Row>, moves: bool, what: &str| {
+        write(ledger, "users", vec![(key.clone(), row)]);
+        generation += u64::from(moves);
+        assert_eq!(ledger.generation().unwrap(), generation, "{what}");
+    };
+    let retired = |leaving: Leaving| Some(Row { state: State::Retired(leaving), ..row("x") });
+    let later = at("2026-05-05T00:00:00Z");
+
+    expect(&mut ledger, None, false, "no row, none before");
+    expect(&mut ledger, Some(row("x")), true, "a new row");
+    expect(&mut ledger, Some(row("x")), false, "the same row");
+    expect(&mut ledger, Some(Row { label: "y".into(), ..row("x") }), false, "a label");
+    expect(&mut ledger, Some(Row { missing_since: Some(later), ..row("x") }), false, "missing since");
+    expect(&mut ledger, Some(Row { values: BTreeMap::new(), ..row("x") }), true, "values");
+    expect(&mut ledger, Some(Row { target_id: "other".into(), ..row("x") }), true, "target id");
+    expect(&mut ledger, retired(leaving()), true, "retired");
+    expect(&mut ledger, retired(Leaving { paused_at: Some(later), ..leaving() }), false, "a timer pauses");
+    expect(&mut ledger, retired(Leaving { since: later, ..leaving() }), false, "a timer moves");
+    expect(&mut ledger, retired(Leaving { steps_done: 2, ..leaving() }), true, "a step of the ladder");
+    expect(&mut ledger, None, true, "forgotten");
+    ledger.set_accepted_scope("true").unwrap();
+    expect(&mut ledger, None, false, "the scope is no ownership");
+}
+
+#[test]
+fn a_journalled_batch_shows_only_once_it_is_committed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ledger = new_ledger(folder.path());
+    let (stays, goes, comes) = (Key::Text("stays".into()), Key::Text("goes".into()), Key::Text("comes".into()));
+    write(&mut ledger, "users", vec![(stays.clone(), Some(row("old"))), (goes.clone(), Some(row("goes")))]);
+    let before = all(&ledger, "users");
+    let run = ledger.begin_run("run", at("2026-03-02T02:00:00Z")).unwrap();
+    let rows = || {
+        let rows = [(stays.clone(), Some(row("new"))), (goes.clone(), None), (comes.clone(), Some(row("comes")))];
+        rows.into_iter().map(Ok)
+    };
+
+    let batch = ledger.journal_batch(run, "users", &mark(), rows()).unwrap();
+    drop(ledger);
+    let mut ledger = new_ledger(folder.path());
+    let unfinished = ledger.unfinished_batches().unwrap();
+    assert_eq!(unfinished, [UnfinishedBatch { id: batch, run, ty: "users".into(), mark: mark() }]);
+    assert_eq!((all(&ledger, "users"), ledger.generation().unwrap()), (before.clone(), 1));
+
+    ledger.discard_batch(batch).unwrap();
+    assert_eq!((all(&ledger, "users"), ledger.generation().unwrap()), (before, 1));
+    assert_eq!(ledger.unfinished_batches().unwrap(), []);
+
+    let batch = ledger.journal_batch(run, "users", &mark(), rows()).unwrap();
+    ledger.commit_batch(batch).unwrap();
+    assert_eq!(all(&ledger, "users"), [(comes, row("comes")), (stays, row("new"))]);
+    assert_eq!((ledger.generation().unwrap(), ledger.unfinished_batches().unwrap()), (2, vec![]));
+}
+
+#[test]
+fn a_batch_nobody_can_tell_about_makes_its_values_unknown_and_keeps_ownership() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ledger = new_ledger(folder.path());
+    let key = |text: &str| Key::Text(text.into());
+    let old = ["aside", "goes", "stays"].map(|name| (key(name), Some(row(name))));
+    write(&mut ledger, "users", old.to_vec());
+    write(&mut ledger, "groups", vec![(key("stays"), Some(row("stays")))]);
+    let run = ledger.begin_run("run", at("2026-03-02T02:00:00Z")).unwrap();
+    let next = [(key("comes"), Some(row("comes"))), (key("goes"), None), (key("stays"), Some(row("new")))];
+    let batch = ledger.journal_batch(run, "users", &mark(), next.into_iter().map(Ok)).unwrap();
+
+    ledger.forget_values(batch).unwrap();
+
+    let emptied = |name: &str| (key(name), Row { values: BTreeMap::new(), ..row(name) });
+    assert_eq!(all(&ledger, "users"), [(key("aside"), row("aside")), emptied("goes"), emptied("stays")]);
+    assert_eq!(all(&ledger, "groups"), [(key("stays"), row("stays"))]);
+    assert_eq!(ledger.generation().unwrap(), 3);
+    assert_eq!(ledger.unfinished_batches().unwrap(), []);
+}
+
+#[test]
+fn a_record_that_is_changed_twice_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ledger = new_ledger(folder.path());
+    let run = ledger.begin_run("run", at("2026-03-02T02:00:00Z")).unwrap();
+    let twice = [(Key::Text("x".into()), Some(row("x"))), (Key::Text("x".into()), None)];
+    let error = ledger.write_rows(run, "users", twice.into_iter().map(Ok)).unwrap_err();
+    assert!(error.to_string().contains("the plan changes users x twice"), "{error}");
+    assert_eq!(all(&ledger, "users"), []);
+}
+
+#[test]
+fn another_job_tenant_or_target_is_refused_with_both_values() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("contoso/ledger.sqlite3");
+    drop(new_ledger(folder.path()));
+    let cases = [
+        (Identity { job: "fabrikam".into(), ..identity() }, "\"contoso\"", "\"fabrikam\""),
+        (Identity { tenant: "fabrikam.com".into(), ..identity() }, "\"contoso.onmicrosoft.com\"", "\"fabrikam.com\""),
+        (Identity { target: "csv:other".into(), ..identity() }, "\"csv:export\"", "\"csv:other\""),
+    ];
+    for (other, found, wanted) in cases {
+        for error in [Ledger::open(&path, &other).unwrap_err(), Ledger::open_to_read(&path, &other).unwrap_err()] {
+            let text = error.to_string();
+            assert_eq!(error.exit, Exit::Usage);
+            assert!(text.contains(found) && text.contains(wanted) && text.contains("to do:"), "{text}");
+        }
+    }
+}
+
+/// Opens a file that is no good both ways: refused with these words, and left as it was.
+fn assert_refused(path: &Path, words: &str) {
+    let before = fs::read(path).unwrap();
+    for error in [Ledger::open(path, &identity()).unwrap_err(), Ledger::open_to_read(path, &identity()).unwrap_err()] {
+        let text = error.to_string();
+        assert_eq!(error.exit, Exit::Failed, "{text}");
+        assert!(text.contains(words) && text.contains("to do:") && text.contains("ledger.sqlite3"), "{words}: {text}");
+    }
+    assert!(fs::read(path).unwrap() == before, "the file was changed ({words})");
+}
+
+#[test]
+fn what_is_no_intact_ledger_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("contoso/ledger.sqlite3");
+    let mut ledger = new_ledger(folder.path());
+    let rows = (0..2000).map(|n| (Key::Text(format!("key {n}").into()), Some(row("somebody")))).collect();
+    write(&mut ledger, "users", rows);
+    drop(ledger);
+    let good = fs::read(&path).unwrap();
+
+    fs::write(&path, "").unwrap();
+    assert_refused(&path, "the file is empty");
+    fs::write(&path, "name,mail\nAda,ada@contoso.com\n").unwrap();
+    assert_refused(&path, "is not a ledger");
+    for length in [17, 100, 4096, good.len() / 2] {
+        fs::write(&path, &good[..length]).unwrap();
+        assert_refused(&path, "");
+    }
+    for start in [24, 4096, good.len() / 2] {
+        let mut bytes = good.clone();
+        bytes[start..start + 3000].iter_mut().zip(0u32..).for_each(|(byte, n)| *byte = (n * 37 + 11) as u8);
+        fs::write(&path, &bytes).unwrap();
+        assert_refused(&path, "");
+    }
+    fs::remove_file(&path).unwrap();
+    rusqlite::Connection::open(&path).unwrap().execute_batch("CREATE TABLE mine (x)").unwrap();
+    assert_refused(&path, "is not a ledger");
+
+    fs::write(&path, &good).unwrap();
+    assert_eq!(all(&new_ledger(folder.path()), "users").len(), 2000);
+}
+
+#[test]
+fn a_newer_format_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = new_ledger(folder.path());
+    ledger.connection.pragma_update(None, "user_version", 99).unwrap();
+    drop(ledger);
+    assert_refused(&folder.path().join("contoso/ledger.sqlite3"), "has format 99; this program knows up to 1");
+}
+
+#[test]
+fn a_reader_needs_no_ledger_and_sees_one_state() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("contoso/ledger.sqlite3");
+    assert!(Ledger::open_to_read(&path, &identity()).unwrap().is_none());
+    assert!(!path.exists() && !path.parent().unwrap().exists());
+
+    let mut writer = new_ledger(folder.path());
+    write(&mut writer, "users", vec![(Key::Text("x".into()), Some(row("x")))]);
+    let mut reader = Ledger::open_to_read(&path, &identity()).unwrap().unwrap();
+    write(&mut writer, "users", vec![(Key::Text("y".into()), Some(row("y")))]);
+    assert_eq!((reader.count_owned("users").unwrap(), writer.count_owned("users").unwrap()), (1, 2));
+    assert_eq!((reader.generation().unwrap(), writer.generation().unwrap()), (1, 2));
+    assert!(reader.set_accepted_scope("true").is_err());
+}
+
+#[test]
+fn a_half_made_ledger_is_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("contoso/ledger.sqlite3");
+    fs::create_dir(path.parent().unwrap()).unwrap();
+    fs::write(folder.path().join("contoso/ledger.sqlite3.new"), "half").unwrap();
+    let ledger = new_ledger(folder.path());
+    assert_eq!((ledger.generation().unwrap(), ledger.identity().unwrap()), (0, identity()));
+}
+
+#[test]
+fn approvals_read_back_until_they_are_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ledger = new_ledger(folder.path());
+    let record = |key: &str, cause| ApprovedRecord { ty: "users".into(), key: Key::Text(key.into()), cause };
+    let retires = Approval {
+        limit: LimitName::Retires,
+        plan: "p-1".into(),
+        at: at("2026-03-01T09:00:00Z"),
+        by: "ada".into(),
+        records: vec![
+            record("a", Some(CauseKind::Gone)),
+            record("b", Some(CauseKind::Disabled)),
+            record("c", Some(CauseKind::Out)),
+            record("d", None),
+        ],
+        scope: None,
+    };
+    let edit = Approval {
+        limit: LimitName::FilterEdit,
+        records: Vec::new(),
+        scope: Some("accountEnabled eq true".into()),
+        ..retires.clone()
+    };
+    let first = ledger.approve(&retires).unwrap();
+    let second = ledger.approve(&edit).unwrap();
+    assert_eq!(ledger.approvals().unwrap(), [(first, retires), (second, edit.clone())]);
+    let run = ledger.begin_run("run", at("2026-03-02T02:00:00Z")).unwrap();
+    ledger.use_up(&[first], run).unwrap();
+    assert_eq!(ledger.approvals().unwrap(), [(second, edit)]);
+}
+
+#[test]
+fn held_plans_wait_newest_first_until_a_run_goes_through() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ledger = new_ledger(folder.path());
+    let limit = LimitCheck {
+        limit: LimitName::Retires,
+        on: "users".into(),
+        count: 40,
+        allowed: 10,
+        base: 100,
+        approved: 0,
+        held: true,
+        words: "40 of 100 users would be retired.".into(),
+    };
+    let plan = |id: &str, as_of| HeldPlan {
+        plan: id.into(),
+        file: format!("state/{id}.plan").into(),
+        as_of: at(as_of),
+        limits: vec![limit.clone()],
+    };
+    let (old, new) = (plan("old", "2026-03-01T02:00:00Z"), plan("new", "2026-03-01T02:00:00.5Z"));
+    for held in [&old, &new, &old] {
+        ledger.hold(held).unwrap();
+    }
+    assert_eq!(ledger.pending().unwrap(), [new, old]);
+    ledger.release_held().unwrap();
+    assert_eq!(ledger.pending().unwrap(), []);
+}
+
+#[test]
+fn the_history_tells_finished_from_unfinished_and_dead_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ledger = new_ledger(folder.path());
+    assert_eq!((ledger.last_as_of().unwrap(), ledger.last_snapshot_as_of().unwrap()), (None, None));
+    let future = ledger.begin_run("run", at("2030-01-01T00:00:00Z")).unwrap();
+    ledger.finish_run(future, at("2030-01-01T00:01:00Z"), Exit::Done, &json!({ "created": 3 })).unwrap();
+    let dead = ledger.begin_run("apply", at("2026-03-01T02:00:00Z")).unwrap();
+    let held = ledger.begin_run("run", at("2026-03-02T02:00:00Z")).unwrap();
+    ledger.finish_run(held, at("2026-03-02T02:01:00Z"), Exit::Held, &json!(null)).unwrap();
+    let now = ledger.begin_run("run", at("2026-03-03T02:00:00Z")).unwrap();
+
+    assert_eq!(ledger.last_as_of().unwrap(), Some(at("2026-03-02T02:00:00Z")));
+    let unfinished: Vec<RunId> = ledger.unfinished_runs().unwrap().iter().map(|run| run.id).collect();
+    assert_eq!(unfinished, [now, dead]);
+    ledger.mark_interrupted(now).unwrap();
+    let runs = ledger.runs(3).unwrap();
+    let states: Vec<_> = runs.iter().map(|run| (run.id, run.state, run.exit)).collect();
+    let finished = (held, RunState::Finished, Some(Exit::Held as u8));
+    assert_eq!(states, [(now, RunState::Running, None), finished, (dead, RunState::Interrupted, None)]);
+    assert_eq!(ledger.runs(9).unwrap()[3].summary, Some(json!({ "created": 3 })));
+}
+
+#[test]
+fn scope_and_good_run_read_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ledger = new_ledger(folder.path());
+    assert_eq!((ledger.accepted_scope().unwrap(), ledger.last_good_run().unwrap()), (None, None));
+    let good = GoodRun { as_of: at("2026-03-01T02:00:00Z"), counts: [(Collection::LicenseAssignments, 7)].into() };
+    ledger.set_accepted_scope("first").unwrap();
+    ledger.set_accepted_scope("accountEnabled eq true").unwrap();
+    ledger.record_good_run(&good).unwrap();
+    assert_eq!(ledger.accepted_scope().unwrap().as_deref(), Some("accountEnabled eq true"));
+    assert_eq!(ledger.last_good_run().unwrap(), Some(good));
+}

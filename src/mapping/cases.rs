@@ -1,0 +1,165 @@
+//! The `[[test]]` cases of a mapping: a record as Graph gives it, and what should come out.
+//!
+//! Hides how a case is written (a TOML table, or JSON pasted from Graph Explorer). What a case does not give is null,
+//! never unknown: a case shows what a value becomes. Deliberately contacts nothing and follows no navigation but into
+//! what the case itself holds.
+
+use jiff::Timestamp;
+use serde_json::Value as Json;
+
+use super::{Attribute, Mapping, datum, scalar_text};
+use crate::diagnostic::{Place, Problems, did_you_mean};
+use crate::expr::{Catalog, NoNavigation};
+use crate::plan::datum::Datum;
+use crate::tree::{Fields, Kind, Node};
+
+/// What `now()` is in a case that does not say: fixed, so that a case gives the same every day.
+const NOW: Timestamp = Timestamp::constant(1_704_067_200, 0);
+
+/// One case.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Case {
+    /// As given, or "case 3".
+    pub name: String,
+    pub place: Place,
+    /// The record, with what it leads to nested in it.
+    pub given: Json,
+    /// What `now()` is in this case.
+    pub now: Timestamp,
+    /// Expected values by position of their attribute; the others are not looked at.
+    pub expect: Vec<(usize, Datum)>,
+}
+
+/// What became of one case.
+#[derive(Clone, PartialEq, Debug)]
+pub struct TestResult {
+    pub name: String,
+    /// `file:line` of the case.
+    pub place: String,
+    /// Why the record could not be built or mapped at all.
+    pub error: Option<String>,
+    /// The attributes that came out otherwise.
+    pub mismatches: Vec<Mismatch>,
+}
+
+/// One attribute that came out otherwise.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Mismatch {
+    pub attribute: String,
+    pub expected: Datum,
+    pub got: Datum,
+}
+
+impl TestResult {
+    pub fn passed(&self) -> bool {
+        self.error.is_none() && self.mismatches.is_empty()
+    }
+}
+
+/// Runs every case of a mapping; `catalog` is the one the mapping was compiled with.
+pub fn run_tests(mapping: &Mapping, catalog: &Catalog) -> Vec<TestResult> {
+    mapping.tests.iter().map(|case| run(case, mapping, catalog)).collect()
+}
+
+fn run(case: &Case, mapping: &Mapping, catalog: &Catalog) -> TestResult {
+    let navigate = NoNavigation { as_of: case.now };
+    let mapped = catalog
+        .inline(mapping.source, &case.given)
+        .map_err(|error| error.to_string())
+        .and_then(|record| mapping.apply(&record, &navigate).map_err(|rejection| rejection.to_string()));
+    let mut result =
+        TestResult { name: case.name.clone(), place: case.place.line(), error: None, mismatches: Vec::new() };
+    match mapped {
+        Err(error) => result.error = Some(error),
+        Ok(mapped) => {
+            for (index, expected) in &case.expect {
+                let got = &mapped.values[*index];
+                if !same(expected, got) {
+                    let attribute = mapping.attributes[*index].name.clone();
+                    result.mismatches.push(Mismatch { attribute, expected: expected.clone(), got: got.clone() });
+                }
+            }
+        }
+    }
+    result
+}
+
+/// `""` is also how a case expects an empty set.
+fn same(expected: &Datum, got: &Datum) -> bool {
+    expected == got || (expected.is_empty() && got.is_empty())
+}
+
+/// Reads `[[test]]`.
+pub(super) fn read(node: &Node, attributes: &[Attribute], problems: &mut Problems) -> Vec<Case> {
+    let Some(items) = node.list(problems) else { return Vec::new() };
+    items.iter().enumerate().filter_map(|(index, item)| case(index, item, attributes, problems)).collect()
+}
+
+fn case(index: usize, node: &Node, attributes: &[Attribute], problems: &mut Problems) -> Option<Case> {
+    let mut fields = Fields::new(node.table(problems)?, &node.place, "a `[[test]]`");
+    let name = fields.get("name").and_then(|node| node.text(problems)).map(str::to_string);
+    let given = fields.require("given", "given = { displayName = \"Adele Vance\" }", problems);
+    let expect = fields.require("expect", "expect = { \"Name\" = \"Adele Vance\" }", problems);
+    let now = fields.get("now").map_or(Some(NOW), |node| instant(node, problems));
+    fields.finish(&super::read::HOMES, problems);
+    let given = given.and_then(|node| record(node, problems));
+    let mut values = Vec::new();
+    for entry in &expect?.table(problems)?.entries {
+        let Some(index) = attributes.iter().position(|attribute| attribute.name == entry.key) else {
+            let known: Vec<_> = attributes.iter().map(|attribute| attribute.name.as_str()).collect();
+            let help = did_you_mean(&entry.key, &known, "attributes of this mapping");
+            problems.add_with_help(&entry.key_place, format!("the mapping has no attribute \"{}\"", entry.key), help);
+            continue;
+        };
+        match datum(&entry.value) {
+            Some(value) => values.push((index, value)),
+            None => {
+                problems.add(&entry.value.place, "expected a text, a number, true, false, a date, or a list of these")
+            }
+        }
+    }
+    let name = name.unwrap_or_else(|| format!("case {}", index + 1));
+    Some(Case { name, place: node.place.clone(), given: given?, now: now?, expect: values })
+}
+
+/// The record of a case: a table, or a text that holds JSON.
+fn record(node: &Node, problems: &mut Problems) -> Option<Json> {
+    if let Kind::Text(text) = &node.kind {
+        return match serde_json::from_str::<Json>(text) {
+            Ok(json @ Json::Object(_)) => Some(json),
+            Ok(_) => {
+                problems.add(&node.place, "expected one JSON object in this text");
+                None
+            }
+            Err(error) => {
+                problems.add(&node.place, format!("this text is not valid JSON: {error}"));
+                None
+            }
+        };
+    }
+    node.table(problems)?;
+    Some(json(node))
+}
+
+fn instant(node: &Node, problems: &mut Problems) -> Option<Timestamp> {
+    let found = scalar_text(node).and_then(|text| text.parse().ok());
+    if found.is_none() {
+        problems.add_with_help(&node.place, "this is not an instant", "write now = 2024-01-01T00:00:00Z");
+    }
+    found
+}
+
+fn json(node: &Node) -> Json {
+    match &node.kind {
+        Kind::Text(text) => Json::from(text.as_str()),
+        Kind::Int(number) => Json::from(*number),
+        Kind::Float(number) => Json::from(*number),
+        Kind::Bool(flag) => Json::from(*flag),
+        // Graph writes dates as text; a date without quotes means the same.
+        Kind::Date(_) => scalar_text(node).map_or(Json::Null, Json::from),
+        Kind::List(items) => items.iter().map(json).collect(),
+        Kind::Table(table) => {
+            Json::Object(table.entries.iter().map(|entry| (entry.key.clone(), json(&entry.value))).collect())
+        }
+    }
+}

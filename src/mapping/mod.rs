@@ -1,0 +1,246 @@
+//! Mapping files: which attribute of a target's record comes from which expression over a source record.
+//!
+//! Hides how a mapping is written, overridden by a job and checked; what leaves is a compiled [`Mapping`] that turns a
+//! record into values in their canonical form. Deliberately does not compare, does no I/O while mapping, and knows no
+//! target system.
+
+mod cases;
+pub mod read;
+pub mod removal;
+pub mod shipped;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use serde::Serialize;
+
+pub use cases::{Case, Mismatch, TestResult, run_tests};
+pub use read::test_file;
+
+use crate::expr::{Expr, Navigate};
+use crate::plan::datum::Datum;
+use crate::plan::policy::{Empty, Recreate, Removal, Side, Write};
+use crate::record::{Collection, Record};
+use crate::tree::{Kind, Node};
+
+/// A compiled mapping: one collection of the source into one type of the target.
+#[derive(Clone, Debug)]
+pub struct Mapping {
+    /// What references and messages call it.
+    pub name: String,
+    pub source: Collection,
+    /// The target's type; for CSV the name of the file without `.csv`.
+    pub target: String,
+    pub key: KeyRule,
+    /// Attributes by which a record made by hand is taken over, tried in this order; indices into `attributes`.
+    pub adopt: Vec<usize>,
+    /// In the order of the file, which is the order of columns in CSV.
+    pub attributes: Vec<Attribute>,
+    /// The mapping's own ladders, or the job's common ones.
+    pub removal: Removal,
+    pub recreate: Recreate,
+    /// An expression over the target's values; a record for which it is true is never touched.
+    pub protect: Option<String>,
+    /// The cases of the file; none for a mapping that a job uses.
+    pub tests: Vec<Case>,
+    /// Where it comes from: `csv/users@1`, or the path of a file.
+    pub origin: String,
+}
+
+/// How a target record is recognised.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum KeyRule {
+    /// By the values of these attributes (indices into [`Mapping::attributes`]), together.
+    Attributes(Vec<usize>),
+    /// By the ledger alone: the target has no field for the key.
+    Ledger,
+}
+
+/// One attribute of the target's record.
+#[derive(Clone, Debug)]
+pub struct Attribute {
+    pub name: String,
+    pub value: AttributeValue,
+    pub write: Write,
+    pub empty: Empty,
+    pub on_adopt: Side,
+    pub on_conflict: Side,
+    /// The mapping this refers to by name; the value is then the referred record's source key.
+    pub reference: Option<String>,
+    /// Holds many values: the expression's type is a list.
+    pub many: bool,
+    /// A record for which it is empty or unknown is rejected.
+    pub required: bool,
+    /// Masked in reports and plans that are shown.
+    pub private: bool,
+    /// What stands between many values where a target keeps them in one text.
+    pub separator: Option<String>,
+}
+
+/// Where an attribute's value comes from.
+#[derive(Clone, Debug)]
+pub enum AttributeValue {
+    Expr(Expr),
+    Const(Datum),
+}
+
+/// What a record should look like in the target.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Mapped {
+    /// One value for each of [`Mapping::attributes`], in their order.
+    pub values: Vec<Datum>,
+}
+
+/// Why a record cannot be mapped. Its state becomes unknown, which never removes anything.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rejection {
+    pub attribute: String,
+    pub reason: String,
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\" {}", self.attribute, self.reason)
+    }
+}
+
+impl Attribute {
+    /// The value for one record; an expression is evaluated once.
+    fn of(&self, record: &Record, navigate: &dyn Navigate) -> Datum {
+        match &self.value {
+            AttributeValue::Const(value) => value.clone(),
+            AttributeValue::Expr(expr) => Datum::of(&expr.eval(record, navigate), self.many),
+        }
+    }
+}
+
+impl Mapping {
+    /// The position of an attribute.
+    pub fn position(&self, attribute: &str) -> Option<usize> {
+        self.attributes.iter().position(|other| other.name == attribute)
+    }
+
+    /// Turns a source record into the target's values, or says why that is not possible.
+    pub fn apply(&self, record: &Record, navigate: &dyn Navigate) -> Result<Mapped, Rejection> {
+        let values: Vec<Datum> = self.attributes.iter().map(|attribute| attribute.of(record, navigate)).collect();
+        for (index, (attribute, value)) in self.attributes.iter().zip(&values).enumerate() {
+            let role = match &self.key {
+                KeyRule::Attributes(key) if key.contains(&index) => "is the key",
+                _ if attribute.required => "is required",
+                _ => continue,
+            };
+            let reason = match value {
+                Datum::Unknown(reason) => format!("{role} and is unknown: {reason}"),
+                Datum::Set(_) if role == "is the key" => format!("{role} and holds several values"),
+                value if value.is_empty() => format!("{role} and is empty"),
+                _ => continue,
+            };
+            return Err(Rejection { attribute: attribute.name.clone(), reason });
+        }
+        Ok(Mapped { values })
+    }
+
+    /// The meaning of the mapping in one fixed form: two files that mean the same give the same. Without tests,
+    /// comments and where it was read from.
+    pub fn canonical(&self) -> impl Serialize + '_ {
+        Canonical {
+            identity: self.identity(),
+            adopt: self.adopt.iter().map(|index| self.attributes[*index].name.as_str()).collect(),
+            attributes: self.attributes.iter().map(CanonicalAttribute::of).collect(),
+            removal: &self.removal,
+            recreate: self.recreate == Recreate::Create,
+            protect: self.protect.as_deref(),
+        }
+    }
+
+    /// What makes it this mapping: a change in it is an edit whose removals need approval.
+    pub fn identity(&self) -> Identity {
+        let key = match &self.key {
+            KeyRule::Ledger => Vec::new(),
+            KeyRule::Attributes(key) => key.iter().map(|index| self.attributes[*index].name.clone()).collect(),
+        };
+        Identity { name: self.name.clone(), source: self.source, target: self.target.clone(), key }
+    }
+}
+
+/// What makes a mapping this mapping. An empty `key` is a key kept in the ledger.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, serde::Deserialize)]
+pub struct Identity {
+    pub name: String,
+    pub source: Collection,
+    pub target: String,
+    pub key: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Canonical<'m> {
+    identity: Identity,
+    adopt: Vec<&'m str>,
+    attributes: Vec<CanonicalAttribute<'m>>,
+    removal: &'m Removal,
+    recreate: bool,
+    protect: Option<&'m str>,
+}
+
+#[derive(Serialize)]
+struct CanonicalAttribute<'m> {
+    name: &'m str,
+    /// In normal form, so that spacing is no change.
+    value: Option<String>,
+    constant: Option<&'m Datum>,
+    write: Write,
+    empty: Empty,
+    on_adopt: Side,
+    on_conflict: Side,
+    reference: Option<&'m str>,
+    required: bool,
+    private: bool,
+    separator: Option<&'m str>,
+}
+
+impl<'m> CanonicalAttribute<'m> {
+    fn of(attribute: &'m Attribute) -> CanonicalAttribute<'m> {
+        let (value, constant) = match &attribute.value {
+            AttributeValue::Expr(expr) => (Some(expr.to_string()), None),
+            AttributeValue::Const(value) => (None, Some(value)),
+        };
+        CanonicalAttribute {
+            name: &attribute.name,
+            value,
+            constant,
+            write: attribute.write,
+            empty: attribute.empty,
+            on_adopt: attribute.on_adopt,
+            on_conflict: attribute.on_conflict,
+            reference: attribute.reference.as_deref(),
+            required: attribute.required,
+            private: attribute.private,
+            separator: attribute.separator.as_deref(),
+        }
+    }
+}
+
+/// The canonical text of a plain TOML value; `None` for lists and tables.
+fn scalar_text(node: &Node) -> Option<String> {
+    Some(match &node.kind {
+        Kind::Text(text) => text.clone(),
+        Kind::Int(number) => number.to_string(),
+        Kind::Float(number) => number.to_string(),
+        Kind::Bool(flag) => flag.to_string(),
+        // An instant is compared in UTC; a date without an offset stays as it is written.
+        Kind::Date(date) => {
+            let text = date.to_string();
+            text.parse::<jiff::Timestamp>().map(|at| at.to_string()).unwrap_or(text)
+        }
+        Kind::List(_) | Kind::Table(_) => return None,
+    })
+}
+
+/// A TOML value in canonical form: a list becomes a set. `None` for tables and lists of them.
+fn datum(node: &Node) -> Option<Datum> {
+    match &node.kind {
+        Kind::List(items) => Some(Datum::set(items.iter().map(scalar_text).collect::<Option<Vec<_>>>()?)),
+        _ => scalar_text(node).map(Datum::text),
+    }
+}

@@ -1,0 +1,480 @@
+//! From a mapping file, and what a job lays over it, to a compiled [`Mapping`].
+//!
+//! Hides the short forms (a text is `{ value = … }`), how an override merges with what is there, and every check that
+//! can be made before anything is contacted. Deliberately reads no file but the one it is given.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{Attribute, AttributeValue, KeyRule, Mapping, cases, datum, removal, shipped};
+use crate::diagnostic::{Diagnostic, Place, Problems, SourceFile, did_you_mean};
+use crate::error::Result;
+use crate::expr::{self, Catalog, Expr};
+use crate::plan::policy::{Empty, Recreate, Removal, Side, Write};
+use crate::record::Collection;
+use crate::schema;
+use crate::tree::{self, Entry, Fields, Kind, Node, Table};
+
+/// The format this program reads.
+const FORMAT: &str = "mapping/1";
+
+/// Where the keys of a mapping file belong, for those that TOML put into another table.
+pub(super) const HOMES: [(&str, &str); 12] = [
+    ("format", ABOVE),
+    ("name", ABOVE),
+    ("version", ABOVE),
+    ("source", ABOVE),
+    ("target", ABOVE),
+    ("key", ABOVE),
+    ("adopt", ABOVE),
+    ("removal", ABOVE),
+    ("recreate", ABOVE),
+    ("protect", ABOVE),
+    ("on_adopt", ABOVE),
+    ("on_conflict", ABOVE),
+];
+const ABOVE: &str = "to the mapping itself: write it above `[attributes]`";
+
+const WRITES: [(&str, Write); 4] = [
+    ("always", Write::Always),
+    ("unless-edited", Write::UnlessEdited),
+    ("if-empty", Write::IfEmpty),
+    ("on-create", Write::OnCreate),
+];
+const SIDES: [(&str, Side); 2] = [("source", Side::Source), ("target", Side::Target)];
+
+/// A mapping as it is written, with a job's overrides laid over it, and nothing compiled.
+pub struct Draft {
+    table: Table,
+    /// The start of the mapping file, for what is missing in it.
+    place: Place,
+    origin: String,
+}
+
+/// A compiled mapping, and the places that checks across mappings point at.
+pub struct Compiled {
+    pub mapping: Mapping,
+    pub name_place: Place,
+    pub target_place: Place,
+    /// The mapping names that attributes refer to.
+    pub references: Vec<(String, Place)>,
+}
+
+impl Draft {
+    /// Parses a mapping file.
+    pub fn parse(file: &Arc<SourceFile>, problems: &mut Problems) -> Option<Draft> {
+        let mut table = tree::parse(file, problems)?;
+        let place = Place { file: file.clone(), range: 0..0 };
+        if !check_format(&table, &place, FORMAT, problems) {
+            return None;
+        }
+        if let Some(Entry { value: Node { kind: Kind::Table(attributes), .. }, .. }) =
+            table.entries.iter_mut().find(|entry| entry.key == "attributes")
+        {
+            let written = std::mem::take(attributes);
+            overlay_attributes(attributes, written, problems);
+        }
+        Some(Draft { table, place, origin: file.name.clone() })
+    }
+
+    /// Lays an entry `[[mapping]]` of a job over the file: attributes merge one by one, everything else replaces. The
+    /// file's own tests are left behind: they say what the file means, not what a job makes of it.
+    pub fn overlay(&mut self, over: &Table, problems: &mut Problems) {
+        self.table.remove("test");
+        for entry in &over.entries {
+            match (entry.key.as_str(), &entry.value.kind) {
+                ("use", _) => {}
+                ("attributes", Kind::Table(written)) => self.overlay_attributes(written.clone(), problems),
+                _ => self.table.set(entry.clone()),
+            }
+        }
+    }
+
+    fn overlay_attributes(&mut self, written: Table, problems: &mut Problems) {
+        let found = self.table.entries.iter_mut().find(|entry| entry.key == "attributes");
+        if let Some(Entry { value: Node { kind: Kind::Table(attributes), .. }, .. }) = found {
+            overlay_attributes(attributes, written, problems);
+        }
+    }
+
+    /// Checks and compiles it. `common` is the removal ladder of the job.
+    pub fn compile(&self, common: &Removal, catalog: &mut Catalog, problems: &mut Problems) -> Option<Compiled> {
+        let mut fields = Fields::new(&self.table, &self.place, format!("the mapping {}", self.origin));
+        fields.get("format");
+        if let Some(node) = fields.get("version") {
+            node.int(1..=i64::from(u32::MAX), problems);
+        }
+        let name = fields.require("name", "name = \"user\"", problems);
+        let name_text = name.and_then(|node| plain_name(node, problems));
+        let source =
+            fields.require("source", "source = \"users\"", problems).and_then(|node| collection(node, problems));
+        let target = fields.require("target", "target = \"Users\"", problems);
+        let target_text = target.and_then(|node| filled(node, problems)).map(str::to_string);
+        let key = fields.require("key", "key = \"Entra ID\"", problems);
+        let adopt = fields.get("adopt");
+        let removal = fields.get("removal").map_or_else(|| common.clone(), |node| removal::read(node, problems));
+        let recreate = fields.get("recreate").and_then(|node| recreate(node, problems)).unwrap_or_default();
+        let protect = fields.get("protect").and_then(|node| protect(node, problems));
+        let sides = Sides::read(&mut fields, Sides::default(), problems);
+        let attributes = fields.require("attributes", "[attributes]\n\"Name\" = \"displayName\"", problems);
+        let tests = fields.get("test");
+        fields.finish(&[("value", "to an attribute"), ("use", "to a [[mapping]] of a job file")], problems);
+
+        // Keys alone may be wanted of a collection, even where every attribute is constant.
+        source.into_iter().for_each(|source| catalog.require_collection(source));
+        let mut reader = AttributeReader { source, sides, catalog, references: Vec::new() };
+        let attributes = reader.all(attributes?, problems);
+        let references = reader.references;
+        let tests = tests.map(|node| cases::read(node, &attributes, problems)).unwrap_or_default();
+        let key = key.and_then(|node| key_rule(node, &attributes, problems));
+        let adopt = adopt.map(|node| positions(node, &attributes, problems)).unwrap_or_default();
+        let mapping = Mapping {
+            name: name_text?,
+            source: source?,
+            target: target_text?,
+            key: key?,
+            adopt,
+            attributes,
+            removal,
+            recreate,
+            protect,
+            tests,
+            origin: self.origin.clone(),
+        };
+        Some(Compiled { mapping, name_place: name?.place.clone(), target_place: target?.place.clone(), references })
+    }
+}
+
+/// Reads and compiles one mapping by itself, for its own tests: a path, or the address of a shipped mapping. That a
+/// reference names a mapping can only be checked in a job.
+pub fn test_file(which: &str, colour: bool) -> Result<(Mapping, Catalog)> {
+    let mut problems = Problems::default();
+    let mut catalog = Catalog::default();
+    let file = match shipped::find(which) {
+        Some(file) => file,
+        None => SourceFile::read(Path::new(which))?,
+    };
+    let compiled = Draft::parse(&file, &mut problems)
+        .and_then(|draft| draft.compile(&Removal::default(), &mut catalog, &mut problems));
+    problems.into_result(&format!("the mapping {which}"), colour)?;
+    // Without a problem there is a mapping: every way to none notes one.
+    let compiled = compiled.expect("a mapping without mistakes compiles");
+    Ok((compiled.mapping, catalog))
+}
+
+/// Whether a file is of the format its reader expects.
+pub(crate) fn check_format(table: &Table, place: &Place, format: &str, problems: &mut Problems) -> bool {
+    let help = format!("write `format = \"{format}\"` in the first line");
+    match table.get("format") {
+        None => problems.add_with_help(place, "`format` is missing", help),
+        Some(node) => match node.text(problems) {
+            Some(text) if text == format => return true,
+            Some(text) => {
+                problems.add_with_help(&node.place, format!("this is a `{text}` file, expected `{format}`"), help);
+            }
+            None => {}
+        },
+    }
+    false
+}
+
+/// Compiles the value expression that a TOML text holds; a mistake in it is shown inside the text.
+fn expression(node: &Node, source: Collection, catalog: &mut Catalog, problems: &mut Problems) -> Option<Expr> {
+    let text = node.text(problems)?;
+    match expr::compile(text, Some(source), catalog) {
+        Ok(expr) if matches!(expr.ty().kind, schema::Kind::Record(_) | schema::Kind::Complex(_)) => {
+            let message = format!("this is {}, which is not a value to write", expr.ty());
+            problems.add_with_help(
+                &node.inside(0..text.len()),
+                message,
+                "go on to one of its properties: manager/displayName",
+            );
+            None
+        }
+        Ok(expr) => Some(expr),
+        Err(error) => {
+            problems.push(syntax_error(node, error));
+            None
+        }
+    }
+}
+
+/// A mistake inside an expression, at its place in the file.
+pub(crate) fn syntax_error(node: &Node, error: expr::SyntaxError) -> Diagnostic {
+    Diagnostic { place: node.inside(error.span), message: error.message, help: error.help }
+}
+
+/// Lays attributes over others. `false` takes one away; a text is `{ value = … }`.
+fn overlay_attributes(under: &mut Table, over: Table, problems: &mut Problems) {
+    for mut entry in over.entries {
+        if is_misplaced(&entry, problems) {
+            continue;
+        }
+        if matches!(entry.value.kind, Kind::Bool(false)) {
+            if under.remove(&entry.key).is_none() {
+                let known: Vec<_> = under.entries.iter().map(|entry| entry.key.as_str()).collect();
+                let help = did_you_mean(&entry.key, &known, "attributes of this mapping");
+                let message = format!("there is no attribute \"{}\" to leave out", entry.key);
+                problems.add_with_help(&entry.key_place, message, help);
+            }
+            continue;
+        }
+        let Some(long) = long_form(entry.value, problems) else { continue };
+        entry.value = long;
+        match under.entries.iter_mut().find(|other| other.key == entry.key) {
+            Some(Entry { value: Node { kind: Kind::Table(there), .. }, .. }) => {
+                if let Kind::Table(written) = entry.value.kind {
+                    // One of them says where the value comes from; the newer word counts.
+                    for (said, silenced) in [("value", "const"), ("const", "value")] {
+                        if written.get(said).is_some() {
+                            there.remove(silenced);
+                        }
+                    }
+                    there.merge(written);
+                }
+            }
+            _ => under.entries.push(entry),
+        }
+    }
+}
+
+/// A key of the mapping written below `[attributes]`: TOML takes it for an attribute. Whoever wants an attribute of
+/// that name writes it in quotes.
+fn is_misplaced(entry: &Entry, problems: &mut Problems) -> bool {
+    let bare = !entry.key_place.raw().starts_with(['"', '\'']);
+    let Some((key, home)) = HOMES.iter().find(|(key, _)| bare && *key == entry.key) else { return false };
+    let message = format!("`{key}` stands in `[attributes]`, so TOML takes it for an attribute");
+    problems.add_with_help(
+        &entry.key_place,
+        message,
+        format!("it belongs {home}; an attribute of that name is written in quotes: \"{key}\""),
+    );
+    true
+}
+
+/// `"expr"` as `{ value = "expr" }`.
+fn long_form(node: Node, problems: &mut Problems) -> Option<Node> {
+    match node.kind {
+        Kind::Table(_) => Some(node),
+        Kind::Text(_) => {
+            let place = node.place.clone();
+            let entry = Entry { key: "value".into(), key_place: place.clone(), value: node };
+            Some(Node { place, kind: Kind::Table(Table { entries: vec![entry] }) })
+        }
+        _ => {
+            problems.add_with_help(
+                &node.place,
+                format!("an attribute cannot be {}", node.kind.what()),
+                "write an expression in quotes (\"displayName\"), a fixed value ({ const = \"Entra ID\" }), \
+                 or a table ({ value = \"department\", write = \"if-empty\" })",
+            );
+            None
+        }
+    }
+}
+
+/// Whose value stands at adoption and in a conflict.
+#[derive(Clone, Copy, Default)]
+struct Sides {
+    on_adopt: Side,
+    on_conflict: Side,
+}
+
+impl Sides {
+    fn read(fields: &mut Fields<'_>, default: Sides, problems: &mut Problems) -> Sides {
+        let mut side = |key, default| fields.get(key).and_then(|node| node.word(&SIDES, problems)).unwrap_or(default);
+        Sides { on_adopt: side("on_adopt", default.on_adopt), on_conflict: side("on_conflict", default.on_conflict) }
+    }
+}
+
+/// Reads `[attributes]`.
+struct AttributeReader<'c> {
+    /// `None` when the mapping's source is wrong: then expressions cannot be checked.
+    source: Option<Collection>,
+    /// What the mapping says for all attributes.
+    sides: Sides,
+    catalog: &'c mut Catalog,
+    references: Vec<(String, Place)>,
+}
+
+impl AttributeReader<'_> {
+    fn all(&mut self, node: &Node, problems: &mut Problems) -> Vec<Attribute> {
+        let Some(table) = node.table(problems) else { return Vec::new() };
+        if table.entries.is_empty() {
+            problems.add_with_help(&node.place, "the mapping has no attributes", "write `\"Name\" = \"displayName\"`");
+        }
+        table.entries.iter().filter_map(|entry| self.one(entry, problems)).collect()
+    }
+
+    fn one(&mut self, entry: &Entry, problems: &mut Problems) -> Option<Attribute> {
+        let place = &entry.value.place;
+        let mut fields = Fields::new(entry.value.table(problems)?, place, format!("the attribute \"{}\"", entry.key));
+        let value = fields.get("value");
+        let constant = fields.get("const");
+        let write = fields.get("write").and_then(|node| node.word(&WRITES, problems)).unwrap_or_default();
+        let empty_words = [("keep", Empty::Keep), ("clear", Empty::Clear)];
+        let empty = fields.get("empty").and_then(|node| node.word(&empty_words, problems));
+        let sides = Sides::read(&mut fields, self.sides, problems);
+        let reference = fields.get("ref").and_then(|node| Some((node.text(problems)?.to_string(), node.place.clone())));
+        let mut flag = |key| fields.get(key).and_then(|node| node.bool(problems)).unwrap_or(false);
+        let (required, private) = (flag("required"), flag("private"));
+        let separator = fields.get("separator").and_then(|node| filled(node, problems)).map(str::to_string);
+        if let Some(node) = fields.get("find") {
+            problems.add_with_help(
+                &node.place,
+                "this version does not support `find` references",
+                "write the value as text, or refer with `ref` to a mapping of the job",
+            );
+        }
+        fields.finish(&HOMES, problems);
+        let (value, many) = self.value(value, constant, entry, problems)?;
+        // Filling only what is empty and clearing contradict each other, so `if-empty` keeps unless told otherwise.
+        let empty = empty.unwrap_or(if write == Write::IfEmpty { Empty::Keep } else { Empty::Clear });
+        self.references.extend(reference.clone());
+        Some(Attribute {
+            name: entry.key.clone(),
+            value,
+            write,
+            empty,
+            on_adopt: sides.on_adopt,
+            on_conflict: sides.on_conflict,
+            reference: reference.map(|(name, _)| name),
+            many,
+            required,
+            private,
+            separator,
+        })
+    }
+
+    fn value(
+        &mut self,
+        value: Option<&Node>,
+        constant: Option<&Node>,
+        entry: &Entry,
+        problems: &mut Problems,
+    ) -> Option<(AttributeValue, bool)> {
+        if entry.key.trim().is_empty() {
+            problems.add(&entry.key_place, "an attribute needs a name");
+            return None;
+        }
+        match (value, constant) {
+            (Some(node), None) => {
+                let expr = expression(node, self.source?, self.catalog, problems)?;
+                let many = expr.ty().many;
+                Some((AttributeValue::Expr(expr), many))
+            }
+            (None, Some(node)) => {
+                let value = datum(node);
+                if value.is_none() {
+                    problems
+                        .add(&node.place, "a fixed value is a text, a number, true, false, a date, or a list of these");
+                }
+                Some((AttributeValue::Const(value?), matches!(node.kind, Kind::List(_))))
+            }
+            _ => {
+                problems.add_with_help(
+                    &entry.key_place,
+                    format!("the attribute \"{}\" needs one of `value` and `const`", entry.key),
+                    "write { value = \"department\" } or { const = \"Entra ID\" }",
+                );
+                None
+            }
+        }
+    }
+}
+
+fn plain_name(node: &Node, problems: &mut Problems) -> Option<String> {
+    let text = filled(node, problems)?;
+    if text.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | ' ')) {
+        return Some(text.to_string());
+    }
+    problems.add(&node.place, "a mapping's name holds letters, digits, blanks, `-` and `_` only");
+    None
+}
+
+/// A text with something in it.
+fn filled<'n>(node: &'n Node, problems: &mut Problems) -> Option<&'n str> {
+    let text = node.text(problems)?;
+    if text.is_empty() {
+        problems.add(&node.place, "the text is empty");
+        return None;
+    }
+    Some(text)
+}
+
+fn collection(node: &Node, problems: &mut Problems) -> Option<Collection> {
+    let text = node.text(problems)?;
+    let found = Collection::named(text);
+    if found.is_none() {
+        let known = Collection::ALL.map(Collection::name);
+        let help = did_you_mean(text, &known, "collections");
+        problems.add_with_help(&node.place, format!("there is no collection `{text}`"), help);
+    }
+    found
+}
+
+fn recreate(node: &Node, problems: &mut Problems) -> Option<Recreate> {
+    match node.kind {
+        Kind::Bool(true) => Some(Recreate::Create),
+        _ => node.word(&[("report", Recreate::Report)], problems),
+    }
+}
+
+/// An expression over the target's values: its names are the target's, so only its form can be checked here.
+fn protect(node: &Node, problems: &mut Problems) -> Option<String> {
+    let text = filled(node, problems)?;
+    if let Err(error) = expr::compile_filter(text, None, &mut Catalog::new()) {
+        problems.push(syntax_error(node, error));
+        return None;
+    }
+    Some(text.to_string())
+}
+
+fn key_rule(node: &Node, attributes: &[Attribute], problems: &mut Problems) -> Option<KeyRule> {
+    if let Kind::Table(table) = &node.kind {
+        let mut fields = Fields::new(table, &node.place, "`key`");
+        let ledger = fields.get("ledger").and_then(|node| node.bool(problems));
+        fields.finish(&HOMES, problems);
+        if ledger != Some(true) {
+            let help = "write `key = \"Entra ID\"`, or `key = { ledger = true }` where the target has no field for it";
+            problems.add_with_help(&node.place, "this names no key", help);
+            return None;
+        }
+        return Some(KeyRule::Ledger);
+    }
+    let key = positions(node, attributes, problems);
+    for index in &key {
+        let attribute = &attributes[*index];
+        if attribute.many || matches!(attribute.value, AttributeValue::Const(_)) {
+            let message = format!("\"{}\" cannot be a key", attribute.name);
+            let help = "a key has exactly one value for each record, and another one for every record";
+            problems.add_with_help(&node.place, message, help);
+        }
+    }
+    if key.is_empty() && matches!(&node.kind, Kind::List(items) if items.is_empty()) {
+        problems.add_with_help(&node.place, "the key names no attribute", "write `key = \"Entra ID\"`");
+    }
+    (!key.is_empty()).then_some(KeyRule::Attributes(key))
+}
+
+/// The attributes that a text or a list of texts names.
+fn positions(node: &Node, attributes: &[Attribute], problems: &mut Problems) -> Vec<usize> {
+    let nodes = match &node.kind {
+        Kind::List(items) => items.as_slice(),
+        _ => std::slice::from_ref(node),
+    };
+    let mut found = Vec::with_capacity(nodes.len());
+    for node in nodes {
+        let Some(name) = node.text(problems) else { continue };
+        match attributes.iter().position(|attribute| attribute.name == name) {
+            Some(index) if found.contains(&index) => problems.add(&node.place, format!("\"{name}\" is named twice")),
+            Some(index) => found.push(index),
+            None => {
+                let known: Vec<_> = attributes.iter().map(|attribute| attribute.name.as_str()).collect();
+                let help = did_you_mean(name, &known, "attributes of this mapping");
+                problems.add_with_help(&node.place, format!("the mapping has no attribute \"{name}\""), help);
+            }
+        }
+    }
+    found
+}

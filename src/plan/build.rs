@@ -1,0 +1,458 @@
+//! Builds a plan from the three sides of every type: desired, current, last applied.
+//!
+//! First the keys of all types are matched, so that references can be resolved whatever the order; then each type is
+//! walked once in key order. Records are read from disk one at a time. Deliberately does no I/O but through the inputs:
+//! the same inputs give the same plan.
+
+use std::collections::BTreeMap;
+
+use super::change::{Action, Change, Counts, Note, NoteKind, Row, State};
+use super::datum::{Datum, Set};
+use super::decide::{self, Case, Decision, Desired, Found, Source, Times, TypePolicy};
+use super::limits::{self, Approved, CollectionBase, Tally, TypeBase};
+use super::matching::{CurrentSide, DesiredKey, DesiredSide, DesiredState, Match, Matched, OwnedKey, match_up};
+use super::order::{self, Position};
+use super::policy::Limits;
+use super::{Header, Plan, TypeSummary};
+use crate::error::Result;
+use crate::record::{Coverage, Key, Unknown};
+use crate::spill::{Place, SpillWriter};
+
+/// The ledger's rows, as the plan walks them.
+pub trait Rows {
+    /// Every row of the type, in key order.
+    fn each(&self, ty: &str, each: &mut dyn FnMut(Key, Row) -> Result<()>) -> Result<()>;
+}
+
+/// What the source says about keys that are not desired.
+pub trait States {
+    /// The state of a key of that type; the row is what the ledger knows of it.
+    fn state(&self, ty: &str, key: &Key, row: Option<&Row>) -> Result<Source>;
+}
+
+/// The three sides of one type.
+pub struct TypeInput {
+    pub policy: TypePolicy,
+    pub desired: DesiredSide,
+    pub current: CurrentSide,
+    /// The target names a new record by its key attributes, so that its id is known beforehand.
+    pub ids_are_keys: bool,
+}
+
+/// What a plan is built from besides the types.
+pub struct Inputs<'a> {
+    /// Header without types and limits; `id` is filled in by whoever saves or shows the plan.
+    pub header: Header,
+    pub times: Times,
+    pub limits: &'a Limits,
+    pub collections: Vec<CollectionBase>,
+    pub approved: Approved,
+    pub rows: &'a dyn Rows,
+    pub states: &'a dyn States,
+    /// Restricts the plan to these source keys: creates, adopts and updates only.
+    pub only: Option<std::collections::BTreeSet<Key>>,
+}
+
+/// One type with its sides matched.
+struct Joined {
+    input: TypeInput,
+    owned: Vec<OwnedKey>,
+    matched: Matched,
+    rank: usize,
+}
+
+/// Builds the plan.
+pub fn build(inputs: Inputs<'_>, types: Vec<TypeInput>) -> Result<Plan> {
+    let ranks = order::ranks(&types.iter().map(|ty| &ty.policy.spec).collect::<Vec<_>>());
+    let mut joined = Vec::with_capacity(types.len());
+    for (input, rank) in types.into_iter().zip(ranks) {
+        let mut owned = Vec::new();
+        inputs.rows.each(&input.policy.spec.name, &mut |key, row| {
+            let declined = matches!(row.state, State::Declined);
+            let retired = matches!(row.state, State::Retired(_));
+            owned.push(OwnedKey { key, target_id: row.target_id.into(), declined, retired });
+            Ok(())
+        })?;
+        let matched = match_up(&input.policy.spec, &input.desired, &input.current, &owned)?;
+        joined.push(Joined { input, owned, matched, rank });
+    }
+    let mut writer = Writer::new()?;
+    let mut summaries = Vec::with_capacity(joined.len());
+    let mut tallies = Vec::with_capacity(joined.len());
+    for (index, ty) in joined.iter().enumerate() {
+        let walk = Walk { inputs: &inputs, all: &joined, ty, index };
+        let (summary, tally) = walk.run(&mut writer)?;
+        summaries.push(summary);
+        tallies.push(tally);
+    }
+    let bases: Vec<TypeBase<'_>> = joined.iter().zip(&summaries).zip(&tallies).map(type_base).collect();
+    let mut header = inputs.header.clone();
+    header.limits = limits::check(inputs.limits, &bases, &inputs.collections, &inputs.approved);
+    drop(bases);
+    header.types = summaries;
+    writer.finish(header)
+}
+
+fn type_base<'a>(((ty, summary), tally): ((&'a Joined, &'a TypeSummary), &'a Tally)) -> TypeBase<'a> {
+    let owned_there = ty.matched.owned.iter().flatten().count() as u64;
+    TypeBase {
+        name: &summary.spec.name,
+        links: summary.links,
+        owned: summary.owned,
+        owned_there,
+        there: summary.there,
+        edited: summary.counts.notes.get(&NoteKind::FilterEdit).copied().unwrap_or_default(),
+        complete: summary.coverage.is_complete(),
+        tally,
+    }
+}
+
+/// Collects changes on disk with their positions in memory.
+struct Writer {
+    changes: SpillWriter<Change>,
+    order: Vec<(Position, u32, Place)>,
+    notes: Vec<Note>,
+}
+
+impl Writer {
+    fn new() -> Result<Writer> {
+        Ok(Writer { changes: SpillWriter::new()?, order: Vec::new(), notes: Vec::new() })
+    }
+
+    fn finish(mut self, header: Header) -> Result<Plan> {
+        self.order.sort_unstable();
+        let order = self.order.into_iter().map(|(_, ty, place)| (ty, place)).collect();
+        self.notes.sort_by(|a, b| (a.kind, &a.ty, &a.key).cmp(&(b.kind, &b.ty, &b.key)));
+        Ok(Plan::new(header, self.changes.finish()?, order, self.notes))
+    }
+}
+
+/// Where a reference leads.
+enum Target {
+    Id(String),
+    /// The source cannot say: what stands is kept.
+    Unknown(Unknown),
+    /// There is no such record, and why.
+    Missing(String),
+}
+
+impl Joined {
+    /// The target id that a source key has, or will have once the plan is applied.
+    fn target_id(&self, key: &Key) -> Option<String> {
+        let keys = &self.input.current.keys;
+        if let Ok(row) = self.owned.binary_search_by(|owned| owned.key.cmp(key))
+            && let Some(hit) = self.matched.owned[row]
+        {
+            return Some(keys[hit as usize].id.to_string());
+        }
+        let index = self.input.desired.keys.binary_search_by(|desired| desired.key.cmp(key)).ok()?;
+        let desired = &self.input.desired.keys[index];
+        match (&self.matched.desired[index], &desired.state) {
+            (Match::There(hit), _) => Some(keys[*hit as usize].id.to_string()),
+            (Match::Absent, DesiredState::Mapped(_)) if !self.stays_away(key) => {
+                Some(match (&desired.target_key, self.input.ids_are_keys) {
+                    (Some(target_key), true) => target_key.to_string(),
+                    _ => format!("new:{key}"),
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// Desired and absent, but not created: declined, or deleted in the target.
+    fn stays_away(&self, key: &Key) -> bool {
+        let row = self.owned.binary_search_by(|owned| owned.key.cmp(key)).ok();
+        let recreates =
+            self.input.policy.mappings.iter().any(|mapping| mapping.recreate == super::policy::Recreate::Create);
+        row.is_some_and(|row| self.owned[row].declined || !(recreates || self.owned[row].retired))
+    }
+}
+
+/// The walk over one type.
+struct Walk<'a> {
+    inputs: &'a Inputs<'a>,
+    all: &'a [Joined],
+    ty: &'a Joined,
+    index: usize,
+}
+
+/// What a walk collects.
+#[derive(Default)]
+struct Collected {
+    counts: Counts,
+    tally: Tally,
+    decisions: Vec<(Key, Place, Action)>,
+    /// Source keys that creates of this type refer to within it.
+    refers: BTreeMap<Key, Vec<Key>>,
+    notes: Vec<Note>,
+}
+
+impl Walk<'_> {
+    fn run(&self, writer: &mut Writer) -> Result<(TypeSummary, Tally)> {
+        let mut collected = Collected::default();
+        let desired = &self.ty.input.desired.keys;
+        let (mut next, mut row_index) = (0, 0);
+        self.inputs.rows.each(&self.name(), &mut |key, row| {
+            while desired.get(next).is_some_and(|entry| entry.key < key) {
+                self.desired(next, None, writer, &mut collected)?;
+                next += 1;
+            }
+            if desired.get(next).is_some_and(|entry| entry.key == key) {
+                self.desired(next, Some((row_index, &row)), writer, &mut collected)?;
+                next += 1;
+            } else if self.included(&key) {
+                self.undesired(&key, &row, row_index, writer, &mut collected)?;
+            }
+            row_index += 1;
+            Ok(())
+        })?;
+        for index in next..desired.len() {
+            self.desired(index, None, writer, &mut collected)?;
+        }
+        self.nobodys(&mut collected);
+        self.place(writer, &mut collected);
+        for note in &collected.notes {
+            *collected.counts.notes.entry(note.kind).or_default() += 1;
+        }
+        writer.notes.append(&mut collected.notes);
+        let policy = &self.ty.input.policy;
+        let summary = TypeSummary {
+            spec: policy.spec.clone(),
+            mappings: policy.mappings.iter().map(|mapping| mapping.name.clone()).collect(),
+            coverage: self.ty.input.current.coverage.clone(),
+            links: policy.links,
+            owned: self.ty.owned.iter().filter(|owned| !owned.declined).count() as u64,
+            there: self.ty.input.current.keys.len() as u64,
+            counts: collected.counts,
+        };
+        Ok((summary, collected.tally))
+    }
+
+    fn name(&self) -> String {
+        self.ty.input.policy.spec.name.clone()
+    }
+
+    fn included(&self, key: &Key) -> bool {
+        self.inputs.only.as_ref().is_none_or(|only| only.contains(key))
+    }
+
+    fn desired(
+        &self,
+        index: usize,
+        row: Option<(usize, &Row)>,
+        writer: &mut Writer,
+        collected: &mut Collected,
+    ) -> Result<()> {
+        let entry = &self.ty.input.desired.keys[index];
+        if !self.included(&entry.key) {
+            return Ok(());
+        }
+        let mut notes = Vec::new();
+        let source = match &entry.state {
+            DesiredState::Mapped(place) => {
+                let mut record = self.ty.input.desired.records.get(*place)?;
+                self.resolve(entry, &mut record, &mut notes, collected)?;
+                Source::Desired(record)
+            }
+            DesiredState::Rejected { label, reason } => Source::Rejected(format!("{label}: {reason}")),
+            // Matching has made it a collision already; the state only has to be a desired one.
+            DesiredState::Twice => {
+                Source::Desired(Desired { mapping: 0, label: entry.key.to_string(), values: vec![] })
+            }
+        };
+        let found = self.found(&self.ty.matched.desired[index])?;
+        let case = self.case(&entry.key, row.map(|(_, row)| row));
+        let mut decision = decide::decide(&case, source, found);
+        notes.append(&mut decision.notes);
+        decision.notes = notes;
+        self.keep(&entry.key, decision, writer, collected)
+    }
+
+    fn undesired(
+        &self,
+        key: &Key,
+        row: &Row,
+        row_index: usize,
+        writer: &mut Writer,
+        collected: &mut Collected,
+    ) -> Result<()> {
+        let source = self.inputs.states.state(&self.ty.input.policy.spec.name, key, Some(row))?;
+        let found = match self.ty.matched.owned[row_index] {
+            Some(hit) => self.found(&Match::There(hit))?,
+            None => self.found(&Match::Absent)?,
+        };
+        let decision = decide::decide(&self.case(key, Some(row)), source, found);
+        self.keep(key, decision, writer, collected)
+    }
+
+    fn case<'c>(&'c self, key: &'c Key, row: Option<&'c Row>) -> Case<'c> {
+        Case { policy: &self.ty.input.policy, times: self.inputs.times, key, row }
+    }
+
+    fn found(&self, matched: &Match) -> Result<Found> {
+        let current = &self.ty.input.current;
+        Ok(match matched {
+            Match::There(hit) => Found::There(current.records.get(current.keys[*hit as usize].place)?),
+            Match::Absent if current.coverage.is_complete() => Found::Absent,
+            Match::Absent => Found::NotRead,
+            Match::Collision(words) => Found::Collision(words.clone()),
+            Match::OwnedByOther { current: hit, other } => {
+                let target_id = current.keys[*hit as usize].id.to_string();
+                match self.inputs.states.state(&self.name(), other, None)? {
+                    Source::Gone(_) | Source::NotFound => Found::Returner { other: other.clone(), target_id },
+                    _ => Found::Collision(format!(
+                        "matches record {target_id}, which is owned under another key, {other}; nothing is written."
+                    )),
+                }
+            }
+        })
+    }
+
+    /// Counts, and writes the change to disk.
+    fn keep(&self, key: &Key, decision: Decision, writer: &mut Writer, collected: &mut Collected) -> Result<()> {
+        let counts = &mut collected.counts;
+        counts.unchanged += u64::from(decision.unchanged);
+        counts.declined += u64::from(decision.declined);
+        counts.elements_removed += decision.elements_removed;
+        if let Some(reason) = decision.unknown {
+            *counts.unknown.entry(reason.to_string()).or_default() += 1;
+        }
+        collected.notes.extend(decision.notes);
+        if decision.change.as_ref().is_none_or(|change| change.action != Action::Create) {
+            collected.refers.remove(key);
+        }
+        let Some(change) = decision.change else { return Ok(()) };
+        // A trial on a few never removes.
+        let removal = matches!(change.action, Action::Retire | Action::Delete | Action::Forget);
+        if self.inputs.only.is_some() && (removal || decision.elements_removed > 0) {
+            return Ok(());
+        }
+        *counts.changes.entry(change.action).or_default() += 1;
+        collected.tally.add(&change, self.ty.input.policy.links, decision.elements_removed, &self.inputs.approved);
+        let place = writer.changes.push(&change)?;
+        collected.decisions.push((key.clone(), place, change.action));
+        Ok(())
+    }
+
+    fn place(&self, writer: &mut Writer, collected: &mut Collected) {
+        let levels = order::levels(&collected.refers);
+        for (key, place, action) in collected.decisions.drain(..) {
+            let level = levels.get(&key).copied().unwrap_or_default();
+            let position = order::position(action, self.ty.input.policy.links, self.ty.rank, level, key);
+            writer.order.push((position, self.index as u32, place));
+        }
+    }
+
+    /// Records nobody owns: counted; those that carry an Entra id are named.
+    fn nobodys(&self, collected: &mut Collected) {
+        for index in &self.ty.matched.nobodys {
+            let current = &self.ty.input.current.keys[*index as usize];
+            collected.counts.not_ours += 1;
+            if let Some(key @ (Key::Guid(_) | Key::Pair(..) | Key::Assignment(_))) = &current.target_key
+                && self.inputs.only.is_none()
+            {
+                collected.notes.push(Note {
+                    kind: NoteKind::Stranger,
+                    ty: self.name(),
+                    key: key.clone(),
+                    label: current.id.to_string(),
+                    words: "carries an Entra id, but this job does not own it: it is left alone.".into(),
+                    attribute: None,
+                });
+            }
+        }
+    }
+
+    /// Turns references, which are source keys, into target ids.
+    fn resolve(
+        &self,
+        entry: &DesiredKey,
+        record: &mut Desired,
+        notes: &mut Vec<Note>,
+        collected: &mut Collected,
+    ) -> Result<()> {
+        for (index, spec) in self.ty.input.policy.spec.attributes.iter().enumerate() {
+            let (Some(to), Some(value)) = (&spec.reference, &mut record.values[index]) else { continue };
+            let within = *to == self.ty.input.policy.spec.name;
+            let mut left_out = |key: &str, words: String| {
+                notes.push(Note {
+                    kind: NoteKind::ReferenceLeftOut,
+                    ty: self.name(),
+                    key: entry.key.clone(),
+                    label: record.label.clone(),
+                    words: format!("{} leaves out {key}: {words}.", spec.name),
+                    attribute: None,
+                });
+            };
+            match value {
+                Datum::One(key) => {
+                    if within {
+                        collected.refers.entry(entry.key.clone()).or_default().push(Key::parse(key));
+                    }
+                    *value = match self.refer(to, key)? {
+                        Target::Id(id) => Datum::text(id),
+                        Target::Unknown(reason) => Datum::Unknown(reason),
+                        Target::Missing(words) => {
+                            left_out(key, words);
+                            Datum::Empty
+                        }
+                    };
+                }
+                Datum::Set(set) => {
+                    let (mut items, mut maybe, mut rest) = (Vec::new(), Vec::new(), set.rest.take());
+                    for (key, certain) in
+                        set.items.iter().map(|key| (key, true)).chain(set.maybe.iter().map(|key| (key, false)))
+                    {
+                        if within && certain {
+                            collected.refers.entry(entry.key.clone()).or_default().push(Key::parse(key));
+                        }
+                        match self.refer(to, key)? {
+                            Target::Id(id) if certain => items.push(id.into()),
+                            Target::Id(id) => maybe.push(id.into()),
+                            // Which element of the target it would be cannot be said: nothing may be taken out.
+                            Target::Unknown(reason) => rest = rest.or(Some(reason)),
+                            Target::Missing(words) if certain => left_out(key, words),
+                            Target::Missing(_) => {}
+                        }
+                    }
+                    *set = Set::new(items, maybe, rest);
+                }
+                Datum::Empty | Datum::Unknown(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn refer(&self, to: &str, key: &str) -> Result<Target> {
+        let key = Key::parse(key);
+        let Some(ty) = self.all.iter().find(|ty| ty.input.policy.spec.name == to) else {
+            return Ok(Target::Missing(format!("{to} is not part of this job")));
+        };
+        if let Some(id) = ty.target_id(&key) {
+            return Ok(Target::Id(id));
+        }
+        if ty.input.current.coverage != Coverage::Complete {
+            return Ok(Target::Unknown(Unknown::new(format!("{to} was not read completely"))));
+        }
+        Ok(match self.inputs.states.state(to, &key, None)? {
+            Source::Unknown(reason) => Target::Unknown(reason),
+            Source::NotFound => Target::Unknown(Unknown::new("not found by id; a second run decides")),
+            Source::Out(cause) | Source::Gone(cause) => Target::Missing(cause.words),
+            Source::OutEdited(words) => Target::Missing(words),
+            Source::Rejected(reason) => Target::Missing(format!("it could not be mapped: {reason}")),
+            Source::Desired(_) => Target::Missing("it is not created".into()),
+        })
+    }
+}
+
+/// Finds the desired entries that two mappings of one type want, in a list sorted by key: one entry stays, marked.
+pub fn merge_twice(keys: Vec<DesiredKey>) -> Vec<DesiredKey> {
+    let mut merged: Vec<DesiredKey> = Vec::with_capacity(keys.len());
+    for entry in keys {
+        match merged.last_mut() {
+            Some(last) if last.key == entry.key => last.state = DesiredState::Twice,
+            _ => merged.push(entry),
+        }
+    }
+    merged
+}

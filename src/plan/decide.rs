@@ -1,0 +1,552 @@
+//! What happens to one record: a pure function of its source state, its target state, its ledger row and the policy.
+//!
+//! Hides the table of records and the removal ladder (`ARCHITECTURE.md`, "Records" and "Removal ladder"). Deliberately
+//! sees one record at a time: matching, references, limits and order are other modules' business.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::attributes::{self, AttributePolicy};
+use super::change::{
+    Action, AttributeChange, Cause, Change, Current, Difference, Leaving, Note, NoteKind, Origin, Row, State, TypeSpec,
+};
+use super::datum::Datum;
+use super::policy::{CauseKind, Recreate, Removal, Step, StepAction};
+use crate::record::{Key, Unknown};
+
+/// What Entra says about a key, for one target type.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Source {
+    /// In scope and mapped.
+    Desired(Desired),
+    /// Exists; its own data moved it out of scope.
+    Out(Cause),
+    /// In scope under the accepted scope, not under today's; or its mapping is gone. The words say which.
+    OutEdited(String),
+    /// Proved deleted.
+    Gone(Cause),
+    /// Looked up by id and not found. A second run that finds nothing proves it gone.
+    NotFound,
+    /// Not known, and why.
+    Unknown(Unknown),
+    /// In scope, but the mapping failed for it.
+    Rejected(String),
+}
+
+/// A record as the source wants it.
+#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
+pub struct Desired {
+    /// Index into [`TypePolicy::mappings`].
+    pub mapping: usize,
+    pub label: String,
+    /// Aligned with [`TypeSpec::attributes`]; `None` where the mapping says nothing. References are target ids.
+    pub values: Vec<Option<Datum>>,
+}
+
+/// What the target holds for a key.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Found {
+    There(Current),
+    /// The type was read completely and it is not there.
+    Absent,
+    /// The type was not read completely and it was not seen.
+    NotRead,
+    /// Nothing can be decided, and why.
+    Collision(String),
+    /// The only match is owned under another key whose object is gone.
+    Returner {
+        other: Key,
+        target_id: String,
+    },
+}
+
+/// How one target type is treated.
+#[derive(Clone, Debug)]
+pub struct TypePolicy {
+    pub spec: TypeSpec,
+    pub mappings: Vec<MappingPolicy>,
+    /// Rows that link two records: their removals count against the limit for links.
+    pub links: bool,
+}
+
+/// How the records of one mapping are treated.
+#[derive(Clone, Debug)]
+pub struct MappingPolicy {
+    pub name: String,
+    /// Aligned with [`TypeSpec::attributes`]; `None` where the mapping says nothing.
+    pub attributes: Vec<Option<AttributePolicy>>,
+    pub removal: Removal,
+    pub recreate: Recreate,
+}
+
+/// The two times a decision depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// Now, for timers.
+    pub as_of: Timestamp,
+    /// When the source was read; two runs are two different reads.
+    pub source_as_of: Timestamp,
+}
+
+/// What was decided for one record.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Decision {
+    pub change: Option<Change>,
+    pub notes: Vec<Note>,
+    /// Desired, there, equal.
+    pub unchanged: bool,
+    pub declined: bool,
+    /// Left alone because something is unknown.
+    pub unknown: Option<Unknown>,
+    pub elements_removed: u64,
+}
+
+/// One record to decide on.
+pub struct Case<'a> {
+    pub policy: &'a TypePolicy,
+    pub times: Times,
+    pub key: &'a Key,
+    pub row: Option<&'a Row>,
+}
+
+/// Decides.
+pub fn decide(case: &Case<'_>, source: Source, found: Found) -> Decision {
+    match source {
+        Source::Desired(desired) => case.desired(&desired, found),
+        Source::Out(cause) | Source::Gone(cause) => case.leaving(cause, found),
+        Source::NotFound => match case.row.and_then(|row| row.missing_since) {
+            Some(first) if first < case.times.source_as_of => case.leaving(
+                Cause { kind: CauseKind::Gone, words: format!("not found by id, first on {}", day(first)) },
+                found,
+            ),
+            _ => case.missing(),
+        },
+        Source::OutEdited(words) => case.waiting(words, &found),
+        Source::Unknown(reason) => case.unknown(reason),
+        Source::Rejected(reason) => {
+            let words = format!("could not be mapped: {reason}. Nothing is written or removed for it.");
+            Decision { notes: vec![case.note(NoteKind::Rejected, words)], ..case.unknown(Unknown::new("rejected")) }
+        }
+    }
+}
+
+impl Case<'_> {
+    fn desired(&self, desired: &Desired, found: Found) -> Decision {
+        let mapping = &self.policy.mappings[desired.mapping];
+        let state = self.row.map(|row| &row.state);
+        match (found, state) {
+            (Found::Collision(words), _) => self.telling(NoteKind::Collision, &desired.label, words),
+            (Found::Returner { other, target_id }, _) => {
+                let words = format!(
+                    "matches record {target_id}, which belongs to the deleted object {other}: probably the same person \
+                     with a new object. Nothing is written until a person decides."
+                );
+                self.telling(NoteKind::Returner, &desired.label, words)
+            }
+            (_, Some(State::Declined)) => Decision { declined: true, ..Decision::default() },
+            (Found::NotRead, _) => {
+                Decision { unknown: Some(Unknown::new("the target was not read completely")), ..Decision::default() }
+            }
+            (Found::Absent, None) => self.create(desired, None),
+            (Found::Absent, Some(State::Retired(_))) => self.create(desired, Some(CauseKind::Returned)),
+            (Found::Absent, Some(State::Owned | State::Pinned)) => match mapping.recreate {
+                Recreate::Create => self.create(desired, Some(CauseKind::Recreated)),
+                Recreate::Report => self.deleted_in_target(desired),
+            },
+            (Found::There(current), None) => self.adopt(desired, &current),
+            (Found::There(current), Some(State::Retired(leaving))) => self.give_back(desired, current, leaving),
+            (Found::There(current), Some(State::Owned | State::Pinned)) => self.compare(desired, &current),
+        }
+    }
+
+    fn create(&self, desired: &Desired, cause: Option<CauseKind>) -> Decision {
+        let mut change = self.change(Action::Create, &desired.label, None);
+        let mut row = self.new_row(desired, Origin::Created, String::new());
+        for (spec, value) in self.policy.spec.attributes.iter().zip(&desired.values) {
+            let Some(value) = value else { continue };
+            let verdict = attributes::create(value);
+            if let Some(after) = verdict.write {
+                change.attributes.push(AttributeChange {
+                    name: spec.name.clone(),
+                    before: Datum::Empty,
+                    after,
+                    cause: None,
+                });
+            }
+            row.values.extend(verdict.held.map(|held| (spec.name.clone(), held)));
+        }
+        change.cause = cause.map(|kind| Cause {
+            kind,
+            words: match kind {
+                CauseKind::Returned => "returned: it was on its way out and is in scope again".into(),
+                _ => "deleted in the target, created again as the job asks".into(),
+            },
+        });
+        change.ledger = Some(row);
+        Decision { change: Some(change), ..Decision::default() }
+    }
+
+    fn adopt(&self, desired: &Desired, current: &Current) -> Decision {
+        let row = self.new_row(desired, Origin::Adopted, current.id.clone());
+        let mut decision = self.attributes(desired, current, row, Action::Adopt);
+        // Adopting is a change of ownership even where no value differs.
+        decision.unchanged = false;
+        decision
+    }
+
+    fn compare(&self, desired: &Desired, current: &Current) -> Decision {
+        let mut row = self.row.cloned().unwrap_or_else(|| self.new_row(desired, Origin::Adopted, current.id.clone()));
+        row.target_id.clone_from(&current.id);
+        row.mapping.clone_from(&self.policy.mappings[desired.mapping].name);
+        row.missing_since = None;
+        self.attributes(desired, current, row, Action::Update)
+    }
+
+    /// Puts back what the ladder flagged where the flag still stands, then compares as usual.
+    fn give_back(&self, desired: &Desired, mut current: Current, leaving: &Leaving) -> Decision {
+        let before_flags = current.clone();
+        for (index, spec) in self.policy.spec.attributes.iter().enumerate() {
+            if let Some((before, flag)) = leaving.before.get(&spec.name)
+                && current.values[index] == *flag
+            {
+                current.values[index] = before.clone();
+            }
+        }
+        let mut row = self.row.cloned().unwrap_or_else(|| self.new_row(desired, Origin::Adopted, current.id.clone()));
+        row.state = State::Owned;
+        row.missing_since = None;
+        let mut decision = self.attributes(desired, &current, row, Action::Return);
+        let Some(change) = &mut decision.change else { return decision };
+        for (index, spec) in self.policy.spec.attributes.iter().enumerate() {
+            let (flagged, restored) = (&before_flags.values[index], &current.values[index]);
+            match change.attributes.iter_mut().find(|attribute| attribute.name == spec.name) {
+                Some(attribute) => attribute.before = flagged.clone(),
+                None if flagged != restored => change.attributes.push(AttributeChange {
+                    name: spec.name.clone(),
+                    before: flagged.clone(),
+                    after: restored.clone(),
+                    cause: Some("put back".into()),
+                }),
+                None => {}
+            }
+        }
+        change.action = if leaving.steps_done > 0 || !change.attributes.is_empty() {
+            Action::Return
+        } else {
+            // It left and came back between two steps: nobody but the ledger knew.
+            Action::Settle
+        };
+        change.cause = Some(Cause { kind: CauseKind::Returned, words: "is in scope again".into() });
+        decision
+    }
+
+    /// Compares every attribute; `action` is what it is called when the target or the ownership changes.
+    fn attributes(&self, desired: &Desired, current: &Current, mut row: Row, action: Action) -> Decision {
+        let mapping = &self.policy.mappings[desired.mapping];
+        let mut decision = Decision::default();
+        let mut change = self.change(action, &desired.label, Some(current.id.clone()));
+        let held_before = std::mem::take(&mut row.values);
+        for (index, spec) in self.policy.spec.attributes.iter().enumerate() {
+            let (Some(value), Some(policy)) = (&desired.values[index], mapping.attributes[index]) else { continue };
+            let held = held_before.get(&spec.name);
+            let verdict = attributes::compare(policy, value, &current.values[index], held);
+            if let Some(kind) = verdict.left_alone {
+                let difference = Difference {
+                    name: spec.name.clone(),
+                    desired: value.clone(),
+                    current: current.values[index].clone(),
+                    applied: held.map(|held| held.applied.clone()),
+                };
+                let mut note = self.note(kind, left_alone_words(kind).into());
+                note.label.clone_from(&desired.label);
+                decision.notes.push(Note { attribute: Some(difference), ..note });
+            }
+            if let Some(after) = verdict.write {
+                decision.elements_removed += verdict.elements_removed;
+                change.attributes.push(AttributeChange {
+                    name: spec.name.clone(),
+                    before: current.values[index].clone(),
+                    after,
+                    cause: verdict.cause.map(Into::into),
+                });
+            }
+            row.values.extend(verdict.held.map(|held| (spec.name.clone(), held)));
+        }
+        let wrote = !change.attributes.is_empty();
+        let same_row = self.row.is_some_and(|old| Row { label: old.label.clone(), ..row.clone() } == *old);
+        decision.unchanged = !wrote && action == Action::Update;
+        if wrote || !same_row {
+            row.label.clone_from(&desired.label);
+            change.ledger = Some(row);
+            if !wrote && action == Action::Update {
+                change.action = Action::Settle;
+            }
+            decision.change = Some(change);
+        }
+        decision
+    }
+
+    fn deleted_in_target(&self, desired: &Desired) -> Decision {
+        let words = "someone deleted it in the target. It stays deleted and is declined from now on; set \
+                     recreate = true in the job to have it created again.";
+        let mut decision = self.telling(NoteKind::DeletedInTarget, &desired.label, words.into());
+        decision.change = self.row.map(|row| self.settle(Row { state: State::Declined, ..row.clone() }));
+        decision
+    }
+
+    fn leaving(&self, cause: Cause, found: Found) -> Decision {
+        let Some(row) = self.row else { return Decision::default() };
+        match (found, &row.state) {
+            (_, State::Declined) => Decision::default(),
+            (Found::NotRead, _) => {
+                Decision { unknown: Some(Unknown::new("the target was not read completely")), ..Decision::default() }
+            }
+            (Found::Collision(words), _) => self.telling(NoteKind::Collision, &row.label, words),
+            (Found::Returner { .. } | Found::Absent, _) => {
+                let mut change = self.change(Action::Forget, &row.label, Some(row.target_id.clone()));
+                change.cause = Some(cause);
+                Decision { change: Some(change), ..Decision::default() }
+            }
+            (Found::There(_), State::Pinned) => self.telling(
+                NoteKind::Kept,
+                &row.label,
+                format!("left ({}), but a person pinned it: it stays.", cause.words),
+            ),
+            (Found::There(current), State::Owned) => {
+                let leaving = Leaving {
+                    since: self.times.as_of,
+                    cause,
+                    steps_done: 0,
+                    before: Default::default(),
+                    paused_at: None,
+                };
+                self.ladder(row, &current, leaving)
+            }
+            (Found::There(current), State::Retired(known)) => {
+                let mut leaving = known.clone();
+                if let Some(paused) = leaving.paused_at.take() {
+                    leaving.since += self.times.as_of.duration_since(paused).max(SignedDuration::ZERO);
+                }
+                if leaving.cause.kind != cause.kind {
+                    leaving.steps_done = 0;
+                    leaving.cause = cause;
+                }
+                self.ladder(row, &current, leaving)
+            }
+        }
+    }
+
+    /// Takes the next due step of the ladder, or keeps and lists.
+    fn ladder(&self, row: &Row, current: &Current, mut leaving: Leaving) -> Decision {
+        if let Some(words) = self.flag_taken_back(current, &leaving) {
+            let change = self.settle(Row { state: State::Pinned, ..row.clone() });
+            return Decision { change: Some(change), ..self.telling(NoteKind::Kept, &row.label, words) };
+        }
+        let steps = self.removal(row).ladder(leaving.cause.kind).to_vec();
+        loop {
+            let Some(step) = steps.get(leaving.steps_done) else {
+                let words = if steps.is_empty() {
+                    format!("left ({}); no removal is configured: it stays.", leaving.cause.words)
+                } else {
+                    format!("left ({}); the removal ladder ends here: it stays.", leaving.cause.words)
+                };
+                return self.kept(row, leaving, words);
+            };
+            let due = due(&leaving, step);
+            if self.times.as_of < due {
+                let words = format!("left ({}); its next step is due on {}.", leaving.cause.words, day(due));
+                return self.kept(row, leaving, words);
+            }
+            match &step.action {
+                StepAction::Delete => return self.delete(row, current, leaving),
+                StepAction::Flag(flags) => {
+                    leaving.steps_done += 1;
+                    let attributes = self.flag(flags, current, &mut leaving);
+                    if !attributes.is_empty() {
+                        let mut change = self.change(Action::Retire, &row.label, Some(current.id.clone()));
+                        change.attributes = attributes;
+                        change.cause = Some(leaving.cause.clone());
+                        change.ledger =
+                            Some(Row { state: State::Retired(leaving), missing_since: None, ..row.clone() });
+                        return Decision { change: Some(change), ..Decision::default() };
+                    }
+                    // The flag stands already: the next step may be due as well.
+                }
+            }
+        }
+    }
+
+    fn flag(
+        &self,
+        flags: &std::collections::BTreeMap<String, String>,
+        current: &Current,
+        leaving: &mut Leaving,
+    ) -> Vec<AttributeChange> {
+        let mut changes = Vec::new();
+        for (index, spec) in self.policy.spec.attributes.iter().enumerate() {
+            let Some(flag) = flags.get(&spec.name) else { continue };
+            let (flag, before) = (Datum::text(flag.as_str()), &current.values[index]);
+            if *before != flag {
+                leaving.before.entry(spec.name.clone()).or_insert((before.clone(), flag.clone())).1 = flag.clone();
+                changes.push(AttributeChange {
+                    name: spec.name.clone(),
+                    before: before.clone(),
+                    after: flag,
+                    cause: None,
+                });
+            }
+        }
+        changes
+    }
+
+    fn flag_taken_back(&self, current: &Current, leaving: &Leaving) -> Option<String> {
+        self.policy.spec.attributes.iter().enumerate().find_map(|(index, spec)| {
+            let (_, flag) = leaving.before.get(&spec.name)?;
+            (current.values[index] != *flag).then(|| {
+                format!(
+                    "left ({}), but someone took the mark in {} back: it is pinned and stays.",
+                    leaving.cause.words, spec.name
+                )
+            })
+        })
+    }
+
+    fn delete(&self, row: &Row, current: &Current, leaving: Leaving) -> Decision {
+        let edited = self.policy.spec.attributes.iter().enumerate().find(|(index, spec)| {
+            let held = row.values.get(&spec.name);
+            !leaving.before.contains_key(&spec.name) && held.is_some_and(|held| held.applied != current.values[*index])
+        });
+        let held_back = if let Some((_, spec)) = edited {
+            Some(format!("someone edited {} since it was last written", spec.name))
+        } else if row.origin == Origin::Adopted && !self.removal(row).delete_adopted {
+            Some("it was adopted, not created, by this job (delete_adopted = true would delete it)".to_string())
+        } else {
+            None
+        };
+        if let Some(reason) = held_back {
+            let words = format!("left ({}) and due to be deleted, but {reason}: it stays.", leaving.cause.words);
+            return self.kept(row, leaving, words);
+        }
+        let mut change = self.change(Action::Delete, &row.label, Some(current.id.clone()));
+        change.cause = Some(leaving.cause);
+        Decision { change: Some(change), ..Decision::default() }
+    }
+
+    /// Nothing is done now; the ledger remembers since when it is leaving.
+    fn kept(&self, row: &Row, leaving: Leaving, words: String) -> Decision {
+        let after = Row { state: State::Retired(leaving), missing_since: None, ..row.clone() };
+        let change = (after != *row).then(|| self.settle(after));
+        Decision { change, ..self.telling(NoteKind::Kept, &row.label, words) }
+    }
+
+    /// The first run in which a look-up by id found nothing: not yet proof.
+    fn missing(&self) -> Decision {
+        let mut decision = self.unknown(Unknown::new("not found by id; a second run decides"));
+        if let Some(row) = self.row
+            && row.missing_since.is_none()
+            && row.state != State::Declined
+        {
+            let mut row = decision.change.take().and_then(|change| change.ledger).unwrap_or_else(|| row.clone());
+            row.missing_since = Some(self.times.source_as_of);
+            decision.change = Some(self.settle(row));
+        }
+        decision
+    }
+
+    fn waiting(&self, words: String, found: &Found) -> Decision {
+        match (self.row, found) {
+            (Some(Row { state: State::Owned | State::Retired(_), label, .. }), Found::There(_)) => {
+                let words = format!("{words}. It waits for the approval of filter-edit.");
+                self.telling(NoteKind::FilterEdit, label, words)
+            }
+            _ => Decision::default(),
+        }
+    }
+
+    /// Untouched; a timer that runs is stopped.
+    fn unknown(&self, reason: Unknown) -> Decision {
+        let Some(row) = self.row else { return Decision::default() };
+        let mut decision = Decision::default();
+        if matches!(row.state, State::Declined) {
+            return decision;
+        }
+        if let State::Retired(leaving) = &row.state
+            && leaving.paused_at.is_none()
+        {
+            let leaving = Leaving { paused_at: Some(self.times.as_of), ..leaving.clone() };
+            decision.change = Some(self.settle(Row { state: State::Retired(leaving), ..row.clone() }));
+        }
+        decision.unknown = Some(reason);
+        decision
+    }
+
+    fn removal(&self, row: &Row) -> &Removal {
+        let mapping = self.policy.mappings.iter().find(|mapping| mapping.name == row.mapping);
+        &mapping.unwrap_or(&self.policy.mappings[0]).removal
+    }
+
+    fn new_row(&self, desired: &Desired, origin: Origin, target_id: String) -> Row {
+        Row {
+            mapping: self.policy.mappings[desired.mapping].name.clone(),
+            state: State::Owned,
+            origin,
+            target_id,
+            label: desired.label.clone(),
+            values: Default::default(),
+            missing_since: None,
+        }
+    }
+
+    fn change(&self, action: Action, label: &str, target_id: Option<String>) -> Change {
+        Change {
+            action,
+            ty: self.policy.spec.name.clone(),
+            key: self.key.clone(),
+            label: label.to_string(),
+            target_id,
+            cause: None,
+            attributes: Vec::new(),
+            ledger: None,
+        }
+    }
+
+    fn settle(&self, row: Row) -> Change {
+        let target_id = Some(row.target_id.clone());
+        Change { ledger: Some(row.clone()), ..self.change(Action::Settle, &row.label, target_id) }
+    }
+
+    fn note(&self, kind: NoteKind, words: String) -> Note {
+        Note {
+            kind,
+            ty: self.policy.spec.name.clone(),
+            key: self.key.clone(),
+            label: self.row.map(|row| row.label.clone()).unwrap_or_default(),
+            words,
+            attribute: None,
+        }
+    }
+
+    fn telling(&self, kind: NoteKind, label: &str, words: String) -> Decision {
+        let note = Note { label: label.to_string(), ..self.note(kind, words) };
+        Decision { notes: vec![note], ..Decision::default() }
+    }
+}
+
+fn left_alone_words(kind: NoteKind) -> &'static str {
+    match kind {
+        NoteKind::ChangedInTarget => "someone changed it in the target; the source did not change. It was left alone.",
+        NoteKind::Conflict => "it changed in Entra and someone changed it in the target. It was left alone.",
+        _ => "it differed when the record was adopted. It was left alone.",
+    }
+}
+
+fn due(leaving: &Leaving, step: &Step) -> Timestamp {
+    leaving.since.saturating_add(SignedDuration::from_hours(24 * i64::from(step.after_days))).unwrap_or(Timestamp::MAX)
+}
+
+fn day(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d").to_string()
+}
+
+#[cfg(test)]
+#[path = "decide_tests.rs"]
+mod tests;

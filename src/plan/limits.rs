@@ -1,0 +1,311 @@
+//! How much may happen without a person's word: every limit is tested on the whole plan before the first write.
+//!
+//! Hides what counts against which limit and what the share is taken of. Deliberately knows no ledger: what was approved
+//! is an input.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::change::{Action, Change};
+use super::policy::{CauseKind, Limit, Limits};
+use super::{Approval, LimitCheck, LimitName};
+use crate::record::{Collection, Key};
+
+/// Which records a person approved, by limit.
+#[derive(Clone, Debug, Default)]
+pub struct Approved {
+    records: HashMap<(LimitName, String, Key), Option<CauseKind>>,
+}
+
+impl Approved {
+    pub fn new<'a>(approvals: impl IntoIterator<Item = &'a Approval>) -> Approved {
+        let mut records = HashMap::new();
+        for approval in approvals {
+            for record in &approval.records {
+                records.insert((approval.limit, record.ty.clone(), record.key.clone()), record.cause);
+            }
+        }
+        Approved { records }
+    }
+
+    /// Whether that record was approved under that limit; a removal only for the cause that was shown.
+    pub fn contains(&self, limit: LimitName, ty: &str, key: &Key, cause: Option<CauseKind>) -> bool {
+        self.records
+            .get(&(limit, ty.to_string(), key.clone()))
+            .is_some_and(|approved| approved.is_none() || *approved == cause)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+}
+
+/// The limits a change counts against, with how much.
+pub fn counted(change: &Change, links: bool, elements_removed: u64) -> Vec<(LimitName, u64)> {
+    let removal = if links { LimitName::LinksRemoved } else { LimitName::Retires };
+    let mut counted = match change.action {
+        Action::Create => vec![(LimitName::Creates, 1)],
+        Action::Adopt => vec![(LimitName::Adopts, 1)],
+        Action::Update | Action::Return if !change.attributes.is_empty() => vec![(LimitName::Updates, 1)],
+        Action::Retire | Action::Delete | Action::Forget => vec![(removal, 1)],
+        Action::Update | Action::Return | Action::Settle => Vec::new(),
+    };
+    if elements_removed > 0 {
+        counted.push((LimitName::LinksRemoved, elements_removed));
+    }
+    counted
+}
+
+/// What a type's changes add up to.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// By limit: (all, approved).
+    counts: BTreeMap<LimitName, (u64, u64)>,
+    /// By attribute of updates: (all, approved).
+    attributes: BTreeMap<String, (u64, u64)>,
+}
+
+impl Tally {
+    /// Counts one change.
+    pub fn add(&mut self, change: &Change, links: bool, elements_removed: u64, approved: &Approved) {
+        let cause = change.cause.as_ref().map(|cause| cause.kind);
+        let has = |limit| !approved.is_empty() && approved.contains(limit, &change.ty, &change.key, cause);
+        for (limit, n) in counted(change, links, elements_removed) {
+            // Approving an edited filter approves the removals it leads to.
+            let filter_edit = matches!(limit, LimitName::Retires | LimitName::LinksRemoved)
+                && approved.contains(LimitName::FilterEdit, &change.ty, &change.key, None);
+            // A first run's adopts are approved as the first run.
+            let first_run = limit == LimitName::Adopts && has(LimitName::FirstRun);
+            let count = self.counts.entry(limit).or_default();
+            count.0 += n;
+            count.1 += if has(limit) || filter_edit || first_run { n } else { 0 };
+        }
+        if change.action == Action::Update {
+            for attribute in &change.attributes {
+                let count = self.attributes.entry(attribute.name.clone()).or_default();
+                count.0 += 1;
+                count.1 += u64::from(has(LimitName::OneAttribute));
+            }
+        }
+    }
+}
+
+/// A type as the limits see it.
+pub struct TypeBase<'a> {
+    pub name: &'a str,
+    pub links: bool,
+    /// Owned before the run.
+    pub owned: u64,
+    /// Owned and seen in the target.
+    pub owned_there: u64,
+    /// Records in the target before the run.
+    pub there: u64,
+    /// Left scope only because scope or mapping was edited: wait for approval.
+    pub edited: u64,
+    /// The target was read completely.
+    pub complete: bool,
+    pub tally: &'a Tally,
+}
+
+impl TypeBase<'_> {
+    /// What shares are taken of: what is owned, on a first run what is there.
+    fn base(&self) -> u64 {
+        if self.owned > 0 { self.owned } else { self.there }
+    }
+}
+
+/// A collection as the limits see it.
+pub struct CollectionBase {
+    pub collection: Collection,
+    /// Records now; `None` when the read was not complete.
+    pub now: Option<u64>,
+    /// Records at the last good run.
+    pub before: Option<u64>,
+}
+
+/// Tests every limit; returns those that are passed, held or approved.
+pub fn check(
+    limits: &Limits,
+    types: &[TypeBase<'_>],
+    collections: &[CollectionBase],
+    approved: &Approved,
+) -> Vec<LimitCheck> {
+    let mut checks = Vec::new();
+    for ty in types {
+        per_type(limits, ty, approved, &mut checks);
+    }
+    whole_run(limits, types, &mut checks);
+    for collection in collections {
+        checks.extend(shrunk(limits, collection, approved));
+    }
+    checks
+}
+
+fn per_type(limits: &Limits, ty: &TypeBase<'_>, approved: &Approved, checks: &mut Vec<LimitCheck>) {
+    let first = ty.owned == 0;
+    for (limit, rule) in verbs(limits) {
+        let (count, approved) = ty.tally.counts.get(&limit).copied().unwrap_or_default();
+        let exempt = match limit {
+            LimitName::Creates => first && ty.there == 0,
+            // The first run's adopts wait for `first-run`, whatever their number.
+            LimitName::Adopts => first,
+            _ => false,
+        };
+        if !exempt {
+            checks.extend(passed(limit, ty.name, count, approved, ty.base(), rule));
+        }
+    }
+    if first {
+        let (adopts, approved) = ty.tally.counts.get(&LimitName::Adopts).copied().unwrap_or_default();
+        if adopts > 0 {
+            checks.push(LimitCheck {
+                limit: LimitName::FirstRun,
+                on: ty.name.into(),
+                count: adopts,
+                allowed: 0,
+                base: ty.there,
+                approved,
+                held: approved < adopts,
+                words: format!(
+                    "this job owns nothing in {} yet and would take over {adopts} of its {} records",
+                    ty.name, ty.there
+                ),
+            });
+        }
+    }
+    if ty.edited > 0 {
+        checks.push(LimitCheck {
+            limit: LimitName::FilterEdit,
+            on: ty.name.into(),
+            count: ty.edited,
+            allowed: 0,
+            base: ty.owned,
+            approved: 0,
+            // They wait, and nothing of theirs is in the plan: the rest may go through.
+            held: false,
+            words: format!("{} records of {} left only because the job was edited", ty.edited, ty.name),
+        });
+    }
+    for (attribute, (count, approved)) in &ty.tally.attributes {
+        let on = format!("{}.{attribute}", ty.name);
+        checks.extend(passed(LimitName::OneAttribute, &on, *count, *approved, ty.base(), limits.one_attribute));
+    }
+    let percent = limits.target_holds_percent;
+    if ty.complete && (ty.owned_there as f64) < ty.owned as f64 * percent / 100.0 {
+        let accepted = approved.contains(LimitName::TargetEmptied, ty.name, &state_key(ty.owned_there), None);
+        checks.push(LimitCheck {
+            limit: LimitName::TargetEmptied,
+            on: ty.name.into(),
+            count: ty.owned - ty.owned_there,
+            allowed: 0,
+            base: ty.owned,
+            approved: if accepted { ty.owned - ty.owned_there } else { 0 },
+            held: !accepted,
+            words: format!(
+                "{} holds only {} of the {} records that this job owns there (under {percent} %): was it emptied or \
+                 restored from an older copy?",
+                ty.name, ty.owned_there, ty.owned
+            ),
+        });
+    }
+}
+
+/// The limits on verbs, which all work alike.
+fn verbs(limits: &Limits) -> [(LimitName, Limit); 5] {
+    [
+        (LimitName::Creates, limits.creates),
+        (LimitName::Adopts, limits.adopts),
+        (LimitName::Updates, limits.updates),
+        (LimitName::Retires, limits.removals),
+        (LimitName::LinksRemoved, limits.links_removed),
+    ]
+}
+
+fn whole_run(limits: &Limits, types: &[TypeBase<'_>], checks: &mut Vec<LimitCheck>) {
+    if types.len() < 2 {
+        return;
+    }
+    for (limit, rule) in verbs(limits) {
+        let first_into_empty = |ty: &&TypeBase<'_>| {
+            ty.owned > 0 || !(limit == LimitName::Adopts || limit == LimitName::Creates && ty.there == 0)
+        };
+        let counted: Vec<&TypeBase<'_>> = types.iter().filter(first_into_empty).collect();
+        let base = counted.iter().map(|ty| ty.base()).sum();
+        let (count, approved) = counted
+            .iter()
+            .filter_map(|ty| ty.tally.counts.get(&limit))
+            .fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));
+        checks.extend(passed(limit, "run", count, approved, base, rule));
+    }
+}
+
+/// `n > max(floor, percent × base)`, counting what was not approved.
+fn passed(limit: LimitName, on: &str, count: u64, approved: u64, base: u64, rule: Limit) -> Option<LimitCheck> {
+    let floor = match limit {
+        // Ten leavers are nothing in a thousand and everything in ten.
+        LimitName::Retires => rule.floor.min(base / 2),
+        _ => rule.floor,
+    };
+    let share = (rule.percent / 100.0 * base as f64).floor() as u64;
+    let allowed = floor.max(share);
+    (count > allowed).then(|| LimitCheck {
+        limit,
+        on: on.into(),
+        count,
+        allowed,
+        base,
+        approved,
+        held: count - approved.min(count) > allowed,
+        words: format!(
+            "{count} {} on {on}, where at most {allowed} go through unasked ({} % of {base}, floor {floor})",
+            verb_words(limit),
+            rule.percent
+        ),
+    })
+}
+
+fn verb_words(limit: LimitName) -> &'static str {
+    match limit {
+        LimitName::Creates => "creates",
+        LimitName::Adopts => "adopts",
+        LimitName::Updates => "updates",
+        LimitName::LinksRemoved => "removals of links",
+        LimitName::OneAttribute => "changes of one attribute",
+        _ => "removals",
+    }
+}
+
+fn shrunk(limits: &Limits, collection: &CollectionBase, approved: &Approved) -> Option<LimitCheck> {
+    let (now, before) = (collection.now?, collection.before?);
+    let name = collection.collection.name();
+    let lost = before.saturating_sub(now);
+    let share = (limits.shrink.percent / 100.0 * before as f64).floor() as u64;
+    let (limit, allowed) = if now == 0 && before > 0 {
+        (LimitName::EmptyCollection, 0)
+    } else {
+        (LimitName::Shrink, limits.shrink.floor.max(share))
+    };
+    if lost <= allowed {
+        return None;
+    }
+    let accepted = approved.contains(limit, name, &state_key(now), None);
+    Some(LimitCheck {
+        limit,
+        on: name.into(),
+        count: lost,
+        allowed,
+        base: before,
+        approved: if accepted { lost } else { 0 },
+        held: !accepted,
+        words: format!("{name} had {before} records at the last good run and has {now} now"),
+    })
+}
+
+/// What a limit without records is approved by: the very number a person saw.
+pub fn state_key(count: u64) -> Key {
+    Key::Text(format!("{count} records").into())
+}
+
+/// The limits that hold the run, without repetition.
+pub fn held(checks: &[LimitCheck]) -> BTreeSet<LimitName> {
+    checks.iter().filter(|check| check.held).map(|check| check.limit).collect()
+}

@@ -1,0 +1,253 @@
+//! Which record of the target belongs to which source key: by what the ledger remembers, by key value, by adopt rule.
+//!
+//! Works on keys and ids alone; records stay on disk unless an adopt rule needs a look at one. Hides the precedence of
+//! the three ways and every kind of collision. Deliberately decides nothing about changes.
+
+use std::collections::HashMap;
+
+use super::change::{Current, TypeSpec};
+use super::datum::Datum;
+use super::decide::Desired;
+use crate::error::Result;
+use crate::record::{Coverage, Key};
+use crate::spill::{Place, Spill};
+
+/// One source key of a type, in key order.
+#[derive(Clone, PartialEq, Debug)]
+pub struct DesiredKey {
+    pub key: Key,
+    /// The key attributes' value; `None` where the key lives in the ledger alone.
+    pub target_key: Option<Key>,
+    pub state: DesiredState,
+}
+
+/// What stands behind a desired key.
+#[derive(Clone, PartialEq, Debug)]
+pub enum DesiredState {
+    /// Where the mapped record lies.
+    Mapped(Place),
+    /// In scope, but the mapping failed: the label and the reason.
+    Rejected { label: Box<str>, reason: Box<str> },
+    /// Two mappings of the type want the same key.
+    Twice,
+}
+
+/// Everything the source wants of one type.
+pub struct DesiredSide {
+    /// Sorted by key, each once.
+    pub keys: Vec<DesiredKey>,
+    pub records: Spill<Desired>,
+}
+
+/// One record of the target.
+#[derive(Clone, PartialEq, Debug)]
+pub struct CurrentKey {
+    pub id: Box<str>,
+    /// The key attributes' value; `None` where one is empty.
+    pub target_key: Option<Key>,
+    pub place: Place,
+}
+
+/// Everything the target holds of one type.
+pub struct CurrentSide {
+    /// In the target's order.
+    pub keys: Vec<CurrentKey>,
+    pub records: Spill<Current>,
+    pub coverage: Coverage,
+}
+
+/// One row of the ledger, as far as matching needs it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct OwnedKey {
+    pub key: Key,
+    pub target_id: Box<str>,
+    /// A person does not want it: it owns nothing.
+    pub declined: bool,
+    /// On the removal ladder: created again when it returns.
+    pub retired: bool,
+}
+
+/// What a source key was matched with. Numbers are indices into [`CurrentSide::keys`].
+#[derive(Clone, PartialEq, Debug)]
+pub enum Match {
+    There(u32),
+    Absent,
+    Collision(String),
+    /// The only match is owned under another key; the caller knows whether that one is gone.
+    OwnedByOther {
+        current: u32,
+        other: Key,
+    },
+}
+
+/// The outcome for a whole type.
+pub struct Matched {
+    /// Aligned with [`DesiredSide::keys`].
+    pub desired: Vec<Match>,
+    /// Aligned with the ledger's rows; `None` where the target no longer has the record.
+    pub owned: Vec<Option<u32>>,
+    /// Records nobody owns and nobody wants, in the target's order.
+    pub nobodys: Vec<u32>,
+}
+
+/// Matches one type. `owned` is sorted by key.
+pub fn match_up(spec: &TypeSpec, desired: &DesiredSide, current: &CurrentSide, owned: &[OwnedKey]) -> Result<Matched> {
+    let mut by_id: HashMap<&str, u32> = HashMap::with_capacity(current.keys.len());
+    let mut by_key: HashMap<&Key, Seen> = HashMap::with_capacity(current.keys.len());
+    for (index, record) in current.keys.iter().enumerate() {
+        by_id.insert(&record.id, index as u32);
+        if let Some(key) = &record.target_key {
+            by_key
+                .entry(key)
+                .and_modify(|seen| seen.again = true)
+                .or_insert(Seen { first: index as u32, again: false });
+        }
+    }
+    let mut owner: Vec<Option<u32>> = vec![None; current.keys.len()];
+    let mut found: Vec<Option<u32>> = Vec::with_capacity(owned.len());
+    for (row, owned) in owned.iter().enumerate() {
+        let hit = by_id.get(&*owned.target_id).copied().filter(|_| !owned.declined);
+        if let Some(hit) = hit {
+            owner[hit as usize] = Some(row as u32);
+        }
+        found.push(hit);
+    }
+    let wanted_twice = target_keys_wanted_twice(desired);
+    let adopt = AdoptIndex::new(spec, current)?;
+    let mut matched = Matched { desired: Vec::with_capacity(desired.keys.len()), owned: found, nobodys: Vec::new() };
+    for entry in &desired.keys {
+        let row = owned.binary_search_by(|owned| owned.key.cmp(&entry.key)).ok();
+        let fate = if entry.state == DesiredState::Twice {
+            Match::Collision("two mappings of this type want the same record; nothing is written for it.".into())
+        } else if let Some(key) = entry.target_key.as_ref().filter(|key| wanted_twice.contains_key(key)) {
+            Match::Collision(format!(
+                "{} source records want the same key {key}; none of them is written.",
+                wanted_twice[key]
+            ))
+        } else if let Some(hit) = row.and_then(|row| matched.owned[row]) {
+            let key = &current.keys[hit as usize].target_key;
+            match key.as_ref().and_then(|key| by_key.get(key)) {
+                Some(seen) if seen.again => several(key.as_ref()),
+                _ => Match::There(hit),
+            }
+        } else {
+            let candidates = Candidates { spec, desired, current, by_key: &by_key, adopt: &adopt };
+            candidates.find(entry, row, &owner, owned)?
+        };
+        if let (Match::There(hit), Some(row)) = (&fate, row)
+            && !owned[row].declined
+        {
+            matched.owned[row] = Some(*hit);
+            owner[*hit as usize] = Some(row as u32);
+        }
+        matched.desired.push(fate);
+    }
+    let mut taken: Vec<bool> = owner.iter().map(Option::is_some).collect();
+    for fate in &matched.desired {
+        if let Match::There(hit) | Match::OwnedByOther { current: hit, .. } = fate {
+            taken[*hit as usize] = true;
+        }
+    }
+    matched.nobodys = (0..current.keys.len() as u32).filter(|index| !taken[*index as usize]).collect();
+    Ok(matched)
+}
+
+/// How often a target key was seen.
+struct Seen {
+    first: u32,
+    again: bool,
+}
+
+fn several(key: Option<&Key>) -> Match {
+    let key = key.map(Key::to_string).unwrap_or_default();
+    Match::Collision(format!(
+        "several records of the target carry the key {key}; none of them is touched. Remove or re-key all but one."
+    ))
+}
+
+fn target_keys_wanted_twice(desired: &DesiredSide) -> HashMap<&Key, u32> {
+    let mut wanted: HashMap<&Key, u32> = HashMap::with_capacity(desired.keys.len());
+    for entry in &desired.keys {
+        if let Some(key) = &entry.target_key {
+            *wanted.entry(key).or_default() += 1;
+        }
+    }
+    wanted.retain(|_, count| *count > 1);
+    wanted
+}
+
+/// The ways to find a record that the ledger does not know.
+struct Candidates<'a> {
+    spec: &'a TypeSpec,
+    desired: &'a DesiredSide,
+    current: &'a CurrentSide,
+    by_key: &'a HashMap<&'a Key, Seen>,
+    adopt: &'a AdoptIndex,
+}
+
+impl Candidates<'_> {
+    fn find(&self, entry: &DesiredKey, row: Option<usize>, owner: &[Option<u32>], owned: &[OwnedKey]) -> Result<Match> {
+        let other_owner = |hit: u32| owner[hit as usize].filter(|other| Some(*other as usize) != row);
+        if let Some(seen) = entry.target_key.as_ref().and_then(|key| self.by_key.get(key)) {
+            return Ok(match other_owner(seen.first) {
+                _ if seen.again => several(entry.target_key.as_ref()),
+                Some(other) => Match::OwnedByOther { current: seen.first, other: owned[other as usize].key.clone() },
+                None => Match::There(seen.first),
+            });
+        }
+        // Adopting by another attribute happens once; whoever was owned and vanished is not taken over again.
+        let (DesiredState::Mapped(place), None) = (&entry.state, row) else { return Ok(Match::Absent) };
+        if self.adopt.rules.is_empty() {
+            return Ok(Match::Absent);
+        }
+        let record = self.desired.records.get(*place)?;
+        for (rule, attribute) in self.spec.adopt.iter().enumerate() {
+            let Some(text) = record.values[*attribute].as_ref().and_then(Datum::as_text) else { continue };
+            let Some(hits) = self.adopt.rules[rule].get(&fold(text)) else { continue };
+            let name = &self.spec.attributes[*attribute].name;
+            let &[hit] = hits.as_slice() else {
+                return Ok(Match::Collision(format!(
+                    "{} records of the target have {name} = {text:?}; none of them is adopted.",
+                    hits.len()
+                )));
+            };
+            if let Some(other) = other_owner(hit) {
+                return Ok(Match::OwnedByOther { current: hit, other: owned[other as usize].key.clone() });
+            }
+            return Ok(match &self.current.keys[hit as usize].target_key {
+                Some(key) => Match::Collision(format!(
+                    "the record with {name} = {text:?} carries another key, {key}; it is not adopted."
+                )),
+                None => Match::There(hit),
+            });
+        }
+        Ok(Match::Absent)
+    }
+}
+
+/// Records of the target by the values of the adopt attributes; empty when there are no adopt rules.
+struct AdoptIndex {
+    rules: Vec<HashMap<String, Vec<u32>>>,
+}
+
+impl AdoptIndex {
+    fn new(spec: &TypeSpec, current: &CurrentSide) -> Result<AdoptIndex> {
+        let mut rules = vec![HashMap::<String, Vec<u32>>::new(); spec.adopt.len()];
+        if !rules.is_empty() {
+            for (index, key) in current.keys.iter().enumerate() {
+                let record = current.records.get(key.place)?;
+                for (rule, attribute) in spec.adopt.iter().enumerate() {
+                    if let Some(text) = record.values[*attribute].as_text() {
+                        rules[rule].entry(fold(text)).or_default().push(index as u32);
+                    }
+                }
+            }
+        }
+        Ok(AdoptIndex { rules })
+    }
+}
+
+/// Mail addresses and names are matched as people read them: without case and surrounding blanks.
+fn fold(text: &str) -> String {
+    text.trim().to_lowercase()
+}

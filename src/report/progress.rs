@@ -1,0 +1,173 @@
+//! How far a long step has come: bars on a terminal, log lines now and then without one.
+//!
+//! Hides which of the two it is, and keeps log lines and bars from writing over each other. Cheap to clone, safe to
+//! use from any thread; callers report pages or batches, not single records. Deliberately never on stdout.
+
+use std::collections::HashMap;
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::visible::visible;
+use crate::cli::{Global, LogFormat};
+
+/// Without a terminal, a step that goes on is told this often: often enough to see that it lives, seldom enough that
+/// a run of an hour stays readable.
+const BETWEEN_LINES: Duration = Duration::from_secs(30);
+
+/// Tells how far each of several steps has come. Steps have names ("users", "apply User") and may run at once.
+#[derive(Clone)]
+pub struct Progress {
+    bars: Option<MultiProgress>,
+    steps: Arc<Mutex<HashMap<String, Step>>>,
+}
+
+impl crate::source::Progress for Progress {
+    fn at(&self, collection: crate::record::Collection, done: u64, total: Option<u64>) {
+        Progress::at(self, collection.name(), done, total);
+    }
+}
+
+/// One step under way.
+struct Step {
+    bar: Option<ProgressBar>,
+    total: Option<u64>,
+    done: u64,
+    began: Instant,
+    told: Instant,
+}
+
+impl Progress {
+    /// Bars when stderr is a terminal and messages are text, log lines otherwise.
+    pub fn new(options: &Global) -> Progress {
+        let bars = options.log_format == LogFormat::Text && !options.quiet && io::stderr().is_terminal();
+        let bars = bars.then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)));
+        Progress { bars, steps: Arc::default() }
+    }
+
+    /// Nothing at all, for callers that have nobody to tell.
+    pub fn hidden() -> Progress {
+        Progress { bars: Some(MultiProgress::with_draw_target(ProgressDrawTarget::hidden())), steps: Arc::default() }
+    }
+
+    /// A step begins; `total` where it is known beforehand. Beginning it again starts it anew.
+    pub fn start(&self, name: &str, total: Option<u64>) {
+        let now = Instant::now();
+        let bar = self.bars.as_ref().map(|bars| bars.add(bar(name, total)));
+        if let Some(replaced) =
+            self.steps().insert(name.to_string(), Step { bar, total, done: 0, began: now, told: now })
+        {
+            replaced.clear();
+        }
+        tracing::debug!(step = name, total, "begins");
+    }
+
+    /// `n` more are done. A step that was not started is started without a total.
+    pub fn advance(&self, name: &str, n: u64) {
+        if !self.steps().contains_key(name) {
+            self.start(name, None);
+        }
+        let mut steps = self.steps();
+        let Some(step) = steps.get_mut(name) else { return };
+        step.done += n;
+        match &step.bar {
+            Some(bar) => bar.inc(n),
+            None if step.told.elapsed() >= BETWEEN_LINES => {
+                step.told = Instant::now();
+                let (done, total) = (step.done, step.total);
+                // The lock is not held while a line is written: a slow reader of stderr must not slow the others.
+                drop(steps);
+                tracing::info!(step = name, done, total, "goes on");
+            }
+            None => {}
+        }
+    }
+
+    /// The step is over; `words` say with what result, for people.
+    pub fn finish(&self, name: &str, words: &str) {
+        let step = self.steps().remove(name);
+        let (done, took_s) = step.as_ref().map_or((0, 0.0), |step| (step.done, step.began.elapsed().as_secs_f64()));
+        if let Some(step) = step {
+            step.clear();
+        }
+        tracing::info!(step = name, done, took_s = (took_s * 10.0).round() / 10.0, "{words}");
+    }
+
+    /// Writes to stderr with the bars out of the way.
+    pub fn write_beside(&self, bytes: &[u8]) -> io::Result<()> {
+        let write = || io::stderr().lock().write_all(bytes);
+        match &self.bars {
+            Some(bars) => bars.suspend(write),
+            None => write(),
+        }
+    }
+
+    /// Takes all bars away: before data goes to a terminal, and at the end.
+    pub fn clear(&self) {
+        self.steps().drain().for_each(|(_, step)| step.clear());
+    }
+
+    fn at(&self, name: &str, done: u64, total: Option<u64>) {
+        let known = self.steps().get(name).map(|step| step.done);
+        if known.is_none() {
+            self.start(name, total);
+        }
+        self.advance(name, done.saturating_sub(known.unwrap_or_default()));
+    }
+
+    fn steps(&self) -> MutexGuard<'_, HashMap<String, Step>> {
+        // The map is whole after every operation, so a panic elsewhere does not spoil it.
+        self.steps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Step {
+    fn clear(self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn bar(name: &str, total: Option<u64>) -> ProgressBar {
+    let template = match total {
+        Some(_) => "{prefix:20} {bar:30} {human_pos}/{human_len} {eta}",
+        None => "{prefix:20} {spinner} {human_pos} {elapsed}",
+    };
+    // Both templates are fixed; were one wrong, the default style would still tell the numbers.
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = match total {
+        Some(total) => ProgressBar::new(total),
+        None => ProgressBar::new_spinner(),
+    };
+    bar.with_style(style).with_prefix(visible(name).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_run_side_by_side_and_leave_nothing_behind() {
+        for progress in [Progress::hidden(), Progress { bars: None, steps: Arc::default() }] {
+            progress.start("users", Some(400));
+            std::thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| (0..100).for_each(|_| progress.advance("users", 1)));
+                }
+            });
+            progress.advance("groups", 7);
+            let done = |name: &str| progress.steps().get(name).map(|step| step.done);
+            assert_eq!((done("users"), done("groups")), (Some(400), Some(7)));
+            progress.start("users", None);
+            assert_eq!(done("users"), Some(0), "begun anew");
+            progress.finish("users", "400 read");
+            progress.finish("never begun", "nothing");
+            assert_eq!(done("users"), None);
+            progress.clear();
+            assert!(progress.steps().is_empty());
+        }
+    }
+}

@@ -1,0 +1,615 @@
+//! Which properties each collection has, and of what type: what an expression may name.
+//!
+//! Hides the tables, which follow Microsoft Graph v1.0 (`users`, `groups`, `devices`, `subscribedSkus`) plus the few
+//! properties this tool computes and the navigations it can follow on a snapshot. Deliberately leaves out properties
+//! that Graph refuses on a collection (`aboutMe`, `mailboxSettings` …) or returns for a single object only, and says
+//! nothing of permissions.
+//!
+//! <https://learn.microsoft.com/graph/api/resources/user?view=graph-rest-1.0>
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::record::Collection;
+
+/// The type of a property or an expression. OData knows no collections of collections, so `many` says it all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Type {
+    pub kind: Kind,
+    /// A collection of `kind`; evaluates to a list.
+    pub many: bool,
+}
+
+/// What a value, or each item of a collection, is. Names are OData's without `Edm.`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Not known before evaluation: fits everywhere.
+    Any,
+    Bool,
+    Int,
+    Double,
+    Text,
+    Guid,
+    DateTime,
+    Date,
+    Duration,
+    /// Base64url text.
+    Binary,
+    /// A value with properties of its own, such as one entry of `assignedLicenses`.
+    Complex(&'static [(&'static str, Type)]),
+    /// A record of one of these collections.
+    Record(&'static [Collection]),
+}
+
+impl Kind {
+    /// A record of one collection.
+    pub const fn record(collection: Collection) -> Kind {
+        Kind::Record(match collection {
+            Collection::Users => &[Collection::Users],
+            Collection::Groups => &[Collection::Groups],
+            Collection::Memberships => &[Collection::Memberships],
+            Collection::Nestings => &[Collection::Nestings],
+            Collection::Licenses => &[Collection::Licenses],
+            Collection::LicenseAssignments => &[Collection::LicenseAssignments],
+            Collection::Devices => &[Collection::Devices],
+        })
+    }
+}
+
+impl Type {
+    pub const ANY: Type = Type::one(Kind::Any);
+    pub const BOOL: Type = Type::one(Kind::Bool);
+    pub const INT: Type = Type::one(Kind::Int);
+    pub const DOUBLE: Type = Type::one(Kind::Double);
+    pub const TEXT: Type = Type::one(Kind::Text);
+    pub const GUID: Type = Type::one(Kind::Guid);
+    pub const DATE_TIME: Type = Type::one(Kind::DateTime);
+    pub const DATE: Type = Type::one(Kind::Date);
+    pub const DURATION: Type = Type::one(Kind::Duration);
+
+    /// A single value.
+    pub const fn one(kind: Kind) -> Type {
+        Type { kind, many: false }
+    }
+
+    /// A collection of values.
+    pub const fn list(kind: Kind) -> Type {
+        Type { kind, many: true }
+    }
+}
+
+impl fmt::Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.many { write!(f, "list of {}", self.kind) } else { write!(f, "{}", self.kind) }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Kind::Any => f.write_str("any type"),
+            Kind::Bool => f.write_str("true/false"),
+            Kind::Int | Kind::Double => f.write_str("number"),
+            Kind::Text => f.write_str("text"),
+            Kind::Guid => f.write_str("id (GUID)"),
+            Kind::DateTime => f.write_str("date and time"),
+            Kind::Date => f.write_str("date"),
+            Kind::Duration => f.write_str("duration"),
+            Kind::Binary => f.write_str("binary"),
+            Kind::Complex(_) => f.write_str("object with properties"),
+            Kind::Record([]) => f.write_str("record"),
+            Kind::Record(collections) => {
+                let names: Vec<&str> = collections.iter().map(|collection| collection.name()).collect();
+                write!(f, "record of {}", names.join(" or "))
+            }
+        }
+    }
+}
+
+/// A way from one record to others.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Navigation {
+    /// User to the user it reports to.
+    Manager,
+    /// User, group or device to the groups it is a direct member of.
+    MemberOf,
+    /// Group to its direct members of any kind.
+    Members,
+    /// User to the SKUs it holds, each once, however assigned. An assignment in state `Error` does not count.
+    Licenses,
+    /// Membership to its group.
+    Group,
+    /// Membership to its member.
+    Member,
+    /// Nesting to the containing group.
+    Parent,
+    /// Nesting to the contained group.
+    Child,
+    /// License assignment to its user.
+    User,
+    /// License assignment to its SKU.
+    License,
+    /// License assignment to the group it comes through; null when direct.
+    AssignedGroup,
+}
+
+impl Navigation {
+    /// Whether it may lead to several records.
+    pub fn is_many(self) -> bool {
+        matches!(self, Navigation::MemberOf | Navigation::Members | Navigation::Licenses)
+    }
+}
+
+/// Where a property's value comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// Read from Graph (or, for pairs and assignments, found while reading).
+    Graph,
+    /// Worked out from other properties, by whoever fills the record.
+    Computed,
+    /// Other records.
+    Navigation(Navigation),
+}
+
+/// A property of a collection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Property {
+    pub ty: Type,
+    pub source: Source,
+    /// What must be read besides, for this to have a value. Naming one property of a collection needs the collection.
+    pub needs: &'static [(Collection, &'static str)],
+    /// Collections that must be read besides, although no property of theirs is named.
+    pub reads: &'static [Collection],
+}
+
+/// The property `name` of `collection`, spelled exactly as Graph does. Directory extensions
+/// (`extension_<32 hexadecimal digits>_<name>`) and schema extensions (`ext<8 characters>_<name>`) cannot be listed
+/// and are accepted as [`Kind::Any`].
+pub fn property(collection: Collection, name: &str) -> Option<Property> {
+    if let Some((_, ty)) = graph_table(collection).iter().find(|(known, _)| *known == name) {
+        let needs: &[_] = match collection {
+            Collection::LicenseAssignments => &[(Collection::Users, "licenseAssignmentStates")],
+            _ => &[],
+        };
+        return Some(Property { ty: *ty, source: Source::Graph, needs, reads: &[] });
+    }
+    if let Some((_, property)) = special_table(collection).iter().find(|(known, _)| *known == name) {
+        return Some(*property);
+    }
+    let extensible = matches!(collection, Collection::Users | Collection::Groups | Collection::Devices);
+    (extensible && is_extension(name)).then_some(Property { ty: ANY, source: Source::Graph, needs: &[], reads: &[] })
+}
+
+/// The names an expression over `collection` may use, without extensions, in no useful order.
+pub fn names(collection: Collection) -> impl Iterator<Item = &'static str> {
+    let special = special_table(collection).iter().map(|(name, _)| *name);
+    graph_table(collection).iter().map(|(name, _)| *name).chain(special)
+}
+
+fn is_extension(name: &str) -> bool {
+    let named = |rest: &str| rest.strip_prefix('_').is_some_and(|name| !name.is_empty());
+    if let Some(rest) = name.strip_prefix("extension_") {
+        let digits = rest.bytes().take_while(u8::is_ascii_hexdigit).count();
+        return digits == 32 && named(&rest[digits..]);
+    }
+    // A schema extension registered without a verified domain: `ext`, eight characters, a name.
+    name.strip_prefix("ext").is_some_and(|rest| {
+        let id = rest.bytes().take_while(u8::is_ascii_alphanumeric).count();
+        id == 8 && named(&rest[id..])
+    })
+}
+
+type Table = &'static [(&'static str, Type)];
+
+fn graph_table(collection: Collection) -> Table {
+    match collection {
+        Collection::Users => USERS,
+        Collection::Groups => GROUPS,
+        Collection::Memberships => MEMBERSHIPS,
+        Collection::Nestings => NESTINGS,
+        Collection::Licenses => LICENSES,
+        Collection::LicenseAssignments => LICENSE_ASSIGNMENTS,
+        Collection::Devices => DEVICES,
+    }
+}
+
+const fn computed(ty: Type, needs: &'static [(Collection, &'static str)]) -> Property {
+    Property { ty, source: Source::Computed, needs, reads: &[] }
+}
+
+const fn navigation(
+    via: Navigation,
+    many: bool,
+    to: &'static [Collection],
+    needs: &'static [(Collection, &'static str)],
+    reads: &'static [Collection],
+) -> Property {
+    Property { ty: Type { kind: Kind::Record(to), many }, source: Source::Navigation(via), needs, reads }
+}
+
+/// Computed properties and navigations.
+fn special_table(collection: Collection) -> &'static [(&'static str, Property)] {
+    use Collection::*;
+    const STATES: (Collection, &str) = (Users, "licenseAssignmentStates");
+    const MEMBER_OF: Property = navigation(Navigation::MemberOf, true, &[Groups], &[], &[Memberships]);
+    const PRODUCT: &[(Collection, &str)] = &[(Licenses, "skuId"), (Licenses, "skuPartNumber")];
+    const HELD: &[(Collection, &str)] = &[STATES, (Licenses, "skuId")];
+    const ASSIGNED: &[(Collection, &str)] = &[STATES, (Licenses, "skuId"), (Licenses, "skuPartNumber")];
+    match collection {
+        Users => {
+            &const {
+                [
+                    ("manager", navigation(Navigation::Manager, false, &[Users], &[], &[])),
+                    ("memberOf", MEMBER_OF),
+                    ("licenses", navigation(Navigation::Licenses, true, &[Licenses], HELD, &[])),
+                ]
+            }
+        }
+        Groups => {
+            &const {
+                [
+                    (
+                        "members",
+                        navigation(Navigation::Members, true, &[Users, Groups, Devices], &[], &[Memberships, Nestings]),
+                    ),
+                    ("memberOf", navigation(Navigation::MemberOf, true, &[Groups], &[], &[Nestings])),
+                ]
+            }
+        }
+        Devices => &const { [("memberOf", MEMBER_OF)] },
+        Memberships => {
+            &const {
+                [
+                    ("group", navigation(Navigation::Group, false, &[Groups], &[], &[])),
+                    ("member", navigation(Navigation::Member, false, &[Users, Devices], &[], &[])),
+                ]
+            }
+        }
+        Nestings => {
+            &const {
+                [
+                    ("parent", navigation(Navigation::Parent, false, &[Groups], &[], &[])),
+                    ("child", navigation(Navigation::Child, false, &[Groups], &[], &[])),
+                ]
+            }
+        }
+        Licenses => {
+            &const {
+                [
+                    ("productName", computed(TEXT, PRODUCT)),
+                    ("available", computed(INT, &[(Licenses, "prepaidUnits"), (Licenses, "consumedUnits")])),
+                ]
+            }
+        }
+        LicenseAssignments => {
+            &const {
+                [
+                    ("skuPartNumber", computed(TEXT, ASSIGNED)),
+                    ("productName", computed(TEXT, ASSIGNED)),
+                    ("user", navigation(Navigation::User, false, &[Users], &[STATES], &[])),
+                    ("license", navigation(Navigation::License, false, &[Licenses], HELD, &[])),
+                    ("group", navigation(Navigation::AssignedGroup, false, &[Groups], &[STATES], &[])),
+                ]
+            }
+        }
+    }
+}
+
+const ANY: Type = Type::ANY;
+const BOOL: Type = Type::BOOL;
+const INT: Type = Type::INT;
+const TEXT: Type = Type::TEXT;
+const GUID: Type = Type::GUID;
+const DATE_TIME: Type = Type::DATE_TIME;
+const BINARY: Type = Type::one(Kind::Binary);
+
+const fn list(item: Type) -> Type {
+    Type::list(item.kind)
+}
+
+const fn complex(properties: Table) -> Type {
+    Type::one(Kind::Complex(properties))
+}
+
+const USERS: Table = &[
+    ("accountEnabled", BOOL),
+    ("ageGroup", TEXT),
+    ("assignedLicenses", list(complex(ASSIGNED_LICENSE))),
+    ("assignedPlans", list(complex(ASSIGNED_PLAN))),
+    ("authorizationInfo", complex(AUTHORIZATION_INFO)),
+    ("businessPhones", list(TEXT)),
+    ("city", TEXT),
+    ("companyName", TEXT),
+    ("consentProvidedForMinor", TEXT),
+    ("country", TEXT),
+    ("createdDateTime", DATE_TIME),
+    ("creationType", TEXT),
+    ("customSecurityAttributes", ANY),
+    ("deletedDateTime", DATE_TIME),
+    ("department", TEXT),
+    ("deviceEnrollmentLimit", INT),
+    ("displayName", TEXT),
+    ("employeeHireDate", DATE_TIME),
+    ("employeeId", TEXT),
+    ("employeeLeaveDateTime", DATE_TIME),
+    ("employeeOrgData", complex(EMPLOYEE_ORG_DATA)),
+    ("employeeType", TEXT),
+    ("externalUserState", TEXT),
+    ("externalUserStateChangeDateTime", DATE_TIME),
+    ("faxNumber", TEXT),
+    ("givenName", TEXT),
+    ("id", TEXT),
+    ("identities", list(complex(OBJECT_IDENTITY))),
+    ("imAddresses", list(TEXT)),
+    ("isManagementRestricted", BOOL),
+    ("isResourceAccount", BOOL),
+    ("jobTitle", TEXT),
+    ("lastPasswordChangeDateTime", DATE_TIME),
+    ("legalAgeGroupClassification", TEXT),
+    ("licenseAssignmentStates", list(complex(LICENSE_ASSIGNMENT_STATE))),
+    ("mail", TEXT),
+    ("mailNickname", TEXT),
+    ("mobilePhone", TEXT),
+    ("officeLocation", TEXT),
+    ("onPremisesDistinguishedName", TEXT),
+    ("onPremisesDomainName", TEXT),
+    ("onPremisesExtensionAttributes", complex(ON_PREMISES_EXTENSION_ATTRIBUTES)),
+    ("onPremisesImmutableId", TEXT),
+    ("onPremisesLastSyncDateTime", DATE_TIME),
+    ("onPremisesProvisioningErrors", list(complex(ON_PREMISES_PROVISIONING_ERROR))),
+    ("onPremisesSamAccountName", TEXT),
+    ("onPremisesSecurityIdentifier", TEXT),
+    ("onPremisesSyncEnabled", BOOL),
+    ("onPremisesUserPrincipalName", TEXT),
+    ("otherMails", list(TEXT)),
+    ("passwordPolicies", TEXT),
+    ("postalCode", TEXT),
+    ("preferredDataLocation", TEXT),
+    ("preferredLanguage", TEXT),
+    ("provisionedPlans", list(complex(PROVISIONED_PLAN))),
+    ("proxyAddresses", list(TEXT)),
+    ("securityIdentifier", TEXT),
+    ("serviceProvisioningErrors", list(complex(SERVICE_PROVISIONING_ERROR))),
+    ("showInAddressList", BOOL),
+    ("signInActivity", complex(SIGN_IN_ACTIVITY)),
+    ("signInSessionsValidFromDateTime", DATE_TIME),
+    ("state", TEXT),
+    ("streetAddress", TEXT),
+    ("surname", TEXT),
+    ("usageLocation", TEXT),
+    ("userPrincipalName", TEXT),
+    ("userType", TEXT),
+];
+
+const GROUPS: Table = &[
+    ("assignedLabels", list(complex(ASSIGNED_LABEL))),
+    ("assignedLicenses", list(complex(ASSIGNED_LICENSE))),
+    ("classification", TEXT),
+    ("createdDateTime", DATE_TIME),
+    ("deletedDateTime", DATE_TIME),
+    ("description", TEXT),
+    ("displayName", TEXT),
+    ("expirationDateTime", DATE_TIME),
+    ("groupTypes", list(TEXT)),
+    ("id", TEXT),
+    ("infoCatalogs", list(TEXT)),
+    ("isAssignableToRole", BOOL),
+    ("isManagementRestricted", BOOL),
+    ("licenseProcessingState", complex(LICENSE_PROCESSING_STATE)),
+    ("mail", TEXT),
+    ("mailEnabled", BOOL),
+    ("mailNickname", TEXT),
+    ("membershipRule", TEXT),
+    ("membershipRuleProcessingState", TEXT),
+    ("onPremisesDomainName", TEXT),
+    ("onPremisesExtensionAttributes", complex(ON_PREMISES_EXTENSION_ATTRIBUTES)),
+    ("onPremisesLastSyncDateTime", DATE_TIME),
+    ("onPremisesNetBiosName", TEXT),
+    ("onPremisesProvisioningErrors", list(complex(ON_PREMISES_PROVISIONING_ERROR))),
+    ("onPremisesSamAccountName", TEXT),
+    ("onPremisesSecurityIdentifier", TEXT),
+    ("onPremisesSyncEnabled", BOOL),
+    ("organizationId", TEXT),
+    ("preferredDataLocation", TEXT),
+    ("preferredLanguage", TEXT),
+    ("proxyAddresses", list(TEXT)),
+    ("renewedDateTime", DATE_TIME),
+    ("resourceBehaviorOptions", list(TEXT)),
+    ("resourceProvisioningOptions", list(TEXT)),
+    ("securityEnabled", BOOL),
+    ("securityIdentifier", TEXT),
+    ("serviceProvisioningErrors", list(complex(SERVICE_PROVISIONING_ERROR))),
+    ("theme", TEXT),
+    ("uniqueName", TEXT),
+    ("visibility", TEXT),
+];
+
+const DEVICES: Table = &[
+    ("accountEnabled", BOOL),
+    ("alternativeSecurityIds", list(complex(ALTERNATIVE_SECURITY_ID))),
+    ("approximateLastSignInDateTime", DATE_TIME),
+    ("complianceExpirationDateTime", DATE_TIME),
+    ("deletedDateTime", DATE_TIME),
+    ("deviceCategory", TEXT),
+    ("deviceId", TEXT),
+    ("deviceMetadata", TEXT),
+    ("deviceOwnership", TEXT),
+    ("deviceVersion", INT),
+    ("displayName", TEXT),
+    ("enrollmentProfileName", TEXT),
+    ("enrollmentType", TEXT),
+    ("id", TEXT),
+    ("isCompliant", BOOL),
+    ("isManaged", BOOL),
+    ("isManagementRestricted", BOOL),
+    ("isRooted", BOOL),
+    ("managementType", TEXT),
+    ("manufacturer", TEXT),
+    ("mdmAppId", TEXT),
+    ("model", TEXT),
+    ("onPremisesLastSyncDateTime", DATE_TIME),
+    ("onPremisesSecurityIdentifier", TEXT),
+    ("onPremisesSyncEnabled", BOOL),
+    ("operatingSystem", TEXT),
+    ("operatingSystemVersion", TEXT),
+    ("physicalIds", list(TEXT)),
+    ("profileType", TEXT),
+    ("registrationDateTime", DATE_TIME),
+    ("systemLabels", list(TEXT)),
+    ("trustType", TEXT),
+];
+
+const LICENSES: Table = &[
+    ("accountId", TEXT),
+    ("accountName", TEXT),
+    ("appliesTo", TEXT),
+    ("capabilityStatus", TEXT),
+    ("consumedUnits", INT),
+    ("id", TEXT),
+    ("prepaidUnits", complex(LICENSE_UNITS_DETAIL)),
+    ("servicePlans", list(complex(SERVICE_PLAN_INFO))),
+    ("skuId", GUID),
+    ("skuPartNumber", TEXT),
+    ("subscriptionIds", list(TEXT)),
+];
+
+const MEMBERSHIPS: Table = &[("groupId", GUID), ("memberId", GUID), ("memberType", TEXT)];
+
+const NESTINGS: Table = &[("parentId", GUID), ("childId", GUID)];
+
+const LICENSE_ASSIGNMENTS: Table = &[
+    ("assignedByGroup", GUID),
+    ("disabledPlans", list(GUID)),
+    ("error", TEXT),
+    ("lastUpdatedDateTime", DATE_TIME),
+    ("skuId", GUID),
+    ("state", TEXT),
+    ("userId", GUID),
+];
+
+const ASSIGNED_LICENSE: Table = &[("disabledPlans", list(GUID)), ("skuId", GUID)];
+
+const ASSIGNED_PLAN: Table =
+    &[("assignedDateTime", DATE_TIME), ("capabilityStatus", TEXT), ("service", TEXT), ("servicePlanId", GUID)];
+
+const AUTHORIZATION_INFO: Table = &[("certificateUserIds", list(TEXT))];
+
+const EMPLOYEE_ORG_DATA: Table = &[("costCenter", TEXT), ("division", TEXT)];
+
+const OBJECT_IDENTITY: Table = &[("issuer", TEXT), ("issuerAssignedId", TEXT), ("signInType", TEXT)];
+
+const LICENSE_ASSIGNMENT_STATE: Table = &[
+    ("assignedByGroup", GUID),
+    ("disabledPlans", list(GUID)),
+    ("error", TEXT),
+    ("lastUpdatedDateTime", DATE_TIME),
+    ("skuId", GUID),
+    ("state", TEXT),
+];
+
+const ON_PREMISES_EXTENSION_ATTRIBUTES: Table = &[
+    ("extensionAttribute1", TEXT),
+    ("extensionAttribute2", TEXT),
+    ("extensionAttribute3", TEXT),
+    ("extensionAttribute4", TEXT),
+    ("extensionAttribute5", TEXT),
+    ("extensionAttribute6", TEXT),
+    ("extensionAttribute7", TEXT),
+    ("extensionAttribute8", TEXT),
+    ("extensionAttribute9", TEXT),
+    ("extensionAttribute10", TEXT),
+    ("extensionAttribute11", TEXT),
+    ("extensionAttribute12", TEXT),
+    ("extensionAttribute13", TEXT),
+    ("extensionAttribute14", TEXT),
+    ("extensionAttribute15", TEXT),
+];
+
+const ON_PREMISES_PROVISIONING_ERROR: Table =
+    &[("category", TEXT), ("occurredDateTime", DATE_TIME), ("propertyCausingError", TEXT), ("value", TEXT)];
+
+const PROVISIONED_PLAN: Table = &[("capabilityStatus", TEXT), ("provisioningStatus", TEXT), ("service", TEXT)];
+
+const SERVICE_PROVISIONING_ERROR: Table =
+    &[("createdDateTime", DATE_TIME), ("isResolved", BOOL), ("serviceInstance", TEXT)];
+
+const SIGN_IN_ACTIVITY: Table = &[
+    ("lastNonInteractiveSignInDateTime", DATE_TIME),
+    ("lastNonInteractiveSignInRequestId", TEXT),
+    ("lastSignInDateTime", DATE_TIME),
+    ("lastSignInRequestId", TEXT),
+    ("lastSuccessfulSignInDateTime", DATE_TIME),
+    ("lastSuccessfulSignInRequestId", TEXT),
+];
+
+const ASSIGNED_LABEL: Table = &[("displayName", TEXT), ("labelId", TEXT)];
+
+const LICENSE_PROCESSING_STATE: Table = &[("state", TEXT)];
+
+const ALTERNATIVE_SECURITY_ID: Table = &[("identityProvider", TEXT), ("key", BINARY), ("type", INT)];
+
+const LICENSE_UNITS_DETAIL: Table = &[("enabled", INT), ("lockedOut", INT), ("suspended", INT), ("warning", INT)];
+
+const SERVICE_PLAN_INFO: Table =
+    &[("appliesTo", TEXT), ("provisioningStatus", TEXT), ("servicePlanId", GUID), ("servicePlanName", TEXT)];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_collection_knows_its_everyday_properties() {
+        let cases = [
+            (Collection::Users, "accountEnabled", BOOL),
+            (Collection::Users, "employeeOrgData", complex(EMPLOYEE_ORG_DATA)),
+            (Collection::Users, "memberOf", Type::list(Kind::Record(&[Collection::Groups]))),
+            (Collection::Users, "extension_0123456789abcdef0123456789abcdef_badge", ANY),
+            (Collection::Groups, "extab12cd34_course", ANY),
+            (Collection::Groups, "groupTypes", list(TEXT)),
+            (Collection::Memberships, "memberType", TEXT),
+            (Collection::Nestings, "parentId", GUID),
+            (Collection::Licenses, "available", INT),
+            (Collection::LicenseAssignments, "assignedByGroup", GUID),
+            (Collection::Devices, "approximateLastSignInDateTime", DATE_TIME),
+        ];
+        for (collection, name, ty) in cases {
+            assert_eq!(property(collection, name).map(|property| property.ty), Some(ty), "{collection}/{name}");
+        }
+    }
+
+    #[test]
+    fn names_that_cannot_be_read_are_unknown() {
+        let cases = [
+            (Collection::Users, "hireDate"),
+            (Collection::Users, "directReports"),
+            (Collection::Users, "accountenabled"),
+            (Collection::Users, "extension_0123_badge"),
+            (Collection::Users, "extab12cd34_"),
+            (Collection::Licenses, "extab12cd34_course"),
+            (Collection::Groups, "hasMembersWithLicenseErrors"),
+        ];
+        for (collection, name) in cases {
+            assert_eq!(property(collection, name), None, "{collection}/{name}");
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_what_is_needed_exists() {
+        for collection in Collection::ALL {
+            let mut all: Vec<_> = names(collection).collect();
+            all.sort_unstable();
+            let count = all.len();
+            all.dedup();
+            assert_eq!(all.len(), count, "{collection}");
+            for name in all {
+                let found = property(collection, name).expect("a listed name");
+                for (other, needed) in found.needs {
+                    let needed = property(*other, needed).expect("a needed property exists");
+                    assert_eq!(needed.source, Source::Graph, "{collection}/{name}");
+                }
+            }
+        }
+    }
+}

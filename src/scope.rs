@@ -1,0 +1,422 @@
+//! Which records are in scope, and what is known of those that are not: the source state of every key.
+//!
+//! Hides how clauses are judged, how pairs and assignments take the least certain state of their ends, and how an
+//! edited scope is told from changed data. Deliberately knows no target and decides no change.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
+
+use crate::directory::Directory;
+use crate::error::Result;
+use crate::expr::{Expr, Navigate, Truth};
+use crate::job::{self, Exclude, Job};
+use crate::mapping::Mapping;
+use crate::plan::LimitName;
+use crate::plan::build::States;
+use crate::plan::change::{Cause, Row};
+use crate::plan::decide::{Desired, Source};
+use crate::plan::limits::Approved;
+use crate::plan::policy::CauseKind;
+use crate::record::{Collection, Guid, Key, Record, Unknown, Value};
+use crate::snapshot::MemberKind;
+
+/// How one record stands to the scope.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Standing {
+    In,
+    /// Its own data moved it out.
+    Out(Cause),
+    /// Today's data would be in scope under the accepted scope.
+    Edited(String),
+    Gone(Cause),
+    /// Looked up by id and not found.
+    NotFound,
+    Unknown(Unknown),
+}
+
+/// The filter and the exclude list of one collection, ready to judge.
+struct Rule<'a> {
+    /// In the order written, each with its normal form.
+    clauses: Vec<(Expr, String)>,
+    exclude: Option<&'a Exclude>,
+}
+
+impl<'a> Rule<'a> {
+    fn new(scope: &'a job::Scope, collection: Collection) -> Rule<'a> {
+        let clauses = scope.filters.get(&collection).map(|filter| filter.expr.clauses()).unwrap_or_default();
+        let named = clauses.into_iter().map(|clause| {
+            let words = clause.to_string();
+            (clause, words)
+        });
+        Rule { clauses: named.collect(), exclude: scope.exclude.get(&collection) }
+    }
+
+    /// `Err` names the clause that is false.
+    fn judge(&self, record: &Record, navigate: &dyn Navigate) -> Result<Standing, &str> {
+        let mut doubt = None;
+        match self.exclude.map(|exclude| exclude.covers(record, navigate)) {
+            Some(Ok(true)) => return Err("exclude"),
+            Some(Err(reason)) => doubt = Some(reason),
+            _ => {}
+        }
+        for (clause, words) in &self.clauses {
+            match clause.truth(record, navigate) {
+                Truth::True => {}
+                Truth::False => return Err(words),
+                Truth::Unknown(reason) => doubt = doubt.or(Some(reason)),
+            }
+        }
+        Ok(doubt.map_or(Standing::In, Standing::Unknown))
+    }
+}
+
+/// Standings of all objects of one collection: most are alike, so each distinct one is kept once.
+#[derive(Default)]
+struct Verdicts {
+    /// Aligned with the snapshot's ids.
+    of: Vec<u32>,
+    ids: Vec<Guid>,
+    distinct: Vec<Standing>,
+    left_out: BTreeMap<String, u64>,
+}
+
+/// Judges every record of one snapshot under one job.
+pub struct Judge<'a> {
+    job: &'a Job,
+    directory: &'a Directory<'a>,
+    approved: &'a Approved,
+    rules: BTreeMap<Collection, Rule<'a>>,
+    /// Only when the accepted scope differs from today's.
+    accepted: Option<BTreeMap<Collection, Rule<'a>>>,
+    verdicts: RefCell<HashMap<Collection, Rc<Verdicts>>>,
+}
+
+/// How many records of a collection were read, are in scope, and were left out by which clause.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tally {
+    pub read: u64,
+    pub in_scope: u64,
+    pub left_out: BTreeMap<String, u64>,
+}
+
+impl<'a> Judge<'a> {
+    pub fn new(job: &'a Job, directory: &'a Directory<'a>, approved: &'a Approved) -> Judge<'a> {
+        let rules = |scope: &'a job::Scope| {
+            Collection::ALL.into_iter().map(|collection| (collection, Rule::new(scope, collection))).collect()
+        };
+        let accepted = job.accepted.as_ref().filter(|_| job.scope_was_edited());
+        Judge {
+            job,
+            directory,
+            approved,
+            rules: rules(&job.scope),
+            accepted: accepted.map(|accepted| rules(&accepted.scope)),
+            verdicts: RefCell::new(HashMap::new()),
+        }
+    }
+
+    /// How a record of the snapshot stands, its ends included.
+    pub fn standing(&self, record: &Record) -> Result<Standing> {
+        let own = self.judged(record);
+        Ok(match &record.key {
+            Key::Guid(_) | Key::Text(_) => own,
+            Key::Pair(group, member) => {
+                let kind = self.kind_of(*group, *member);
+                least_certain([self.object(Collection::Groups, *group)?, self.member(kind, *member)?, own])
+            }
+            Key::Assignment(parts) => {
+                least_certain([self.object(Collection::Users, parts.0)?, self.license(parts.1)?, own])
+            }
+        })
+    }
+
+    /// The record's own clauses, first under today's scope, then under the accepted one.
+    fn judged(&self, record: &Record) -> Standing {
+        let clause = match self.rules[&record.collection].judge(record, self.directory) {
+            Ok(standing) => return standing,
+            Err(clause) => clause,
+        };
+        let before = self.accepted.as_ref().map(|rules| rules[&record.collection].judge(record, self.directory));
+        match before {
+            Some(Ok(Standing::In)) => {
+                Standing::Edited(format!("in scope until the scope was edited; now left out by: {}", told(clause)))
+            }
+            Some(Ok(unknown @ Standing::Unknown(_))) => unknown,
+            _ => Standing::Out(Cause { kind: cause_kind(clause), words: told(clause) }),
+        }
+    }
+
+    /// The standings of all objects of a collection, worked out once.
+    fn verdicts(&self, collection: Collection) -> Result<Rc<Verdicts>> {
+        if let Some(known) = self.verdicts.borrow().get(&collection) {
+            return Ok(known.clone());
+        }
+        let mut verdicts = Verdicts::default();
+        self.directory.walk(collection, &mut |record| {
+            let Key::Guid(id) = record.key else { return Ok(()) };
+            let standing = self.judged(&record);
+            if let Standing::Out(Cause { words, .. }) | Standing::Edited(words) = &standing {
+                *verdicts.left_out.entry(words.clone()).or_default() += 1;
+            }
+            let known = verdicts.distinct.iter().position(|other| *other == standing);
+            let index = known.unwrap_or_else(|| {
+                verdicts.distinct.push(standing);
+                verdicts.distinct.len() - 1
+            });
+            verdicts.of.push(index as u32);
+            verdicts.ids.push(id);
+            Ok(())
+        })?;
+        let verdicts = Rc::new(verdicts);
+        self.verdicts.borrow_mut().insert(collection, verdicts.clone());
+        Ok(verdicts)
+    }
+
+    /// How an object stands, also one that the snapshot does not hold.
+    pub fn object(&self, collection: Collection, id: Guid) -> Result<Standing> {
+        let verdicts = self.verdicts(collection)?;
+        if let Ok(at) = verdicts.ids.binary_search(&id) {
+            return Ok(verdicts.distinct[verdicts.of[at] as usize].clone());
+        }
+        let snapshot = self.directory.snapshot();
+        Ok(if snapshot.deleted(id) {
+            Standing::Gone(Cause { kind: CauseKind::Gone, words: "deleted in Entra".into() })
+        } else if snapshot.absent(id) {
+            Standing::NotFound
+        } else {
+            let gap = self.directory.coverage(collection).gap().cloned();
+            Standing::Unknown(gap.unwrap_or_else(|| Unknown::new("not returned by this read and not looked up by id")))
+        })
+    }
+
+    fn kind_of(&self, group: Guid, member: Guid) -> Option<MemberKind> {
+        let members = self.directory.members().of(group)?;
+        members.binary_search_by_key(&member, |member| member.id).ok().map(|at| members[at].kind)
+    }
+
+    /// The member end of a pair. Contacts and service principals have no collection to be judged in.
+    fn member(&self, kind: Option<MemberKind>, id: Guid) -> Result<Standing> {
+        let snapshot = self.directory.snapshot();
+        match kind {
+            Some(MemberKind::User) => self.object(Collection::Users, id),
+            Some(MemberKind::Group) => self.object(Collection::Groups, id),
+            // Devices have a say only in a job that reads them.
+            Some(MemberKind::Device) if self.job.catalog.uses(Collection::Devices) => {
+                self.object(Collection::Devices, id)
+            }
+            Some(_) => Ok(Standing::In),
+            None => {
+                let homes = [Collection::Users, Collection::Groups, Collection::Devices];
+                let home = homes.into_iter().find(|collection| snapshot.objects(*collection).contains(id));
+                self.object(home.unwrap_or(Collection::Users), id)
+            }
+        }
+    }
+
+    /// The SKU end of an assignment: one that the tenant does not list has nothing against it.
+    fn license(&self, sku: Guid) -> Result<Standing> {
+        match self.directory.snapshot().objects(Collection::Licenses).contains(sku) {
+            true => self.object(Collection::Licenses, sku),
+            false => Ok(Standing::In),
+        }
+    }
+
+    /// How any key of a collection stands, also one that the snapshot does not hold.
+    pub fn key(&self, collection: Collection, key: &Key) -> Result<Standing> {
+        if let Key::Guid(id) = key {
+            return self.object(collection, *id);
+        }
+        if let Some(record) = self.directory.record(collection, key)? {
+            return self.standing(&record);
+        }
+        let ended = |words: &str| Standing::Gone(Cause { kind: CauseKind::Gone, words: words.into() });
+        Ok(match key {
+            Key::Pair(group, member) => {
+                let list = match self.directory.members().gap(*group) {
+                    Some(gap) => Standing::Unknown(gap.clone()),
+                    None if self.directory.members().of(*group).is_some() => ended("no longer a member"),
+                    None => Standing::Unknown(Unknown::new("the group's members were not read")),
+                };
+                let ends = [self.object(Collection::Groups, *group)?, self.member(None, *member)?];
+                match (&list, least_certain(ends.clone())) {
+                    // Nobody lists the members of a group that is deleted.
+                    (_, Standing::Gone(_)) => least_certain(ends),
+                    (_, ends) => least_certain([ends, list]),
+                }
+            }
+            Key::Assignment(parts) => {
+                let list = match self.directory.coverage(Collection::LicenseAssignments).gap() {
+                    Some(gap) => Standing::Unknown(gap.clone()),
+                    None => ended("the license is no longer assigned"),
+                };
+                let user = self.object(Collection::Users, parts.0)?;
+                match user {
+                    Standing::Gone(_) => user,
+                    user => least_certain([user, list]),
+                }
+            }
+            _ => Standing::Unknown(Unknown::new("not read")),
+        })
+    }
+
+    /// Counts for the plan's header.
+    pub fn tally(&self, collection: Collection) -> Result<Tally> {
+        let mut tally = Tally::default();
+        match collection {
+            Collection::Memberships | Collection::Nestings | Collection::LicenseAssignments => {
+                self.directory.walk(collection, &mut |record| {
+                    tally.read += 1;
+                    match self.standing(&record)? {
+                        Standing::In => tally.in_scope += 1,
+                        Standing::Out(cause) => *tally.left_out.entry(cause.words).or_default() += 1,
+                        Standing::Edited(words) => *tally.left_out.entry(words).or_default() += 1,
+                        _ => {}
+                    }
+                    Ok(())
+                })?;
+            }
+            objects => {
+                let verdicts = self.verdicts(objects)?;
+                tally.read = verdicts.of.len() as u64;
+                let inside = verdicts.distinct.iter().position(|standing| *standing == Standing::In);
+                let count = |index| verdicts.of.iter().filter(|of| **of == index as u32).count() as u64;
+                tally.in_scope = inside.map_or(0, count);
+                tally.left_out.clone_from(&verdicts.left_out);
+            }
+        }
+        Ok(tally)
+    }
+
+    /// The mapping that made a row, if the job still has it for that type.
+    fn mapping(&self, ty: &str, row: Option<&Row>) -> Option<&Mapping> {
+        let mut of_type = self.job.mappings.iter().filter(|mapping| mapping.target == ty);
+        match row {
+            Some(row) => of_type.find(|mapping| mapping.name == row.mapping),
+            None => of_type.next(),
+        }
+    }
+}
+
+impl States for Judge<'_> {
+    fn state(&self, ty: &str, key: &Key, row: Option<&Row>) -> Result<Source> {
+        let approved = |words: &str| {
+            let filter_edit = self.approved.contains(LimitName::FilterEdit, ty, key, None);
+            filter_edit.then(|| Cause { kind: CauseKind::Out, words: format!("{words} (approved)") })
+        };
+        let edited = |words: String| match approved(&words) {
+            Some(cause) => Source::Out(cause),
+            None => Source::OutEdited(words),
+        };
+        let Some(mapping) = self.mapping(ty, row) else {
+            let name = row.map(|row| row.mapping.as_str()).unwrap_or_default();
+            return Ok(edited(format!("the job no longer has the mapping {name}, which made this record")));
+        };
+        Ok(match self.key(mapping.source, key)? {
+            // Asked for a reference or a returner: the caller only needs to know that it is wanted.
+            Standing::In => Source::Desired(Desired { mapping: 0, label: String::new(), values: Vec::new() }),
+            Standing::Out(cause) => Source::Out(cause),
+            Standing::Edited(words) => edited(words),
+            Standing::Gone(cause) => Source::Gone(cause),
+            Standing::NotFound => Source::NotFound,
+            Standing::Unknown(reason) => Source::Unknown(reason),
+        })
+    }
+}
+
+/// The least certain of several standings decides, and its cause is the whole's.
+fn least_certain<const N: usize>(standings: [Standing; N]) -> Standing {
+    let rank = |standing: &Standing| match standing {
+        Standing::Unknown(_) => 0,
+        Standing::NotFound => 1,
+        Standing::Edited(_) => 2,
+        Standing::Gone(_) => 3,
+        Standing::Out(_) => 4,
+        Standing::In => 5,
+    };
+    standings.into_iter().min_by_key(rank).unwrap_or(Standing::In)
+}
+
+fn told(clause: &str) -> String {
+    match clause {
+        "exclude" => "excluded by the job".into(),
+        clause => format!("{clause} is not true"),
+    }
+}
+
+/// A clause about `accountEnabled` that is false means that the account was disabled.
+fn cause_kind(clause: &str) -> CauseKind {
+    let plain = ["accountEnabled", "accountEnabled eq true", "true eq accountEnabled"];
+    if plain.contains(&clause) { CauseKind::Disabled } else { CauseKind::Out }
+}
+
+/// Every id that the ledger's rows of this job depend on and that the snapshot did not return: to be looked up.
+pub fn missing(
+    snapshot: &crate::snapshot::Snapshot,
+    mapping: &Mapping,
+    key: &Key,
+    missing: &mut BTreeSet<(Collection, Guid)>,
+) {
+    let mut need = |collection: Collection, id: Guid| {
+        if !snapshot.objects(collection).contains(id) {
+            missing.insert((collection, id));
+        }
+    };
+    match key {
+        Key::Guid(id) if mapping.source != Collection::Licenses => need(mapping.source, *id),
+        Key::Pair(group, member) => {
+            need(Collection::Groups, *group);
+            let homes = [Collection::Users, Collection::Groups, Collection::Devices];
+            if !homes.into_iter().any(|home| snapshot.objects(home).contains(*member)) {
+                missing.insert((Collection::Users, *member));
+            }
+        }
+        Key::Assignment(parts) => need(Collection::Users, parts.0),
+        Key::Guid(_) | Key::Text(_) => {}
+    }
+}
+
+/// A text for people, from the record itself; needs the properties that [`label_needs`] asks for.
+pub fn label(directory: &Directory<'_>, catalog: &crate::expr::Catalog, record: &Record) -> String {
+    let text = |record: &Record, name: &str| {
+        let slot = catalog.shape(record.collection).slot(name)?;
+        match &record.slots[slot] {
+            Some(Value::Text(text)) => Some(text.to_string()),
+            _ => None,
+        }
+    };
+    let object = |collection: Collection, id: Guid| {
+        let record = directory.object(collection, id).ok().flatten();
+        record.and_then(|record| text(&record, "displayName")).unwrap_or_else(|| id.to_string())
+    };
+    match (&record.key, record.collection) {
+        (Key::Pair(group, member), _) => {
+            let kinds = [Collection::Users, Collection::Groups, Collection::Devices];
+            let home = kinds.into_iter().find(|kind| directory.snapshot().objects(*kind).contains(*member));
+            let member = home.map_or_else(|| member.to_string(), |home| object(home, *member));
+            format!("{member} in {}", object(Collection::Groups, *group))
+        }
+        (Key::Assignment(parts), _) => {
+            let product = text(record, "productName").unwrap_or_else(|| parts.1.to_string());
+            format!("{product} of {}", object(Collection::Users, parts.0))
+        }
+        (_, Collection::Licenses) => text(record, "productName").unwrap_or_else(|| record.key.to_string()),
+        _ => text(record, "displayName").unwrap_or_else(|| record.key.to_string()),
+    }
+}
+
+/// Adds what [`label`] reads for records of that collection.
+pub fn label_needs(catalog: &mut crate::expr::Catalog, collection: Collection) {
+    let needs: &[(Collection, &str)] = match collection {
+        Collection::Users | Collection::Groups | Collection::Devices => &[(collection, "displayName")],
+        Collection::Memberships | Collection::Nestings => {
+            &[(Collection::Users, "displayName"), (Collection::Groups, "displayName")]
+        }
+        Collection::Licenses => &[(collection, "productName")],
+        Collection::LicenseAssignments => &[(Collection::Users, "displayName"), (collection, "productName")],
+    };
+    for (collection, name) in needs {
+        // These are properties of the schema; a catalog that is full leaves labels to be ids.
+        let _ = catalog.require(*collection, name);
+    }
+}

@@ -1,0 +1,483 @@
+//! The steps of a run: opening a job's state, reading, planning, holding, applying, and what is remembered afterwards.
+//!
+//! Hides where state lies, what a dry run leaves out, and what makes a run partial. Deliberately in no order of its
+//! own: [`crate::sync`] says what happens when.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use crate::apply::{self, Applied, Watch};
+use crate::cli::SnapshotChoice;
+use crate::directory::Directory;
+use crate::error::{Error, Exit, Result};
+use crate::job::{Job, Source as JobSource};
+use crate::ledger::{ApprovalId, GoodRun, HeldPlan, Identity, Ledger, RunId};
+use crate::lock::Lock;
+use crate::plan::build::{Inputs, Rows, TypeInput, build};
+use crate::plan::change::{Action, Change, NoteKind, Row};
+use crate::plan::decide::{Times, TypePolicy};
+use crate::plan::limits::{Approved, CollectionBase};
+use crate::plan::policy::{Accept, AcceptWhat};
+use crate::plan::{Approval, Header, LimitName, Plan, SourceSummary, approve, file};
+use crate::record::{Collection, Coverage, Guid, Key};
+use crate::report::{self, to_stdout};
+use crate::scope::{self, Judge};
+use crate::sides;
+use crate::snapshot::Snapshot;
+use crate::source::{self, Source, SourceNeeds};
+use crate::state::State;
+use crate::sync::{Context, Options};
+use crate::target::{self, Target};
+use crate::trial;
+
+/// One job at work.
+pub struct Session<'a> {
+    pub job: Job,
+    options: &'a Options,
+    context: &'a Context<'a>,
+    state: State,
+    identity: Identity,
+    /// `None` in a dry run of a job that never ran.
+    ledger: Option<Ledger>,
+    types: Vec<TypePolicy>,
+    as_of: Timestamp,
+    run: Option<RunId>,
+    /// Approvals that the plan is built with.
+    approvals: Vec<(ApprovalId, Approval)>,
+    /// Held until the session ends.
+    _lock: Option<Lock>,
+}
+
+/// What was read from the source.
+pub struct Read {
+    pub snapshot: Snapshot,
+    pub requests: u64,
+    /// Keeps a dry run's snapshot until it is no longer needed.
+    _temporary: Option<tempfile::TempDir>,
+}
+
+impl<'a> Session<'a> {
+    /// Loads the job, takes the lock and opens the ledger. Contacts nobody.
+    pub fn open(
+        path: &Path,
+        options: &'a Options,
+        context: &'a Context<'a>,
+    ) -> Result<Session<'a>> {
+        let job = Job::load(path, None)?;
+        let state = State::of(&job);
+        let as_of = context.clock().now();
+        let lock = match options.dry_run {
+            true => None,
+            false => Some(Lock::take(&state.lock(), as_of)?),
+        };
+        let identity = Identity { job: job.name.clone(), tenant: tenant(&job, options)?, target: target::open(&job.target).identity() };
+        let ledger = match options.dry_run {
+            true => Ledger::open_to_read(&state.ledger(), &identity)?,
+            false => {
+                state.create()?;
+                Some(Ledger::open(&state.ledger(), &identity)?)
+            }
+        };
+        // Again, now that it is known what a person last agreed to: both scopes are compiled into one catalog.
+        let accepted = ledger.as_ref().map(Ledger::accepted_scope).transpose()?.flatten();
+        let mut job = Job::load(path, accepted.as_deref())?;
+        for collection in job.mappings.iter().map(|mapping| mapping.source).collect::<BTreeSet<_>>() {
+            job.catalog.require_collection(collection);
+            scope::label_needs(&mut job.catalog, collection);
+        }
+        trial::needs(&options.trial, &mut job.catalog);
+        let types = sides::types(&job)?;
+        let approvals = ledger.as_ref().map(Ledger::approvals).transpose()?.unwrap_or_default();
+        Ok(Session { job, options, context, state, identity, ledger, types, as_of, run: None, approvals, _lock: lock })
+    }
+
+    /// Enters the run into history and settles what an earlier one left unfinished. Nothing in a dry run.
+    pub async fn begin(&mut self, target: &impl Target) -> Result<()> {
+        let Some(ledger) = self.ledger.as_mut().filter(|_| !self.options.dry_run) else { return Ok(()) };
+        if let Some(last) = ledger.last_as_of()?
+            && self.as_of < last
+        {
+            return Err(Error::failed(format!("the clock says {}, but the last run was at {last}", self.as_of))
+                .hint("correct the clock of this machine: the timers of leavers depend on it"));
+        }
+        let run = ledger.begin_run("run", self.as_of)?;
+        self.run = Some(run);
+        for words in apply::settle(target, ledger, run).await? {
+            tracing::warn!("{words}");
+        }
+        Ok(())
+    }
+
+    /// Reads the source, or opens the snapshot that was asked for.
+    pub async fn read(&self) -> Result<Read> {
+        let chosen = match &self.options.snapshot {
+            Some(SnapshotChoice::Last) => Some(self.state.last_snapshot()?),
+            Some(SnapshotChoice::Folder(folder)) => Some(folder.clone()),
+            None => None,
+        };
+        let graph = match (&self.job.source, chosen) {
+            (_, Some(folder)) => return self.read_folder(&folder),
+            (JobSource::Snapshot { dir, .. }, None) => return self.read_folder(dir),
+            (JobSource::Graph(graph), None) => graph,
+        };
+        let source = Source::new(source::config(graph)?, &self.context.http)?;
+        let temporary = match self.options.dry_run {
+            true => Some(tempfile::tempdir().map_err(|cause| {
+                Error::failed("cannot create a temporary folder for what is read from Entra").because(cause)
+            })?),
+            false => None,
+        };
+        let folder = match &temporary {
+            Some(folder) => folder.path().join("snapshot"),
+            None => self.state.snapshot(self.as_of),
+        };
+        let needs = SourceNeeds::of(&self.job.catalog);
+        let mut read = source.extract(&needs, self.context.progress, &folder).await?;
+        let missing = self.missing(&read.snapshot)?;
+        if !missing.is_empty() {
+            read = source.confirm(&needs, self.context.progress, read.snapshot, missing).await?;
+        }
+        self.context.progress.clear();
+        Ok(Read { snapshot: read.snapshot, requests: read.counts.requests, _temporary: temporary })
+    }
+
+    fn read_folder(&self, folder: &Path) -> Result<Read> {
+        let snapshot = Snapshot::open(folder)?;
+        refuse_other_tenant(&snapshot, &self.identity, folder)?;
+        Ok(Read { snapshot, requests: 0, _temporary: None })
+    }
+
+    /// Ids that owned records depend on and that the read did not return.
+    fn missing(&self, snapshot: &Snapshot) -> Result<Vec<(Collection, Guid)>> {
+        let mut missing = BTreeSet::new();
+        let Some(ledger) = &self.ledger else { return Ok(Vec::new()) };
+        for mapping in &self.job.mappings {
+            ledger.rows(&mapping.target, &mut |key, _| {
+                scope::missing(snapshot, mapping, &key, &mut missing);
+                Ok(())
+            })?;
+        }
+        Ok(missing.into_iter().collect())
+    }
+
+    /// Compares and builds the plan. Writes nothing.
+    pub async fn plan(&self, target: &impl Target, snapshot: &Snapshot) -> Result<Plan> {
+        let directory = Directory::open(snapshot, &self.job.catalog, self.as_of)?;
+        let approved = Approved::new(self.approvals.iter().map(|(_, approval)| approval));
+        let judge = Judge::new(&self.job, &directory, &approved);
+        let sources = self.sources(&directory, &judge)?;
+        let mut types = Vec::with_capacity(self.types.len());
+        for policy in &self.types {
+            let desired = sides::desired(&self.job, &directory, &judge, policy, target)?;
+            let current = sides::current(target, policy).await?;
+            types.push(TypeInput {
+                policy: policy.clone(),
+                desired,
+                current,
+                ids_are_keys: target.capabilities().ids_are_keys,
+            });
+        }
+        let inputs = Inputs {
+            header: self.header(snapshot, &sources)?,
+            times: Times { as_of: self.as_of, source_as_of: snapshot.as_of() },
+            limits: &self.job.limits,
+            collections: self.collections(&sources)?,
+            approved: approved.clone(),
+            rows: &LedgerRows(self.ledger.as_ref()),
+            states: &judge,
+            only: trial::keys(&self.options.trial, &self.job, &directory)?,
+        };
+        let mut plan = build(inputs, types)?;
+        file::identify(&mut plan)?;
+        Ok(plan)
+    }
+
+    fn header(&self, snapshot: &Snapshot, sources: &[SourceSummary]) -> Result<Header> {
+        let last = self.ledger.as_ref().map(Ledger::last_snapshot_as_of).transpose()?.flatten();
+        let preview = last.filter(|last| snapshot.as_of() < *last).map(|last| {
+            format!("it is made from a snapshot read at {}, older than the one applied last, of {last}", snapshot.as_of())
+        });
+        let mut owned = 0;
+        if let Some(ledger) = &self.ledger {
+            for ty in ledger.types()? {
+                owned += ledger.count_owned(&ty)?;
+            }
+        }
+        Ok(Header {
+            format: file::FORMAT.into(),
+            id: String::new(),
+            job: self.identity.job.clone(),
+            job_hash: self.job.hash().into(),
+            tenant: self.identity.tenant.clone(),
+            target: self.identity.target.clone(),
+            generation: self.ledger.as_ref().map(Ledger::generation).transpose()?.unwrap_or_default(),
+            as_of: self.as_of,
+            source_as_of: snapshot.as_of(),
+            preview,
+            first_run: owned == 0,
+            sources: sources.to_vec(),
+            types: Vec::new(),
+            limits: Vec::new(),
+        })
+    }
+
+    /// What was read of every collection the job uses.
+    fn sources(&self, directory: &Directory<'_>, judge: &Judge<'_>) -> Result<Vec<SourceSummary>> {
+        let used = Collection::ALL.into_iter().filter(|collection| self.job.catalog.uses(*collection));
+        used.map(|collection| {
+            let tally = judge.tally(collection)?;
+            let (coverage, accepted) = self.coverage(directory, collection);
+            Ok(SourceSummary {
+                collection,
+                coverage,
+                accepted,
+                read: tally.read,
+                in_scope: tally.in_scope,
+                left_out: tally.left_out,
+            })
+        })
+        .collect()
+    }
+
+    /// A collection's gap, the gaps of member lists included, and whether the job accepts it.
+    fn coverage(&self, directory: &Directory<'_>, collection: Collection) -> (Coverage, bool) {
+        let coverage = directory.coverage(collection);
+        let pairs = matches!(collection, Collection::Memberships | Collection::Nestings);
+        if let (Coverage::Complete, true) = (&coverage, pairs) {
+            let gaps: Vec<(Guid, String)> =
+                directory.members().gaps().map(|(group, gap)| (group, gap.to_string())).collect();
+            let Some((first, reason)) = gaps.first() else { return (coverage, false) };
+            let accepted =
+                gaps.iter().all(|(group, _)| self.accepts(AcceptWhat::HiddenMembership, &group.to_string()));
+            let words = match gaps.len() {
+                1 => format!("the member list of group {first} is incomplete: {reason}"),
+                n => format!("{n} member lists are incomplete, the first of group {first}: {reason}"),
+            };
+            return (Coverage::partial(words), accepted);
+        }
+        let accepted = !coverage.is_complete() && self.accepts(AcceptWhat::Collection, collection.name());
+        (coverage, accepted)
+    }
+
+    fn accepts(&self, what: AcceptWhat, id: &str) -> bool {
+        let today = self.as_of.to_zoned(jiff::tz::TimeZone::UTC).date();
+        let fits = |accept: &Accept| {
+            accept.what == what && accept.id == id && accept.until.is_none_or(|until| today <= until)
+        };
+        self.job.accept.iter().any(fits)
+    }
+
+    fn collections(&self, sources: &[SourceSummary]) -> Result<Vec<CollectionBase>> {
+        let before = self.ledger.as_ref().map(Ledger::last_good_run).transpose()?.flatten();
+        let base = |source: &SourceSummary| CollectionBase {
+            collection: source.collection,
+            now: source.coverage.is_complete().then_some(source.read),
+            before: before.as_ref().and_then(|run| run.counts.get(&source.collection).copied()),
+        };
+        Ok(sources.iter().map(base).collect())
+    }
+
+    /// `--approve`: records the approval of what the plan is held by. True when the plan must be made anew with it.
+    pub fn approve_at_once(&mut self, plan: &Plan) -> Result<bool> {
+        let wanted: BTreeSet<LimitName> = plan.waiting().iter().map(|check| check.limit).collect();
+        let wanted: Vec<LimitName> = wanted.into_iter().filter(|limit| self.options.approve.contains(limit)).collect();
+        let Some(ledger) = self.ledger.as_mut().filter(|_| !self.options.dry_run) else { return Ok(false) };
+        for limit in &wanted {
+            let scope = self.job.accepted_scope_text();
+            ledger.approve(&approve::approval(plan, *limit, &self.options.by, self.as_of, &scope)?)?;
+        }
+        self.approvals = ledger.approvals()?;
+        Ok(!wanted.is_empty())
+    }
+
+    /// The end of a dry run: shows the plan, saves it where asked.
+    pub fn preview(&self, plan: &Plan) -> Result<Exit> {
+        to_stdout(|to| self.options.format.plan(plan, &self.options.view, to))?;
+        if let Some(out) = &self.options.out {
+            file::save(plan, out)?;
+        }
+        let pending = self.options.detailed_exitcode && plan.changes().next().is_some();
+        Ok(Exit::worst([self.verdict(plan), if pending { Exit::Pending } else { Exit::Done }]))
+    }
+
+    /// The end of a run that a limit holds: the plan is saved, nothing was written.
+    pub fn hold(&mut self, plan: &Plan) -> Result<Exit> {
+        self.keep(plan)?;
+        to_stdout(|to| self.options.format.plan(plan, &self.options.view, to))?;
+        let exit = Exit::worst([Exit::Held, self.verdict(plan)]);
+        self.end(exit, json!({ "plan": plan.header.id, "held": true }))?;
+        Ok(exit)
+    }
+
+    /// Saves the plan where `pending` and `approve` find it.
+    fn keep(&mut self, plan: &Plan) -> Result<()> {
+        let path = self.state.plan(&plan.header.id);
+        file::save(plan, &path)?;
+        let limits = plan.waiting().into_iter().cloned().collect();
+        let held = HeldPlan { plan: plan.header.id.clone(), file: path, as_of: self.as_of, limits };
+        self.ledger.as_mut().map_or(Ok(()), |ledger| ledger.hold(&held))
+    }
+
+    pub async fn apply(&mut self, plan: &Plan, target: &impl Target) -> Result<Applied> {
+        let (Some(ledger), Some(run)) = (self.ledger.as_mut(), self.run) else {
+            return Err(Error::failed("a defect: a dry run cannot apply a plan"));
+        };
+        let progress = self.context.progress;
+        let mut shown = 0;
+        let mut watch = Watch {
+            progress: &mut |at| {
+                if shown == 0 {
+                    progress.start("apply", Some(at.of));
+                }
+                if at.done >= shown + 1000 || at.done == at.of {
+                    progress.advance("apply", at.done - shown);
+                    shown = at.done;
+                }
+            },
+            stop: self.context.stop,
+        };
+        let applied = apply::apply(plan, target, ledger, run, &mut watch).await;
+        self.context.progress.clear();
+        applied
+    }
+
+    /// After an apply: history, the accepted scope, used-up approvals, the last good run; says what was done.
+    pub fn finish(&mut self, plan: &Plan, applied: &Applied, took: Duration, requests: u64) -> Result<Exit> {
+        let waiting = plan.waiting().iter().any(|check| check.limit == LimitName::FilterEdit);
+        if waiting {
+            self.keep(plan)?;
+        }
+        let exit = Exit::worst([self.verdict(plan), applied.exit()]);
+        let trial = !self.options.trial.is_everything();
+        let (Some(ledger), Some(run)) = (self.ledger.as_mut(), self.run) else {
+            return Err(Error::failed("a defect: a dry run has nothing to finish"));
+        };
+        if applied.stopped.is_none() && !trial {
+            let edited_in = self.approvals.iter().any(|(_, approval)| approval.limit == LimitName::FilterEdit);
+            if ledger.accepted_scope()?.is_none() || (edited_in && !waiting) {
+                ledger.set_accepted_scope(&self.job.accepted_scope_text())?;
+            }
+            let used: Vec<ApprovalId> = self.approvals.iter().map(|(id, _)| *id).collect();
+            ledger.use_up(&used, run)?;
+            if !waiting {
+                ledger.release_held()?;
+            }
+            if exit == Exit::Done {
+                let counts = plan.header.sources.iter().map(|source| (source.collection, source.read));
+                ledger.record_good_run(&GoodRun { as_of: plan.header.source_as_of, counts: counts.collect() })?;
+            }
+        }
+        let effort = report::applied::Effort { run: run.to_string(), took, source_requests: requests, target_requests: 0 };
+        let shown = report::applied::Applied::new(plan, applied, effort)?;
+        to_stdout(|to| self.options.format.applied(&shown, &self.options.view, to))?;
+        self.end(exit, json!({ "plan": plan.header.id, "types": applied.types }))?;
+        self.state.clear_old()?;
+        Ok(exit)
+    }
+
+    fn end(&mut self, exit: Exit, summary: serde_json::Value) -> Result<()> {
+        let now = self.context.clock().now();
+        match (self.ledger.as_mut(), self.run) {
+            (Some(ledger), Some(run)) => ledger.finish_run(run, now, exit, &summary),
+            _ => Ok(()),
+        }
+    }
+
+    /// What the plan alone says about how the run ends: held, partial, or done.
+    fn verdict(&self, plan: &Plan) -> Exit {
+        let gap = |source: &SourceSummary| !source.coverage.is_complete() && !source.accepted;
+        let left_out = plan.notes().iter().any(|note| {
+            let what = match note.kind {
+                NoteKind::Rejected => AcceptWhat::Rejected,
+                NoteKind::Collision | NoteKind::Returner => AcceptWhat::Collision,
+                _ => return false,
+            };
+            !self.accepts(what, &note.key.to_string())
+        });
+        let target_gap = plan.header.types.iter().any(|ty| !ty.coverage.is_complete());
+        let partial = plan.header.sources.iter().any(gap) || left_out || target_gap;
+        let held = !plan.waiting().is_empty();
+        Exit::worst([
+            if held { Exit::Held } else { Exit::Done },
+            if partial { Exit::Partial } else { Exit::Done },
+        ])
+    }
+
+    /// Refuses a saved plan that is no longer what would be planned: another job, too old, or a target that moved.
+    pub async fn refuse_stale(&self, plan: &Plan, target: &impl Target) -> Result<()> {
+        let name = &plan.header.id;
+        let stale = |why: String| {
+            Error::new(Exit::Stale, format!("plan {name} is stale")).cause(why).hint("make a new plan")
+        };
+        if plan.header.job_hash != self.job.hash() {
+            return Err(stale("the job or one of its mappings was edited since".into()));
+        }
+        let age = self.as_of.duration_since(plan.header.as_of);
+        if age > self.job.plan_max_age {
+            return Err(stale(format!("it was made at {}, longer ago than max_age allows", plan.header.as_of)));
+        }
+        for (index, ty) in plan.header.types.iter().enumerate() {
+            let Some(policy) = self.types.iter().find(|policy| policy.spec.name == ty.spec.name) else { continue };
+            let mut touched: BTreeMap<String, Change> = BTreeMap::new();
+            for change in plan.changes_of(index) {
+                let change = change?;
+                if let Some(id) = change.target_id.clone().filter(|_| change.action.writes()) {
+                    touched.insert(id, change);
+                }
+            }
+            let creates = plan.changes_of(index).any(|change| change.is_ok_and(|c| c.action == Action::Create));
+            if touched.is_empty() && !creates {
+                continue;
+            }
+            let current = sides::current(target, policy).await?;
+            let mut moved = Vec::new();
+            for key in &current.keys {
+                let Some(change) = touched.remove(&*key.id) else { continue };
+                let record = current.records.get(key.place)?;
+                let differs = change.attributes.iter().find(|attribute| {
+                    let at = policy.spec.attributes.iter().position(|other| other.name == attribute.name);
+                    at.is_none_or(|at| record.values[at] != attribute.before)
+                });
+                moved.extend(differs.map(|attribute| format!("{} of {} was changed", attribute.name, change.label)));
+            }
+            moved.extend(touched.into_values().map(|change| format!("{} is no longer there", change.label)));
+            if let Some(first) = moved.first() {
+                let more = if moved.len() > 1 { format!(", and {} more", moved.len() - 1) } else { String::new() };
+                return Err(stale(format!("the target moved since: in {}, {first}{more}", ty.spec.name)));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The ledger's rows for the plan; none before the first run.
+struct LedgerRows<'a>(Option<&'a Ledger>);
+
+impl Rows for LedgerRows<'_> {
+    fn each(&self, ty: &str, each: &mut dyn FnMut(Key, Row) -> Result<()>) -> Result<()> {
+        self.0.map_or(Ok(()), |ledger| ledger.rows(ty, each))
+    }
+}
+
+/// The tenant as the ledger remembers it: the job's, or that of its snapshot.
+fn tenant(job: &Job, options: &Options) -> Result<String> {
+    match (&job.source, &options.snapshot) {
+        (JobSource::Graph(graph), _) => Ok(graph.tenant.clone()),
+        (JobSource::Snapshot { .. }, Some(SnapshotChoice::Folder(dir))) | (JobSource::Snapshot { dir, .. }, _) => {
+            Ok(Snapshot::open(dir)?.tenant().to_string())
+        }
+    }
+}
+
+fn refuse_other_tenant(snapshot: &Snapshot, identity: &Identity, folder: &Path) -> Result<()> {
+    if snapshot.tenant() == identity.tenant {
+        return Ok(());
+    }
+    Err(Error::usage(format!("the snapshot in {} is of another tenant", folder.display()))
+        .cause(format!("it is of {}, the job is for {}", snapshot.tenant(), identity.tenant))
+        .hint("name a snapshot of this job's tenant"))
+}

@@ -1,0 +1,192 @@
+//! The two sides of the comparison on disk: what the source wants and what the target holds, per target type.
+//!
+//! Hides how mappings that share a type are merged into one list of attributes, and how records become keys in memory
+//! and values in a temporary file. Deliberately compares nothing.
+
+use crate::directory::Directory;
+use crate::error::{Error, Result};
+use crate::job::Job;
+use crate::mapping::{KeyRule, Mapping};
+use crate::plan::attributes::AttributePolicy;
+use crate::plan::build::merge_twice;
+use crate::plan::change::{AttributeSpec, Current, TypeSpec};
+use crate::plan::datum::Datum;
+use crate::plan::decide::{Desired, MappingPolicy, TypePolicy};
+use crate::plan::matching::{CurrentKey, CurrentSide, DesiredKey, DesiredSide, DesiredState};
+use crate::plan::policy::{Removal, StepAction};
+use crate::record::{Collection, Key};
+use crate::scope::{self, Judge, Standing};
+use crate::spill::SpillWriter;
+use crate::target::Target;
+
+/// The target types of a job, each with the mappings that make it, in the order of the job.
+pub fn types(job: &Job) -> Result<Vec<TypePolicy>> {
+    let mut types: Vec<TypePolicy> = Vec::new();
+    for mapping in &job.mappings {
+        let at = types.iter().position(|ty| ty.spec.name == mapping.target).unwrap_or_else(|| {
+            types.push(TypePolicy {
+                spec: TypeSpec { name: mapping.target.clone(), attributes: vec![], key: vec![], adopt: vec![] },
+                mappings: Vec::new(),
+                links: is_link(mapping.source),
+            });
+            types.len() - 1
+        });
+        extend(&mut types[at], job, mapping)?;
+    }
+    // A later mapping of the type may have added attributes: every policy covers all of them.
+    for ty in &mut types {
+        let width = ty.spec.attributes.len();
+        ty.mappings.iter_mut().for_each(|mapping| mapping.attributes.resize(width, None));
+    }
+    Ok(types)
+}
+
+fn is_link(collection: Collection) -> bool {
+    matches!(collection, Collection::Memberships | Collection::Nestings | Collection::LicenseAssignments)
+}
+
+/// Adds one mapping's attributes, flags and policies to its type.
+fn extend(ty: &mut TypePolicy, job: &Job, mapping: &Mapping) -> Result<()> {
+    let spec = &mut ty.spec;
+    let mut policies = vec![None; spec.attributes.len()];
+    let mut places = Vec::with_capacity(mapping.attributes.len());
+    for attribute in &mapping.attributes {
+        let reference = attribute.reference.as_ref().and_then(|name| job.mapping(name));
+        let wanted = AttributeSpec {
+            name: attribute.name.clone(),
+            many: attribute.many,
+            reference: reference.map(|mapping| mapping.target.clone()),
+        };
+        let at = place(spec, wanted);
+        policies.resize(spec.attributes.len(), None);
+        policies[at] = Some(AttributePolicy {
+            write: attribute.write,
+            empty: attribute.empty,
+            on_adopt: attribute.on_adopt,
+            on_conflict: attribute.on_conflict,
+        });
+        places.push(at);
+    }
+    for name in flagged(&mapping.removal) {
+        place(spec, AttributeSpec { name, many: false, reference: None });
+    }
+    let key = match &mapping.key {
+        KeyRule::Attributes(key) => key.iter().map(|index| places[*index]).collect(),
+        KeyRule::Ledger => Vec::new(),
+    };
+    if !ty.mappings.is_empty() && spec.key != key {
+        return Err(Error::usage(format!(
+            "the mappings {} and {} both make {}, but with different keys",
+            ty.mappings[0].name, mapping.name, spec.name
+        ))
+        .hint("give them the same `key`, or another `target`"));
+    }
+    spec.key = key;
+    for index in &mapping.adopt {
+        if !spec.adopt.contains(&places[*index]) {
+            spec.adopt.push(places[*index]);
+        }
+    }
+    ty.mappings.push(MappingPolicy {
+        name: mapping.name.clone(),
+        attributes: policies,
+        removal: mapping.removal.clone(),
+        recreate: mapping.recreate,
+    });
+    Ok(())
+}
+
+fn place(spec: &mut TypeSpec, wanted: AttributeSpec) -> usize {
+    spec.attributes.iter().position(|attribute| attribute.name == wanted.name).unwrap_or_else(|| {
+        spec.attributes.push(wanted);
+        spec.attributes.len() - 1
+    })
+}
+
+fn flagged(removal: &Removal) -> impl Iterator<Item = String> + '_ {
+    let steps = removal.by_cause.values().flatten().chain(&removal.default);
+    steps.filter_map(|step| match &step.action {
+        StepAction::Flag(flags) => Some(flags.keys().cloned()),
+        StepAction::Delete => None,
+    })
+    .flatten()
+}
+
+/// The key attributes' values as one key; `None` where one of them is empty or the key lives in the ledger.
+pub fn target_key<'v>(spec: &TypeSpec, value: impl Fn(usize) -> Option<&'v Datum>) -> Option<Key> {
+    let mut text = String::new();
+    for (position, index) in spec.key.iter().enumerate() {
+        if position > 0 {
+            text.push('/');
+        }
+        text.push_str(value(*index)?.as_text()?);
+    }
+    (!spec.key.is_empty()).then(|| Key::parse(&text))
+}
+
+/// Maps every record in scope of the type's mappings.
+pub fn desired<T: Target>(
+    job: &Job,
+    directory: &Directory<'_>,
+    judge: &Judge<'_>,
+    policy: &TypePolicy,
+    target: &T,
+) -> Result<DesiredSide> {
+    let spec = &policy.spec;
+    let mut records = SpillWriter::new()?;
+    let mut keys = Vec::new();
+    for (index, name) in policy.mappings.iter().map(|mapping| &mapping.name).enumerate() {
+        let Some(mapping) = job.mapping(name) else { continue };
+        let places: Vec<usize> = mapping
+            .attributes
+            .iter()
+            .filter_map(|attribute| spec.attributes.iter().position(|other| other.name == attribute.name))
+            .collect();
+        directory.walk(mapping.source, &mut |record| {
+            if judge.standing(&record)? != Standing::In {
+                return Ok(());
+            }
+            let label = scope::label(directory, &job.catalog, &record);
+            let entry = match mapping.apply(&record, directory) {
+                Err(rejection) => DesiredKey {
+                    key: record.key,
+                    target_key: None,
+                    state: DesiredState::Rejected { label: label.into(), reason: rejection.to_string().into() },
+                },
+                Ok(mapped) => {
+                    let mut values = vec![None; spec.attributes.len()];
+                    for (at, value) in places.iter().zip(mapped.values) {
+                        // References are resolved by the plan; everything else is what the target would give back.
+                        values[*at] = Some(match &spec.attributes[*at].reference {
+                            Some(_) => value,
+                            None => target.normalise(spec, *at, value),
+                        });
+                    }
+                    let target_key = target_key(spec, |at| values[at].as_ref());
+                    let place = records.push(&Desired { mapping: index, label, values })?;
+                    DesiredKey { key: record.key, target_key, state: DesiredState::Mapped(place) }
+                }
+            };
+            keys.push(entry);
+            Ok(())
+        })?;
+    }
+    keys.sort_by(|a, b| a.key.cmp(&b.key));
+    Ok(DesiredSide { keys: merge_twice(keys), records: records.finish()? })
+}
+
+/// Reads what the target holds of the type.
+pub async fn current<T: Target>(target: &T, policy: &TypePolicy) -> Result<CurrentSide> {
+    let spec = &policy.spec;
+    let mut records = SpillWriter::new()?;
+    let mut keys = Vec::new();
+    let coverage = target
+        .read(spec, &mut |record: Current| {
+            let target_key = target_key(spec, |at| record.values.get(at));
+            let place = records.push(&record)?;
+            keys.push(CurrentKey { id: record.id.into(), target_key, place });
+            Ok(())
+        })
+        .await?;
+    Ok(CurrentSide { keys, records: records.finish()?, coverage })
+}

@@ -1,0 +1,94 @@
+//! Where a job keeps what outlives a run: ledger, lock, snapshots, held plans.
+//!
+//! Hides the layout of the state folder and what is cleared away. Deliberately opens nothing: it only names places.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use crate::error::{Context, Error, Result};
+use crate::job::Job;
+
+/// The state folder of one job: `<state>/<job>`.
+pub struct State {
+    folder: PathBuf,
+    keep_snapshots: usize,
+    keep_plans: usize,
+}
+
+impl State {
+    pub fn of(job: &Job) -> State {
+        State {
+            folder: job.state.dir.join(&job.name),
+            keep_snapshots: job.state.keep_snapshots.max(1) as usize,
+            keep_plans: job.state.keep_reports.max(1) as usize,
+        }
+    }
+
+    pub fn ledger(&self) -> PathBuf {
+        self.folder.join("ledger.sqlite3")
+    }
+
+    pub fn lock(&self) -> PathBuf {
+        self.folder.join("lock")
+    }
+
+    /// The file of a plan that is kept for `approve` and `pending`.
+    pub fn plan(&self, id: &str) -> PathBuf {
+        self.folder.join("plans").join(format!("{id}.json"))
+    }
+
+    /// Where a snapshot read at that time goes. Names order like times.
+    pub fn snapshot(&self, read_at: Timestamp) -> PathBuf {
+        self.folder.join("snapshots").join(read_at.strftime("%Y%m%dT%H%M%SZ").to_string())
+    }
+
+    /// The newest snapshot.
+    pub fn last_snapshot(&self) -> Result<PathBuf> {
+        let folder = self.folder.join("snapshots");
+        entries(&folder).pop().ok_or_else(|| {
+            Error::usage(format!("this job has no snapshot yet in {}", folder.display()))
+                .hint("run the job once, or write one with `entra-import extract`")
+        })
+    }
+
+    /// Creates the folders that a run writes to, for the owner's eyes only: they hold people's data.
+    pub fn create(&self) -> Result<()> {
+        use std::os::unix::fs::DirBuilderExt;
+        for name in ["snapshots", "plans"] {
+            let folder = self.folder.join(name);
+            let what = || format!("cannot create the state folder {}", folder.display());
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).failing(what)?;
+        }
+        Ok(())
+    }
+
+    /// Removes all but the newest snapshots and plans.
+    pub fn clear_old(&self) -> Result<()> {
+        let clear = |folder: PathBuf, keep: usize| -> Result<()> {
+            let mut entries = entries(&folder);
+            if folder.ends_with("plans") {
+                entries.sort_by_key(|path| fs::metadata(path).and_then(|data| data.modified()).ok());
+            }
+            entries.truncate(entries.len().saturating_sub(keep));
+            entries.iter().try_for_each(|path| {
+                let done = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+                done.failing(|| format!("cannot clear away {}", path.display()))
+            })
+        };
+        clear(self.folder.join("snapshots"), self.keep_snapshots)?;
+        clear(self.folder.join("plans"), self.keep_plans)
+    }
+}
+
+/// What is in a folder, by name, without what begins with a dot (unfinished).
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let found = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let visible = |path: &PathBuf| {
+        path.file_name().and_then(|name| name.to_str()).is_some_and(|name| !name.starts_with('.'))
+    };
+    let mut entries: Vec<PathBuf> = found.filter(visible).collect();
+    entries.sort();
+    entries
+}

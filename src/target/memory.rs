@@ -1,0 +1,217 @@
+//! The reference target, for tests: types and records in memory, shared by all targets opened on one store.
+//!
+//! Shows in the fewest lines what the border asks for; where its behaviour and another target's differ, one of the two
+//! is wrong. Deliberately stores values as they come, so that a difference found by [`super::conformance`] is never
+//! one of value forms.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use sha2::{Digest, Sha256};
+
+use super::{BatchMark, Capabilities, Interrupted, Outcome, Target};
+use crate::error::{Error, Exit, Result};
+use crate::plan::change::{Action, Change, Current, TypeSpec};
+use crate::plan::datum::{Datum, Set};
+use crate::record::Coverage;
+
+/// Records of one type, in the order of their making; `None` where the type does not exist.
+type Records = Option<Vec<Current>>;
+
+/// A target in memory. Clones share the store, as processes share a system.
+#[derive(Clone, Default)]
+pub struct MemoryTarget {
+    store: Arc<Mutex<Store>>,
+}
+
+#[derive(Default)]
+struct Store {
+    types: BTreeMap<String, Vec<Current>>,
+    staged: BTreeMap<String, Vec<Current>>,
+    read: BTreeMap<String, Option<String>>,
+    next_id: u64,
+}
+
+impl MemoryTarget {
+    /// What a person does behind the job's back: another record, whatever its key. Returns its id.
+    pub fn add(&self, ty: &str, values: Vec<Datum>) -> String {
+        let mut store = self.store.lock().unwrap();
+        let id = store.new_id();
+        store.types.entry(ty.to_string()).or_default().push(Current { id: id.clone(), values });
+        id
+    }
+
+    /// All records of a type.
+    pub fn records(&self, ty: &str) -> Vec<Current> {
+        self.store.lock().unwrap().types.get(ty).cloned().unwrap_or_default()
+    }
+}
+
+impl Store {
+    fn new_id(&mut self) -> String {
+        self.next_id += 1;
+        format!("m{}", self.next_id)
+    }
+
+    fn hash(&self, ty: &str) -> Option<String> {
+        self.types.get(ty).map(|records| hash(records))
+    }
+
+    fn apply(&mut self, ty: &TypeSpec, records: &mut Vec<Current>, change: &Change) -> Outcome {
+        if !change.action.writes() {
+            let target_id = change.target_id.clone().unwrap_or_default();
+            return Outcome::Done { target_id, read_back: Vec::new() };
+        }
+        let mut written = Vec::new();
+        for attribute in &change.attributes {
+            match ty.attributes.iter().position(|spec| spec.name == attribute.name) {
+                Some(at) if attribute.after.is_known() => written.push((at, normalise(ty, at, &attribute.after))),
+                _ => return Outcome::Rejected { reason: format!("{:?} cannot be written", attribute.name) },
+            }
+        }
+        let named = |(at, value): &(usize, Datum)| (ty.attributes[*at].name.clone(), value.clone());
+        let done = |target_id: String| Outcome::Done { target_id, read_back: written.iter().map(named).collect() };
+        if change.action == Action::Create {
+            let mut values: Vec<Datum> = (0..ty.attributes.len()).map(|at| normalise(ty, at, &Datum::Empty)).collect();
+            written.iter().for_each(|(at, value)| values[*at] = value.clone());
+            let same_key = |record: &&Current| ty.key.iter().all(|at| record.values[*at] == values[*at]);
+            return match records.iter().find(same_key) {
+                Some(there) if there.values == values => done(there.id.clone()),
+                Some(there) => Outcome::Rejected { reason: format!("{} has the same key", there.id) },
+                None => {
+                    let id = self.new_id();
+                    records.push(Current { id: id.clone(), values });
+                    done(id)
+                }
+            };
+        }
+        let id = change.target_id.clone().unwrap_or_default();
+        match records.iter().position(|record| record.id == id) {
+            Some(at) if change.action == Action::Delete => drop(records.remove(at)),
+            Some(at) => written.iter().for_each(|(slot, value)| records[at].values[*slot] = value.clone()),
+            None if change.action == Action::Delete => {}
+            None => return Outcome::Rejected { reason: format!("there is no {id}") },
+        }
+        done(id)
+    }
+}
+
+fn hash(records: &[Current]) -> String {
+    let text = serde_json::to_string(records).unwrap();
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Attributes keep the form their specification says.
+fn normalise(ty: &TypeSpec, attribute: usize, value: &Datum) -> Datum {
+    match value {
+        Datum::Empty if ty.attributes[attribute].many => Datum::Set(Set::default()),
+        Datum::One(text) if ty.attributes[attribute].many => Datum::set([text.clone()]),
+        as_it_is => as_it_is.clone(),
+    }
+}
+
+impl Target for MemoryTarget {
+    fn identity(&self) -> String {
+        "memory:".to_string()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { unique_keys: false, visibility_delay_s: 0, batch: true, ids_are_keys: true }
+    }
+
+    fn normalise(&self, ty: &TypeSpec, attribute: usize, value: Datum) -> Datum {
+        normalise(ty, attribute, &value)
+    }
+
+    async fn check(&self, _types: &[TypeSpec]) -> Result<()> {
+        Ok(())
+    }
+
+    async fn read(&self, ty: &TypeSpec, each: &mut (dyn FnMut(Current) -> Result<()> + Send)) -> Result<Coverage> {
+        let records: Records = {
+            let mut store = self.store.lock().unwrap();
+            let hash = store.hash(&ty.name);
+            store.read.insert(ty.name.clone(), hash);
+            store.types.get(&ty.name).cloned()
+        };
+        records.into_iter().flatten().try_for_each(each)?;
+        Ok(Coverage::Complete)
+    }
+
+    async fn stage(
+        &self,
+        ty: &TypeSpec,
+        changes: &mut (dyn Iterator<Item = Result<Change>> + Send),
+        outcomes: &mut (dyn FnMut(&Change, Outcome) -> Result<()> + Send),
+    ) -> Result<BatchMark> {
+        let mut store = self.store.lock().unwrap();
+        let before = store.hash(&ty.name);
+        if store.read.get(&ty.name).is_some_and(|read| *read != before) {
+            return Err(Error::new(Exit::Stale, format!("{} changed since it was read", ty.name)));
+        }
+        let mut records = store.types.get(&ty.name).cloned().unwrap_or_default();
+        for change in changes {
+            let change = change?;
+            let outcome = store.apply(ty, &mut records, &change);
+            outcomes(&change, outcome)?;
+        }
+        let after = hash(&records);
+        store.staged.insert(ty.name.clone(), records);
+        let path = PathBuf::from(&ty.name);
+        Ok(BatchMark { staged: path.clone(), path, before, after })
+    }
+
+    async fn commit(&self, batch: &BatchMark) -> Result<()> {
+        let mut store = self.store.lock().unwrap();
+        let name = batch.path.to_string_lossy().into_owned();
+        let staged = store.staged.remove(&name);
+        let now = store.hash(&name);
+        if now.as_ref() != Some(&batch.after) {
+            if now != batch.before {
+                return Err(Error::new(Exit::Stale, format!("{name} changed since it was staged")));
+            }
+            let staged = staged.ok_or_else(|| Error::failed(format!("nothing is staged for {name}")))?;
+            store.types.insert(name.clone(), staged);
+        }
+        store.read.insert(name, Some(batch.after.clone()));
+        Ok(())
+    }
+
+    async fn settle(&self, batch: &BatchMark) -> Result<Interrupted> {
+        let mut store = self.store.lock().unwrap();
+        let name = batch.path.to_string_lossy().into_owned();
+        store.staged.remove(&name);
+        let now = store.hash(&name);
+        Ok(if now.as_ref() == Some(&batch.after) {
+            Interrupted::Committed
+        } else if now == batch.before {
+            Interrupted::Discarded
+        } else {
+            Interrupted::Neither
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::conformance::{System, conformance};
+
+    impl System for MemoryTarget {
+        type Target = MemoryTarget;
+
+        fn open(&self) -> MemoryTarget {
+            self.clone()
+        }
+
+        fn add_by_hand(&self, ty: &TypeSpec, values: Vec<Datum>) {
+            self.add(&ty.name, values);
+        }
+    }
+
+    #[tokio::test]
+    async fn conforms() {
+        conformance(MemoryTarget::default).await;
+    }
+}

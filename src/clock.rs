@@ -79,6 +79,11 @@ impl Clock {
         self.origin.elapsed() * self.factor
     }
 
+    /// Real time since the clock was made: for what the other side counts, such as a token's life.
+    pub fn real_elapsed(&self) -> Duration {
+        self.origin.elapsed()
+    }
+
     /// Waits `duration` of this clock's time.
     pub async fn sleep(&self, duration: Duration) {
         tokio::time::sleep(duration / self.factor).await;

@@ -78,7 +78,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    pub(super) fn new(response: Response) -> Refusal {
+    pub(crate) fn new(response: Response) -> Refusal {
         let body = serde_json::from_slice(&response.body).unwrap_or(Value::Null);
         Refusal { code: code(&body), message: message(&body).map(|text| plain(&text)), response }
     }

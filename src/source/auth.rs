@@ -38,7 +38,7 @@ const BUSY_TRIES_MAX: u32 = 6;
 pub struct Token {
     text: SecretString,
     claims: Option<Claims>,
-    /// When to renew it, as [`Clock::elapsed`].
+    /// When to renew it, as [`Clock::real_elapsed`]: its life is counted by Entra.
     renew_at: Duration,
     number: u32,
 }
@@ -129,7 +129,7 @@ impl Auth {
     pub async fn token(&self) -> Result<Token> {
         let mut state = self.state.lock().await;
         match &state.token {
-            Some(token) if self.clock.elapsed() < token.renew_at => Ok(token.clone()),
+            Some(token) if self.clock.real_elapsed() < token.renew_at => Ok(token.clone()),
             _ => self.renew(&mut state).await,
         }
     }
@@ -155,7 +155,7 @@ impl Auth {
         let token = Token {
             claims: claims(text.expose_secret()),
             text,
-            renew_at: self.clock.elapsed() + life.saturating_sub(margin),
+            renew_at: self.clock.real_elapsed() + life.saturating_sub(margin),
             number: state.token.as_ref().map_or(0, |token| token.number + 1),
         };
         tracing::debug!(life_s = life.as_secs(), "signed in");

@@ -169,7 +169,7 @@ impl Graph {
         mut take: impl FnMut(T, &str) -> Result<bool>,
     ) -> Walk {
         let mut walk = Walk::default();
-        let mut seen = HashSet::from([first.to_string()]);
+        let mut seen = Seen { all: HashSet::from([first.to_string()]), last: first.to_string() };
         let mut without_news = 0;
         let mut url = first;
         loop {
@@ -194,7 +194,9 @@ impl Graph {
             }
             let Some(link) = page.next else { return walk };
             let guard = without_news >= PAGES_WITHOUT_NEWS_MAX || walk.pages >= self.pages_max;
-            url = match self.next(link, &mut seen) {
+            // An empty page may ask to be read again; that it does so for ever, the guard notices.
+            let again = page.elements.is_empty() && seen.last == link;
+            url = match self.next(link, again, &mut seen) {
                 Ok(_) if guard => {
                     let reason = format!("the list does not seem to end: stopped after {} pages", walk.pages);
                     walk.stop = Some(Stop::Astray(reason));
@@ -210,17 +212,24 @@ impl Graph {
     }
 
     /// Checks a link to a next page: to the configured host, and not followed before.
-    fn next(&self, link: String, seen: &mut HashSet<String>) -> Result<Url, String> {
+    fn next(&self, link: String, again: bool, seen: &mut Seen) -> Result<Url, String> {
         let url = Url::parse(&link).map_err(|cause| format!("the link to the next page is no address: {cause}"))?;
         if !self.lane.endpoint().allows(&url) {
             let host = plain(&url.origin().ascii_serialization());
             return Err(format!("the link to the next page leads to {host}, not to the configured Graph host"));
         }
-        if !seen.insert(link) {
+        seen.last.clone_from(&link);
+        if !seen.all.insert(link) && !again {
             return Err("the link to the next page leads back to a page already read".into());
         }
         Ok(url)
     }
+}
+
+/// The pages asked for.
+struct Seen {
+    all: HashSet<String>,
+    last: String,
 }
 
 struct Given {
@@ -286,12 +295,16 @@ fn expired(stop: Stop) -> Stop {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Guid;
+    use crate::record::{Collection, Guid};
     use reqwest::header::HeaderMap;
 
-    fn page(body: &str) -> Result<Page, String> {
+    fn response(status: u16, body: &str) -> Response {
         let body = body.as_bytes().to_vec().into();
-        read_page(&Response { status: 200, headers: HeaderMap::new(), body, client_request_id: Guid::default() })
+        Response { status, headers: HeaderMap::new(), body, client_request_id: Guid::default() }
+    }
+
+    fn page(body: &str) -> Result<Page, String> {
+        read_page(&response(200, body))
     }
 
     #[test]
@@ -305,5 +318,79 @@ mod tests {
         {
             assert!(page(bad).is_err(), "{bad}");
         }
+    }
+
+    /// Every element of a documented list, as the reader of that list takes it.
+    fn documented<T: DeserializeOwned>(body: &str) -> (Vec<T>, u64) {
+        let mut taken = Vec::new();
+        let mut take = |element: T, _: &str| {
+            taken.push(element);
+            Ok(true)
+        };
+        let given = page(body).unwrap().give(&mut take).unwrap();
+        (taken, given.unreadable)
+    }
+
+    macro_rules! example {
+        ($name:literal) => {
+            include_str!(concat!("../../tests/data/graph/", $name, ".json"))
+        };
+    }
+
+    #[test]
+    fn the_documented_lists_are_read_and_objects_without_id_are_counted() {
+        use super::super::objects::Row;
+        let keys = |body: &str, collection| {
+            let (rows, unreadable) = documented::<Row>(body);
+            (rows.iter().filter_map(|row| row.key(collection)).count(), unreadable)
+        };
+        assert_eq!(keys(example!("users-list-default"), Collection::Users), (2, 0));
+        assert_eq!(keys(example!("users-list-assigned-licenses"), Collection::Users), (2, 0));
+        assert_eq!(keys(example!("groups-list"), Collection::Groups), (2, 0));
+        assert_eq!(keys(example!("subscribedskus-list"), Collection::Licenses), (2, 0));
+        // The documentation shortens these: without an id nothing can be said about the object.
+        assert_eq!(keys(example!("users-list-guest-no-id"), Collection::Users), (0, 1));
+        assert_eq!(keys(example!("devices-list"), Collection::Devices), (0, 1));
+    }
+
+    #[test]
+    fn documented_members_have_a_kind_where_graph_names_one() {
+        use super::super::members::Row;
+        use crate::snapshot::MemberKind;
+        let kinds = |body: &str| documented::<Row>(body).0.iter().map(Row::kind).collect::<Vec<_>>();
+        let limited = kinds(example!("group-members-limited-information"));
+        assert_eq!(limited, [MemberKind::User, MemberKind::Group, MemberKind::Device]);
+        assert_eq!(kinds(example!("group-members")), [MemberKind::Other]);
+        assert_eq!(documented::<Row>(example!("group-members-mixed-count")).1, 1);
+    }
+
+    #[test]
+    fn documented_errors_are_no_pages_and_name_their_innermost_code() {
+        let check = |body: &str, status: u16, code: &str| {
+            assert!(page(body).is_err());
+            let refusal = Refusal::new(response(status, body));
+            assert_eq!(refusal.code.as_deref(), Some(code));
+            let stop = expired(Stop::Http(HttpError::Refused(Box::new(refusal))));
+            assert!(!matches!(stop, Stop::Expired(_)));
+        };
+        check(example!("error-429"), 429, "TooManyRequests");
+        check(example!("error-generic"), 400, "invalidRange");
+        check(example!("error-403-insufficient-privileges"), 403, "Authorization_RequestDenied");
+        check(example!("error-count-without-header"), 400, "Request_BadRequest");
+        check(example!("token-error-70011-client-credentials"), 400, "invalid_scope");
+    }
+
+    #[test]
+    fn an_expired_link_is_recognised() {
+        let check = |status: u16, body: &str, expected: bool| {
+            let refusal = Refusal::new(response(status, body));
+            let stop = expired(Stop::Http(HttpError::Refused(Box::new(refusal))));
+            assert_eq!(matches!(stop, Stop::Expired(_)), expected, "{status} {body}");
+        };
+        check(400, r#"{"error":{"code":"Directory_ExpiredPageToken","message":"x"}}"#, true);
+        check(400, r#"{"error":{"code":"Request_BadRequest","message":"Invalid $skiptoken."}}"#, true);
+        check(400, r#"{"error":{"code":"Request_BadRequest","message":"no such property"}}"#, false);
+        check(410, "", true);
+        check(403, r#"{"error":{"code":"Directory_ExpiredPageToken"}}"#, false);
     }
 }

@@ -26,11 +26,19 @@ pub(super) struct MembersRead {
     pub vanished: u64,
 }
 
+/// An element of a member list. <https://learn.microsoft.com/graph/api/group-list-members?view=graph-rest-1.0>
 #[derive(Deserialize)]
-struct Row {
+pub(super) struct Row {
     id: Guid,
     #[serde(rename = "@odata.type")]
     kind: Option<String>,
+}
+
+impl Row {
+    /// By the type that Graph names, never by what properties there are: those depend on rights.
+    pub fn kind(&self) -> MemberKind {
+        MemberKind::named(self.kind.as_deref().unwrap_or_default().trim_start_matches("#microsoft.graph."))
+    }
 }
 
 /// What the tasks share.
@@ -105,8 +113,7 @@ impl Reader<'_> {
         query.extend(MEMBERS.page_size_max.map(|size| format!("$top={size}")));
         let mut members: Vec<Member> = Vec::new();
         let take = |row: Row, _: &str| {
-            let name = row.kind.as_deref().unwrap_or_default().trim_start_matches("#microsoft.graph.").to_owned();
-            members.push(Member { id: row.id, kind: MemberKind::named(&name) });
+            members.push(Member { id: row.id, kind: row.kind() });
             Ok(true)
         };
         let graph = self.graph();

@@ -1,0 +1,3 @@
+//! Whole-program tests, linked once.
+
+mod source;

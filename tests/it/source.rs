@@ -1,0 +1,396 @@
+//! The Graph source against the simulator: whole extracts, every kind of fault, missing rights, lookups by id.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use entra_import::clock::Clock;
+use entra_import::error::{Error, Exit};
+use entra_import::http::{Http, HttpSettings};
+use entra_import::record::{Collection, Guid};
+use entra_import::snapshot::{MemberKind, Snapshot};
+use entra_import::source::{Credential, Extracted, Source, SourceConfig, SourceNeeds};
+use graph_sim::{CLIENT_ID, CLIENT_SECRET, Deletion, Fault, FaultKind, Kind, Options, RetryAfter, Sim, Size, Tenant};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const PAIRS: [(Collection, Kind); 3] =
+    [(Collection::Users, Kind::User), (Collection::Groups, Kind::Group), (Collection::Devices, Kind::Device)];
+
+/// Three pages.
+const USERS: usize = 2100;
+const GROUPS: usize = 40;
+
+struct World {
+    sim: Sim,
+    root: TempDir,
+    needs: SourceNeeds,
+}
+
+impl World {
+    async fn new(options: Options) -> World {
+        static TENANT: LazyLock<Tenant> =
+            LazyLock::new(|| Tenant::synthetic(7, &Size { users: USERS, groups: GROUPS, ..Size::default() }));
+        let names = |list: &[&str]| list.iter().map(|&name| name.to_owned()).collect::<BTreeSet<_>>();
+        let needs = SourceNeeds {
+            properties: BTreeMap::from([
+                (Collection::Users, names(&["displayName", "accountEnabled", "licenseAssignmentStates"])),
+                (Collection::Groups, names(&["displayName"])),
+                (Collection::Devices, names(&["displayName", "deviceId"])),
+                (Collection::Licenses, names(&["skuPartNumber"])),
+            ]),
+            expand_manager: true,
+            memberships: true,
+        };
+        let sim = Sim::start(TENANT.clone(), options).await.unwrap();
+        World { sim, root: tempfile::tempdir().unwrap(), needs }
+    }
+
+    fn source(&self, secret: &str) -> Source {
+        let base: url::Url = self.sim.base_url().parse().unwrap();
+        let tenant = self.sim.read_tenant().id().to_owned();
+        let mut config = SourceConfig::new(tenant, CLIENT_ID, Credential::Secret(secret.to_owned().into()));
+        config.authority = base.clone();
+        config.graph = base;
+        config.pages_max = 500;
+        let settings = HttpSettings { read_timeout: Duration::from_secs(5), ..HttpSettings::default() };
+        Source::new(config, &Http::new(Clock::scaled(20_000), settings)).unwrap()
+    }
+
+    async fn extract(&self) -> Result<Extracted, Error> {
+        self.source(CLIENT_SECRET).extract(&self.needs, &(), &self.root.path().join("snap")).await
+    }
+
+    /// What the snapshot holds that the tenant does not, and the other way round, in words.
+    fn differences(&self, snapshot: &Snapshot) -> Vec<String> {
+        let tenant = self.sim.read_tenant();
+        let mut found = Vec::new();
+        for (collection, kind) in PAIRS {
+            let there: BTreeSet<Guid> = tenant.list(kind).map(|object| object.id().parse().unwrap()).collect();
+            let here: BTreeSet<Guid> = snapshot.objects(collection).ids().collect();
+            found.extend(there.symmetric_difference(&here).map(|id| format!("{collection} {id}")));
+        }
+        let members = snapshot.members().unwrap();
+        for group in tenant.list(Kind::Group) {
+            let id = group.id().parse().unwrap();
+            let there: BTreeSet<(Guid, MemberKind)> = tenant
+                .members(group.id())
+                .iter()
+                .map(|member| (member.id.parse().unwrap(), MemberKind::named(member.kind.name())))
+                .collect();
+            let here: BTreeSet<_> =
+                members.of(id).unwrap_or_default().iter().map(|member| (member.id, member.kind)).collect();
+            if here != there && members.gap(id).is_none() {
+                found.push(format!("members of {id}"));
+            }
+        }
+        if snapshot.objects(Collection::Licenses).len() != tenant.skus().len() {
+            found.push("licenses".into());
+        }
+        found
+    }
+}
+
+fn all_rights() -> Options {
+    let roles = ["Directory.Read.All", "Member.Read.Hidden"].map(str::to_owned).to_vec();
+    Options { roles, ..Options::default() }
+}
+
+fn object(snapshot: &Snapshot, collection: Collection, id: Guid) -> Value {
+    serde_json::from_str(&snapshot.objects(collection).get(id).unwrap().unwrap()).unwrap()
+}
+
+fn is_whole(snapshot: &Snapshot) -> bool {
+    let covered = Collection::ALL.into_iter().all(|collection| snapshot.coverage(collection).is_complete());
+    covered && snapshot.members().unwrap().gaps().count() == 0
+}
+
+#[tokio::test]
+async fn a_whole_extract_equals_the_tenant() {
+    let world = World::new(all_rights()).await;
+    let extracted = world.extract().await.unwrap();
+    let snapshot = &extracted.snapshot;
+    assert!(is_whole(snapshot), "{:?}", snapshot.manifest());
+    assert_eq!(world.differences(snapshot), [""; 0]);
+    let tenant = world.sim.read_tenant();
+    for user in tenant.list(Kind::User).take(300) {
+        let here = object(snapshot, Collection::Users, user.id().parse().unwrap());
+        assert_eq!(here["displayName"], user.get("displayName"));
+        let manager = tenant.manager(user.id()).map(|manager| manager.id.to_string());
+        assert_eq!(here.pointer("/manager/id").and_then(Value::as_str).map(str::to_owned), manager);
+    }
+}
+
+#[tokio::test]
+async fn a_whole_extract_asks_no_more_than_it_must() {
+    let world = World::new(all_rights()).await;
+    let extracted = world.extract().await.unwrap();
+    let counters = world.sim.counters();
+    // 3 pages of users, one each of groups, devices and SKUs, and one per group: none has more than 999 members.
+    assert_eq!(counters.graph, 6 + GROUPS as u64);
+    assert_eq!(counters.tokens, 1);
+    assert_eq!(extracted.counts.units, counters.units);
+    let ids: BTreeSet<_> = world.sim.requests().into_iter().map(|request| request.client_request_id).collect();
+    assert_eq!(ids.len() as u64, counters.graph + counters.tokens, "every request has an id of its own");
+}
+
+#[tokio::test]
+async fn faults_that_pass_change_nothing() {
+    let throttle = |after| FaultKind::Throttle(after);
+    let seed = fastrand::u64(..);
+    let kinds = [
+        throttle(RetryAfter::Seconds(3)),
+        throttle(RetryAfter::Date(2)),
+        throttle(RetryAfter::Text("soon".into())),
+        throttle(RetryAfter::Seconds(86_400)),
+        throttle(RetryAfter::Missing),
+        FaultKind::Unavailable(RetryAfter::Seconds(1)),
+        FaultKind::Status(500),
+        FaultKind::Status(502),
+        FaultKind::Status(504),
+        FaultKind::Reset,
+        FaultKind::Cut,
+        FaultKind::Truncated,
+        FaultKind::Html,
+        FaultKind::Empty,
+        FaultKind::Duplicate,
+        FaultKind::Status(401),
+    ];
+    for kind in kinds {
+        let times = if kind == FaultKind::Status(401) { 1 } else { u64::MAX };
+        let fault = Fault::new("/v1.0", kind.clone()).probability(0.3, seed).each(1).times(times);
+        let world = World::new(Options { faults: vec![fault], ..all_rights() }).await;
+        let extracted = world.extract().await.unwrap();
+        let gaps: Vec<_> = extracted.snapshot.members().unwrap().gaps().map(|(_, gap)| gap.to_string()).collect();
+        assert!(is_whole(&extracted.snapshot), "{kind:?}, seed {seed}: {:?} {gaps:?}", extracted.snapshot.manifest());
+        assert_eq!(world.differences(&extracted.snapshot), [""; 0], "{kind:?}, seed {seed}");
+    }
+}
+
+#[tokio::test]
+async fn faults_that_stay_make_a_partial_collection_with_its_reason() {
+    let kinds = [
+        FaultKind::Throttle(RetryAfter::Seconds(1)),
+        FaultKind::Unavailable(RetryAfter::Missing),
+        FaultKind::Status(500),
+        FaultKind::Status(401),
+        FaultKind::Status(403),
+        FaultKind::Status(410),
+        FaultKind::Status(404),
+        FaultKind::Reset,
+        FaultKind::Cut,
+        FaultKind::Truncated,
+        FaultKind::Html,
+        FaultKind::Empty,
+        FaultKind::Foreign("https://graph.contoso.example".into()),
+    ];
+    for kind in kinds {
+        let fault = Fault::new("/v1.0/users", kind.clone());
+        // The second page and all after it.
+        let fault = Fault { path: "skiptoken".into(), ..fault };
+        let world = World::new(Options { faults: vec![fault], ..all_rights() }).await;
+        let extracted = world.extract().await.unwrap();
+        let users = extracted.snapshot.coverage(Collection::Users);
+        assert!(users.gap().is_some(), "{kind:?} went unnoticed");
+        assert!(extracted.snapshot.objects(Collection::Users).len() < USERS, "{kind:?}");
+        assert!(!extracted.snapshot.coverage(Collection::LicenseAssignments).is_complete());
+        assert!(extracted.snapshot.coverage(Collection::Groups).is_complete(), "{kind:?}");
+        assert!(extracted.snapshot.coverage(Collection::Memberships).is_complete(), "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_link_to_another_host_is_refused_and_the_token_stays_here() {
+    let other = Sim::start(Tenant::default(), Options::default()).await.unwrap();
+    let fault = Fault::new("/v1.0/users", FaultKind::Foreign(other.base_url()));
+    let world = World::new(Options { faults: vec![fault], ..all_rights() }).await;
+    let extracted = world.extract().await.unwrap();
+    let reason = extracted.snapshot.coverage(Collection::Users).gap().unwrap().to_string();
+    assert!(reason.contains(&other.base_url()) && reason.contains("not to the configured Graph host"), "{reason}");
+    assert_eq!(other.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn a_group_whose_list_fails_is_partial_and_the_others_are_whole() {
+    for (status, words) in [(404, "gone"), (403, "may not read"), (500, "HTTP 500")] {
+        let world = World::new(all_rights()).await;
+        let group = world.sim.read_tenant().list(Kind::Group).next().unwrap().id().to_string();
+        world.sim.add_fault(Fault::new(&format!("groups/{group}/members"), FaultKind::Status(status)));
+        let extracted = world.extract().await.unwrap();
+        let members = extracted.snapshot.members().unwrap();
+        let gaps: Vec<_> = members.gaps().map(|(id, reason)| (id.to_string(), reason.to_string())).collect();
+        assert_eq!(gaps.len(), 1, "{gaps:?}");
+        assert!(gaps[0].0 == group && gaps[0].1.contains(words), "{gaps:?}");
+        assert_eq!(extracted.vanished_groups, u64::from(status == 404));
+        assert!(extracted.snapshot.coverage(Collection::Memberships).is_complete());
+        assert_eq!(extracted.snapshot.manifest().collections[&Collection::Memberships].partial_lists, 1);
+        assert_eq!(world.differences(&extracted.snapshot), [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn hidden_memberships_are_not_asked_for_without_their_right() {
+    let world = World::new(Options::default()).await;
+    let extracted = world.extract().await.unwrap();
+    let members = extracted.snapshot.members().unwrap();
+    let is_hidden = |id: &Guid| {
+        world.sim.read_tenant().get(Kind::Group, &id.to_string()).unwrap().get("visibility") == "HiddenMembership"
+    };
+    let hidden: Vec<Guid> = members.groups().iter().copied().filter(is_hidden).collect();
+    assert!(!hidden.is_empty());
+    assert_eq!(members.gaps().map(|(id, _)| id).collect::<Vec<_>>(), hidden);
+    assert!(members.gap(hidden[0]).unwrap().to_string().contains("Member.Read.Hidden"));
+    let asked = format!("groups/{}/members", hidden[0]);
+    assert!(!world.sim.requests().iter().any(|request| request.target.contains(&asked)));
+}
+
+#[tokio::test]
+async fn a_missing_right_makes_its_collection_partial_and_names_it() {
+    let roles = ["User.Read.All", "GroupMember.Read.All"].map(str::to_owned).to_vec();
+    let world = World::new(Options { roles, ..Options::default() }).await;
+    let snapshot = world.extract().await.unwrap().snapshot;
+    assert!(snapshot.coverage(Collection::Users).is_complete());
+    let reason = |collection| snapshot.coverage(collection).gap().unwrap().to_string();
+    assert!(reason(Collection::Devices).contains("Device.Read.All"));
+    assert!(reason(Collection::Licenses).contains("LicenseAssignment.Read.All"));
+}
+
+#[tokio::test]
+async fn what_basic_rights_do_not_show_is_not_read_as_null() {
+    let roles = ["User.ReadBasic.All", "GroupMember.Read.All"].map(str::to_owned).to_vec();
+    let world = World::new(Options { roles, ..Options::default() }).await;
+    let snapshot = world.extract().await.unwrap().snapshot;
+    let unreadable: Vec<_> = snapshot.unreadable(Collection::Users).keys().map(String::as_str).collect();
+    assert_eq!(unreadable, ["accountEnabled", "licenseAssignmentStates", "manager"]);
+    let id = snapshot.objects(Collection::Users).ids().next().unwrap();
+    assert!(object(&snapshot, Collection::Users, id).get("accountEnabled").is_none());
+    assert!(!snapshot.coverage(Collection::LicenseAssignments).is_complete());
+}
+
+#[tokio::test]
+async fn a_property_that_graph_refuses_does_not_cost_the_collection() {
+    let roles = ["Directory.Read.All", "AuditLog.Read.All"].map(str::to_owned).to_vec();
+    let mut world = World::new(Options { roles, premium: false, ..Options::default() }).await;
+    world.needs.properties.get_mut(&Collection::Users).unwrap().insert("signInActivity".into());
+    world.needs.properties.get_mut(&Collection::Users).unwrap().insert("employeeLeaveDateTime".into());
+    let snapshot = world.extract().await.unwrap().snapshot;
+    assert!(snapshot.coverage(Collection::Users).is_complete(), "{:?}", snapshot.manifest());
+    assert_eq!(snapshot.objects(Collection::Users).len(), USERS);
+    let unreadable = snapshot.unreadable(Collection::Users);
+    assert!(unreadable["signInActivity"].to_string().contains("NonPremiumTenant"), "{unreadable:?}");
+    assert!(unreadable["employeeLeaveDateTime"].to_string().contains("User-LifeCycleInfo.Read.All"));
+}
+
+#[tokio::test]
+async fn sign_in_failures_say_what_a_person_can_do() {
+    let world = World::new(Options { expired_secret: Some("old".into()), ..all_rights() }).await;
+    let out = world.root.path().join("snap");
+    let fail = async |secret| world.source(secret).extract(&world.needs, &(), &out).await.unwrap_err();
+    let error = fail("0f0f0f0f-0000-4000-8000-000000000000").await;
+    assert_eq!(error.exit, Exit::SignIn);
+    let text = error.to_string();
+    assert!(text.contains("Secret ID") && text.contains("\"Value\"") && text.contains("AADSTS7000215"), "{text}");
+    assert!(!text.contains("0f0f0f0f-0000"), "the secret shows: {text}");
+    assert!(fail("old").await.to_string().contains("expired"));
+    assert!(!out.exists());
+}
+
+#[tokio::test]
+async fn a_token_without_roles_ends_the_run_with_what_to_do() {
+    let world = World::new(Options { roles: Vec::new(), ..Options::default() }).await;
+    let error = world.extract().await.unwrap_err();
+    assert_eq!(error.exit, Exit::SignIn);
+    assert!(error.to_string().contains("grant admin consent"), "{error}");
+    assert_eq!(world.sim.counters().graph, 0);
+}
+
+#[tokio::test]
+async fn nothing_readable_and_nothing_reachable_are_told_apart() {
+    let world = World::new(Options { roles: vec!["Mail.Read".into()], ..Options::default() }).await;
+    let error = world.extract().await.unwrap_err();
+    assert_eq!(error.exit, Exit::SignIn);
+    assert!(error.to_string().contains("User.Read.All"), "{error}");
+    let faults = vec![Fault::new("/v1.0", FaultKind::Reset)];
+    let world = World::new(Options { faults, ..all_rights() }).await;
+    assert_eq!(world.extract().await.unwrap_err().exit, Exit::Unreachable);
+}
+
+#[tokio::test]
+async fn a_token_that_ends_early_is_renewed_but_not_per_request() {
+    let world = World::new(Options { expires_in: 60, ..all_rights() }).await;
+    assert!(is_whole(&world.extract().await.unwrap().snapshot));
+    assert!(world.sim.counters().tokens < 30, "{:?}", world.sim.counters());
+}
+
+#[tokio::test]
+async fn no_secret_and_no_token_reach_the_snapshot() {
+    let world = World::new(all_rights()).await;
+    let snapshot = world.extract().await.unwrap().snapshot;
+    for entry in std::fs::read_dir(snapshot.dir()).unwrap() {
+        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        assert!(!text.contains(CLIENT_SECRET) && !text.contains("eyJ"));
+    }
+}
+
+/// Users, groups and devices that a ledger knows: one deleted, one purged, one there all the time.
+async fn confirmed(roles: &[&str]) {
+    let roles = roles.iter().map(|&role| role.to_owned()).collect();
+    let world = World::new(Options { roles, ..Options::default() }).await;
+    let id = |text: &str| text.parse::<Guid>().unwrap();
+    let (mut missing, mut soft, mut hard) = (Vec::new(), Vec::new(), Vec::new());
+    {
+        let mut tenant = world.sim.tenant();
+        for (collection, kind) in PAIRS {
+            let ids: Vec<_> = tenant.list(kind).map(|object| object.id().clone()).take(2).collect();
+            tenant.remove(kind, &ids[0], Deletion::Soft);
+            tenant.remove(kind, &ids[1], Deletion::Hard);
+            soft.push(id(&ids[0]));
+            hard.push(id(&ids[1]));
+            missing.extend(ids.iter().map(|text| (collection, id(text))));
+        }
+    }
+    let extracted = world.extract().await.unwrap();
+    let late = {
+        let mut tenant = world.sim.tenant();
+        let boss = tenant.list(Kind::User).next().unwrap().id().clone();
+        let late = serde_json::json!({"id": Guid([9; 16]), "displayName": "Late", "accountEnabled": true});
+        let late = tenant.put(Kind::User, late);
+        tenant.set_manager(&late, Some(graph_sim::Member::new(Kind::User, boss)));
+        id(&late)
+    };
+    missing.push((Collection::Users, late));
+    let source = world.source(CLIENT_SECRET);
+    let snapshot = source.confirm(&world.needs, &(), extracted.snapshot, missing).await.unwrap().snapshot;
+    for id in hard {
+        assert!(snapshot.absent(id) && !snapshot.deleted(id), "{id}");
+    }
+    for id in &soft {
+        assert!(snapshot.deleted(*id) != snapshot.absent(*id), "{id}");
+    }
+    assert!(snapshot.deleted(soft[0]), "deleted users can be listed with either set of rights");
+    let user = object(&snapshot, Collection::Users, late);
+    assert_eq!(user["displayName"], "Late");
+    assert!(user.pointer("/manager/id").is_some(), "{user}");
+    assert_eq!(world.differences(&snapshot), [""; 0]);
+}
+
+#[tokio::test]
+async fn what_a_read_did_not_return_is_looked_up_by_id() {
+    confirmed(&["Directory.Read.All", "Member.Read.Hidden"]).await;
+}
+
+#[tokio::test]
+async fn lookups_by_id_work_with_the_recommended_rights_too() {
+    confirmed(&["User.Read.All", "GroupMember.Read.All", "Device.Read.All", "LicenseAssignment.Read.All"]).await;
+}
+
+#[tokio::test]
+async fn a_lookup_that_fails_leaves_the_object_unknown() {
+    let world = World::new(all_rights()).await;
+    let snapshot = world.extract().await.unwrap().snapshot;
+    world.sim.add_fault(Fault::new("getByIds", FaultKind::Status(500)));
+    let id = Guid([7; 16]);
+    let source = world.source(CLIENT_SECRET);
+    let snapshot = source.confirm(&world.needs, &(), snapshot, vec![(Collection::Users, id)]).await.unwrap().snapshot;
+    assert!(!snapshot.deleted(id) && !snapshot.absent(id) && !snapshot.objects(Collection::Users).contains(id));
+}

@@ -452,3 +452,21 @@ fn scope_and_good_run_read_back() {
     assert_eq!(ledger.accepted_scope().unwrap().as_deref(), Some("accountEnabled eq true"));
     assert_eq!(ledger.last_good_run().unwrap(), Some(good));
 }
+
+#[test]
+fn what_a_crashed_run_left_beside_a_refused_ledger_is_left_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ledger = new_ledger(folder.path());
+    write(&mut ledger, "users", vec![(Key::Text("x".into()), Some(row("x")))]);
+    let died = folder.path().join("died");
+    fs::create_dir(&died).unwrap();
+    for file in ["ledger.sqlite3", "ledger.sqlite3-wal"] {
+        fs::copy(folder.path().join("contoso").join(file), died.join(file)).unwrap();
+    }
+    let path = died.join("ledger.sqlite3");
+    let before = fs::read(&path).unwrap();
+
+    Ledger::open(&path, &Identity { job: "other".into(), ..identity() }).unwrap_err();
+    assert!(fs::read(&path).unwrap() == before);
+    assert_eq!(all(&Ledger::open(&path, &identity()).unwrap(), "users"), [(Key::Text("x".into()), row("x"))]);
+}

@@ -294,6 +294,8 @@ fn what_is_no_intact_ledger_is_refused_and_left_alone() {
     let mut ledger = new_ledger(folder.path());
     let rows = (0..2000).map(|n| (Key::Text(format!("key {n}").into()), Some(row("somebody")))).collect();
     write(&mut ledger, "users", rows);
+    // No free pages: damage there is no damage.
+    ledger.connection.execute_batch("VACUUM").unwrap();
     drop(ledger);
     let good = fs::read(&path).unwrap();
 
@@ -305,7 +307,7 @@ fn what_is_no_intact_ledger_is_refused_and_left_alone() {
         fs::write(&path, &good[..length]).unwrap();
         assert_refused(&path, "");
     }
-    for start in [24, 4096, good.len() / 2] {
+    for start in [24, 8192, good.len() / 2 / 8192 * 8192] {
         let mut bytes = good.clone();
         bytes[start..start + 3000].iter_mut().zip(0u32..).for_each(|(byte, n)| *byte = (n * 37 + 11) as u8);
         fs::write(&path, &bytes).unwrap();
@@ -449,4 +451,22 @@ fn scope_and_good_run_read_back() {
     ledger.record_good_run(&good).unwrap();
     assert_eq!(ledger.accepted_scope().unwrap().as_deref(), Some("accountEnabled eq true"));
     assert_eq!(ledger.last_good_run().unwrap(), Some(good));
+}
+
+#[test]
+fn what_a_crashed_run_left_beside_a_refused_ledger_is_left_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ledger = new_ledger(folder.path());
+    write(&mut ledger, "users", vec![(Key::Text("x".into()), Some(row("x")))]);
+    let died = folder.path().join("died");
+    fs::create_dir(&died).unwrap();
+    for file in ["ledger.sqlite3", "ledger.sqlite3-wal"] {
+        fs::copy(folder.path().join("contoso").join(file), died.join(file)).unwrap();
+    }
+    let path = died.join("ledger.sqlite3");
+    let before = fs::read(&path).unwrap();
+
+    Ledger::open(&path, &Identity { job: "other".into(), ..identity() }).unwrap_err();
+    assert!(fs::read(&path).unwrap() == before);
+    assert_eq!(all(&Ledger::open(&path, &identity()).unwrap(), "users"), [(Key::Text("x".into()), row("x"))]);
 }

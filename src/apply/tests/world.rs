@@ -273,7 +273,7 @@ fn change(ty: &str, key: &str, d: Option<&String>, c: Option<&String>, row: Opti
     let ledger = d.map(|_| Row {
         mapping: "m".into(),
         state: State::Owned,
-        origin: row.map_or(Origin::Created, |row| row.origin),
+        origin: row.map_or(if action == Action::Adopt { Origin::Adopted } else { Origin::Created }, |row| row.origin),
         target_id: row.map_or(String::new(), |row| row.target_id.clone()),
         label: key.into(),
         values: [("Name".to_string(), Held { applied, settled: value(d) })].into(),

@@ -88,7 +88,7 @@ pub struct Extent {
     pub partial_lists: u64,
     #[serde(default)]
     pub pages: u64,
-    /// Requests sent, repeated ones included.
+    /// Requests, not counting what the HTTP layer repeated by itself.
     #[serde(default)]
     pub requests: u64,
 }

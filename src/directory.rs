@@ -361,9 +361,7 @@ impl Navigate for Directory<'_> {
                     Err(_) => Value::Unknown(Unknown::new("managers were not read")),
                 }
             }
-            (Navigation::Group | Navigation::Parent, Key::Pair(group, _)) => {
-                self.follow(&[Collection::Groups], *group)
-            }
+            (Navigation::Group | Navigation::Parent, Key::Pair(group, _)) => self.follow(&[Collection::Groups], *group),
             (Navigation::Child, Key::Pair(_, child)) => self.follow(&[Collection::Groups], *child),
             (Navigation::Member, Key::Pair(_, member)) => {
                 self.follow(&[Collection::Users, Collection::Devices], *member)
@@ -418,7 +416,12 @@ fn guid(value: &Value) -> Option<Guid> {
 /// Enabled and warning units less the consumed ones; negative when more are used than were bought.
 fn available(prepaid: Option<&Value>, consumed: Option<&Value>) -> Value {
     let (Some(Value::Object(prepaid)), Some(Value::Int(consumed))) = (prepaid, consumed) else {
-        return prepaid.into_iter().chain(consumed).find(|value| matches!(value, Value::Unknown(_))).cloned().unwrap_or(Value::Null);
+        return prepaid
+            .into_iter()
+            .chain(consumed)
+            .find(|value| matches!(value, Value::Unknown(_)))
+            .cloned()
+            .unwrap_or(Value::Null);
     };
     let units = |name: &str| match prepaid.iter().find(|(field, _)| **field == *name) {
         Some((_, Value::Int(units))) => *units,

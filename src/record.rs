@@ -332,9 +332,9 @@ impl Value {
             },
             Json::String(text) => Value::text(text.as_str()),
             Json::Array(items) => Value::List(List::known(items.iter().map(Value::from_json).collect::<Vec<_>>())),
-            Json::Object(fields) => {
-                Value::Object(fields.iter().map(|(name, value)| (Arc::from(&**name), Value::from_json(value))).collect())
-            }
+            Json::Object(fields) => Value::Object(
+                fields.iter().map(|(name, value)| (Arc::from(&**name), Value::from_json(value))).collect(),
+            ),
         }
     }
 

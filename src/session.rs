@@ -62,11 +62,7 @@ pub struct Read {
 
 impl<'a> Session<'a> {
     /// Loads the job, takes the lock and opens the ledger. Contacts nobody.
-    pub fn open(
-        path: &Path,
-        options: &'a Options,
-        context: &'a Context<'a>,
-    ) -> Result<Session<'a>> {
+    pub fn open(path: &Path, options: &'a Options, context: &'a Context<'a>) -> Result<Session<'a>> {
         let job = Job::load(path, None)?;
         let state = State::of(&job);
         let as_of = context.clock().now();
@@ -74,7 +70,11 @@ impl<'a> Session<'a> {
             true => None,
             false => Some(Lock::take(&state.lock(), as_of)?),
         };
-        let identity = Identity { job: job.name.clone(), tenant: tenant(&job, options)?, target: target::open(&job.target).identity() };
+        let identity = Identity {
+            job: job.name.clone(),
+            tenant: tenant(&job, options)?,
+            target: target::open(&job.target).identity(),
+        };
         let ledger = match options.dry_run {
             true => Ledger::open_to_read(&state.ledger(), &identity)?,
             false => {
@@ -196,7 +196,10 @@ impl<'a> Session<'a> {
     fn header(&self, snapshot: &Snapshot, sources: &[SourceSummary]) -> Result<Header> {
         let last = self.ledger.as_ref().map(Ledger::last_snapshot_as_of).transpose()?.flatten();
         let preview = last.filter(|last| snapshot.as_of() < *last).map(|last| {
-            format!("it is made from a snapshot read at {}, older than the one applied last, of {last}", snapshot.as_of())
+            format!(
+                "it is made from a snapshot read at {}, older than the one applied last, of {last}",
+                snapshot.as_of()
+            )
         });
         let mut owned = 0;
         if let Some(ledger) = &self.ledger {
@@ -248,8 +251,7 @@ impl<'a> Session<'a> {
             let gaps: Vec<(Guid, String)> =
                 directory.members().gaps().map(|(group, gap)| (group, gap.to_string())).collect();
             let Some((first, reason)) = gaps.first() else { return (coverage, false) };
-            let accepted =
-                gaps.iter().all(|(group, _)| self.accepts(AcceptWhat::HiddenMembership, &group.to_string()));
+            let accepted = gaps.iter().all(|(group, _)| self.accepts(AcceptWhat::HiddenMembership, &group.to_string()));
             let words = match gaps.len() {
                 1 => format!("the member list of group {first} is incomplete: {reason}"),
                 n => format!("{n} member lists are incomplete, the first of group {first}: {reason}"),
@@ -262,9 +264,8 @@ impl<'a> Session<'a> {
 
     fn accepts(&self, what: AcceptWhat, id: &str) -> bool {
         let today = self.as_of.to_zoned(jiff::tz::TimeZone::UTC).date();
-        let fits = |accept: &Accept| {
-            accept.what == what && accept.id == id && accept.until.is_none_or(|until| today <= until)
-        };
+        let fits =
+            |accept: &Accept| accept.what == what && accept.id == id && accept.until.is_none_or(|until| today <= until);
         self.job.accept.iter().any(fits)
     }
 
@@ -368,12 +369,21 @@ impl<'a> Session<'a> {
                 ledger.record_good_run(&GoodRun { as_of: plan.header.source_as_of, counts: counts.collect() })?;
             }
         }
-        let effort = report::applied::Effort { run: run.to_string(), took, source_requests: requests, target_requests: 0 };
+        let effort =
+            report::applied::Effort { run: run.to_string(), took, source_requests: requests, target_requests: 0 };
         let shown = report::applied::Applied::new(plan, applied, effort)?;
         to_stdout(|to| self.options.format.applied(&shown, &self.options.view, to))?;
         self.end(exit, json!({ "plan": plan.header.id, "types": applied.types }))?;
         self.state.clear_old()?;
         Ok(exit)
+    }
+
+    /// Enters a failure into history, so that only a run that died looks unfinished to the next one.
+    pub fn note_failure(&mut self, ended: Result<Exit>) -> Result<Exit> {
+        if let Err(error) = &ended {
+            self.end(error.exit, json!({ "error": error.what }))?;
+        }
+        ended
     }
 
     fn end(&mut self, exit: Exit, summary: serde_json::Value) -> Result<()> {
@@ -398,18 +408,14 @@ impl<'a> Session<'a> {
         let target_gap = plan.header.types.iter().any(|ty| !ty.coverage.is_complete());
         let partial = plan.header.sources.iter().any(gap) || left_out || target_gap;
         let held = !plan.waiting().is_empty();
-        Exit::worst([
-            if held { Exit::Held } else { Exit::Done },
-            if partial { Exit::Partial } else { Exit::Done },
-        ])
+        Exit::worst([if held { Exit::Held } else { Exit::Done }, if partial { Exit::Partial } else { Exit::Done }])
     }
 
     /// Refuses a saved plan that is no longer what would be planned: another job, too old, or a target that moved.
     pub async fn refuse_stale(&self, plan: &Plan, target: &impl Target) -> Result<()> {
         let name = &plan.header.id;
-        let stale = |why: String| {
-            Error::new(Exit::Stale, format!("plan {name} is stale")).cause(why).hint("make a new plan")
-        };
+        let stale =
+            |why: String| Error::new(Exit::Stale, format!("plan {name} is stale")).cause(why).hint("make a new plan");
         if plan.header.job_hash != self.job.hash() {
             return Err(stale("the job or one of its mappings was edited since".into()));
         }

@@ -105,11 +105,12 @@ fn place(spec: &mut TypeSpec, wanted: AttributeSpec) -> usize {
 
 fn flagged(removal: &Removal) -> impl Iterator<Item = String> + '_ {
     let steps = removal.by_cause.values().flatten().chain(&removal.default);
-    steps.filter_map(|step| match &step.action {
-        StepAction::Flag(flags) => Some(flags.keys().cloned()),
-        StepAction::Delete => None,
-    })
-    .flatten()
+    steps
+        .filter_map(|step| match &step.action {
+            StepAction::Flag(flags) => Some(flags.keys().cloned()),
+            StepAction::Delete => None,
+        })
+        .flatten()
 }
 
 /// The key attributes' values as one key; `None` where one of them is empty or the key lives in the ledger.

@@ -85,9 +85,8 @@ impl State {
 /// What is in a folder, by name, without what begins with a dot (unfinished).
 fn entries(folder: &Path) -> Vec<PathBuf> {
     let found = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let visible = |path: &PathBuf| {
-        path.file_name().and_then(|name| name.to_str()).is_some_and(|name| !name.starts_with('.'))
-    };
+    let visible =
+        |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).is_some_and(|name| !name.starts_with('.'));
     let mut entries: Vec<PathBuf> = found.filter(visible).collect();
     entries.sort();
     entries

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use crate::apply::Applied;
 use crate::cli::{SnapshotChoice, Trial};
 use crate::clock::Clock;
 use crate::error::{Exit, Result};
@@ -16,7 +17,7 @@ use crate::plan::{LimitName, Plan, file};
 use crate::report::progress::Progress;
 use crate::report::{Format, View};
 use crate::session::Session;
-use crate::target;
+use crate::target::{self, Target};
 
 /// What a person asked for, beyond the job.
 pub struct Options {
@@ -64,8 +65,14 @@ pub fn is_applying() -> bool {
 
 /// Runs one job once.
 pub async fn run(path: &Path, options: &Options, context: &Context<'_>) -> Result<Exit> {
-    let started = Instant::now();
     let mut session = Session::open(path, options, context)?;
+    let ended = steps(&mut session, options).await;
+    session.note_failure(ended)
+}
+
+/// The way of the data, from Entra to the target.
+async fn steps(session: &mut Session<'_>, options: &Options) -> Result<Exit> {
+    let started = Instant::now();
     let target = target::open(&session.job.target);
     session.begin(&target).await?;
     let read = session.read().await?;
@@ -79,11 +86,15 @@ pub async fn run(path: &Path, options: &Options, context: &Context<'_>) -> Resul
     if plan.is_held() {
         return session.hold(&plan);
     }
-    APPLYING.store(true, Ordering::SeqCst);
-    let applied = session.apply(&plan, &target).await;
-    APPLYING.store(false, Ordering::SeqCst);
-    let applied = applied?;
+    let applied = apply(session, &plan, &target).await?;
     session.finish(&plan, &applied, started.elapsed(), read.requests)
+}
+
+async fn apply(session: &mut Session<'_>, plan: &Plan, target: &impl Target) -> Result<Applied> {
+    APPLYING.store(true, Ordering::SeqCst);
+    let applied = session.apply(plan, target).await;
+    APPLYING.store(false, Ordering::SeqCst);
+    applied
 }
 
 /// Applies a plan that was saved, if it is still the plan that would be made. Reads the target again, not the source.
@@ -94,18 +105,20 @@ pub async fn apply_saved(
     options: &Options,
     context: &Context<'_>,
 ) -> Result<Exit> {
-    let started = Instant::now();
     let plan = file::read(plan)?;
     let mut session = Session::open(path, options, context)?;
+    let ended = saved_steps(&mut session, &plan, only).await;
+    session.note_failure(ended)
+}
+
+async fn saved_steps(session: &mut Session<'_>, plan: &Plan, only: &[Action]) -> Result<Exit> {
+    let started = Instant::now();
     let target = target::open(&session.job.target);
     session.begin(&target).await?;
-    session.refuse_stale(&plan, &target).await?;
-    let plan = if only.is_empty() { plan } else { plan.only(only)? };
+    session.refuse_stale(plan, &target).await?;
+    let plan = if only.is_empty() { plan.clone() } else { plan.only(only)? };
     // Applying a saved plan by name is the approval of what it shows: limits do not hold it again.
-    APPLYING.store(true, Ordering::SeqCst);
-    let applied = session.apply(&plan, &target).await;
-    APPLYING.store(false, Ordering::SeqCst);
-    let applied = applied?;
+    let applied = apply(session, &plan, &target).await?;
     session.finish(&plan, &applied, started.elapsed(), 0)
 }
 

@@ -108,9 +108,9 @@ fn find(who: &str, job: &Job, directory: &Directory<'_>) -> Result<Guid> {
         let shape = job.catalog.shape(collection);
         let slots: Vec<usize> = NAMES.iter().filter_map(|name| shape.slot(name)).collect();
         directory.walk(collection, &mut |record: Record| {
-            let named = slots.iter().any(|slot| {
-                matches!(&record.slots[*slot], Some(Value::Text(text)) if text.to_lowercase() == wanted)
-            });
+            let named = slots
+                .iter()
+                .any(|slot| matches!(&record.slots[*slot], Some(Value::Text(text)) if text.to_lowercase() == wanted));
             found.extend(record.key.guid().filter(|_| named));
             Ok(())
         })?;

@@ -40,10 +40,12 @@ async fn job(path: &Path, check: &mut Check, work: &Work<'_>) -> Exit {
     let words = format!("{} mappings compile", job.mappings.len());
     check.findings.push(good("job and mappings", words));
     let source = match &job.source {
-        JobSource::Graph(graph) => match source::config(graph).and_then(|config| Source::new(config, &work.context.http)) {
-            Ok(source) => sign_in(&source, &job, check).await,
-            Err(error) => failed(check, "sign-in", error),
-        },
+        JobSource::Graph(graph) => {
+            match source::config(graph).and_then(|config| Source::new(config, &work.context.http)) {
+                Ok(source) => sign_in(&source, &job, check).await,
+                Err(error) => failed(check, "sign-in", error),
+            }
+        }
         JobSource::Snapshot { dir, .. } => match Snapshot::open(dir) {
             Ok(snapshot) => {
                 let words = format!("readable, of {}, read at {}", snapshot.tenant(), snapshot.as_of());
@@ -109,7 +111,10 @@ fn rights(token: &Token, job: &Job, check: &mut Check) -> Exit {
         check.findings.push(Finding {
             about: "rights in excess".into(),
             verdict: Verdict::Warning,
-            words: format!("granted and not needed: {}", excess.into_iter().chain(writes).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(", ")),
+            words: format!(
+                "granted and not needed: {}",
+                excess.into_iter().chain(writes).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(", ")
+            ),
             hint: Some(format!("a reader needs at most {}", RECOMMENDED.join(", "))),
         });
     }

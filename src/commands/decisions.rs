@@ -139,7 +139,12 @@ pub async fn resolve(command: &Resolve, context: &Context<'_>) -> Result<Exit> {
                 Take::Source => difference.current.clone(),
             };
             if !settled.is_known() {
-                println!("{} {}: {} is not wholly known now; left as it is", note.ty, visible(&note.label), difference.name);
+                println!(
+                    "{} {}: {} is not wholly known now; left as it is",
+                    note.ty,
+                    visible(&note.label),
+                    difference.name
+                );
                 changed.insert(place, row);
                 continue;
             }

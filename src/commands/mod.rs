@@ -38,7 +38,8 @@ fn started(cli: &Cli, progress: &Progress) -> Result<Exit> {
     let runtime = runtime.failing(|| "cannot start the runtime".into())?;
     // Lives as long as the process: the signal task looks at it whenever a signal comes.
     static STOP: AtomicBool = AtomicBool::new(false);
-    let at_work = Work { global: &cli.global, log: &log, context: Context::new(Clock::from_environment()?, progress, &STOP) };
+    let at_work =
+        Work { global: &cli.global, log: &log, context: Context::new(Clock::from_environment()?, progress, &STOP) };
     runtime.block_on(async {
         tokio::select! {
             ended = at_work.run(&cli.command) => ended,

@@ -46,8 +46,11 @@ pub fn approval(plan: &Plan, limit: LimitName, by: &str, at: Timestamp, scope: &
         }
         LimitName::FilterEdit => {
             let notes = plan.notes().iter().filter(|note| note.kind == NoteKind::FilterEdit);
-            records
-                .extend(notes.map(|note| ApprovedRecord { ty: note.ty.clone(), key: note.key.clone(), cause: None }));
+            records.extend(notes.map(|note| ApprovedRecord {
+                ty: note.ty.clone(),
+                key: note.key.clone(),
+                cause: None,
+            }));
         }
         _ => {
             for change in plan.changes() {

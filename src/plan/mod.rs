@@ -9,10 +9,10 @@ pub mod build;
 pub mod change;
 pub mod datum;
 pub mod decide;
+pub mod file;
 pub mod limits;
 pub mod matching;
 pub mod order;
-pub mod file;
 pub mod policy;
 
 use std::collections::BTreeMap;

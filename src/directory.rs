@@ -35,8 +35,11 @@ pub struct Directory<'a> {
     member_of: OnceCell<Vec<(Guid, Guid)>>,
     /// Groups whose member list has a gap: whether somebody belongs to one of them may be unknown.
     doubtful: OnceCell<Vec<(Guid, Value)>>,
-    cache: RefCell<HashMap<(Collection, Guid), Option<Arc<Record>>>>,
+    cache: RefCell<Cache>,
 }
+
+/// Records by collection and id; `None` for what the snapshot does not hold.
+type Cache = HashMap<(Collection, Guid), Option<Arc<Record>>>;
 
 /// Just the manager of a user's JSON.
 #[derive(Deserialize)]
@@ -66,7 +69,7 @@ impl<'a> Directory<'a> {
             managers: Vec::new(),
             member_of: OnceCell::new(),
             doubtful: OnceCell::new(),
-            cache: RefCell::new(HashMap::new()),
+            cache: RefCell::new(Cache::new()),
         };
         if catalog.navigations().contains(&Navigation::Manager) {
             directory.managers = directory.read_managers()?;

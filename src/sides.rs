@@ -5,13 +5,14 @@
 
 use crate::directory::Directory;
 use crate::error::{Error, Result};
+use crate::expr::{self, Catalog, Expr};
 use crate::job::Job;
 use crate::mapping::{KeyRule, Mapping};
 use crate::plan::attributes::AttributePolicy;
 use crate::plan::build::merge_twice;
 use crate::plan::change::{AttributeSpec, Current, TypeSpec};
 use crate::plan::datum::Datum;
-use crate::plan::decide::{Desired, MappingPolicy, TypePolicy};
+use crate::plan::decide::{Desired, protect_name, MappingPolicy, TypePolicy};
 use crate::plan::matching::{CurrentKey, CurrentSide, DesiredKey, DesiredSide, DesiredState};
 use crate::plan::policy::{Removal, StepAction};
 use crate::record::{Collection, Key};
@@ -70,6 +71,7 @@ fn extend(ty: &mut TypePolicy, job: &Job, mapping: &Mapping) -> Result<()> {
     for name in flagged(&mapping.removal) {
         place(spec, AttributeSpec { name, many: false, reference: None });
     }
+    let protect = mapping.protect.as_deref().map(|text| protect(spec, text)).transpose()?;
     let key = match &mapping.key {
         KeyRule::Attributes(key) => key.iter().map(|index| places[*index]).collect(),
         KeyRule::Ledger => Vec::new(),
@@ -92,8 +94,21 @@ fn extend(ty: &mut TypePolicy, job: &Job, mapping: &Mapping) -> Result<()> {
         attributes: policies,
         removal: mapping.removal.clone(),
         recreate: mapping.recreate,
+        protect,
     });
     Ok(())
+}
+
+/// Compiles a `protect` expression; what it names and no mapping writes is read from the target as well.
+fn protect(spec: &mut TypeSpec, text: &str) -> Result<Expr> {
+    let compiled = expr::compile_filter(text, None, &mut Catalog::new())
+        .map_err(|error| Error::usage(format!("protect = {text:?}: {error}")))?;
+    for name in compiled.names() {
+        if !spec.attributes.iter().any(|attribute| protect_name(&attribute.name) == *name) {
+            place(spec, AttributeSpec { name: name.to_string(), many: false, reference: None });
+        }
+    }
+    Ok(compiled)
 }
 
 fn place(spec: &mut TypeSpec, wanted: AttributeSpec) -> usize {

@@ -5,6 +5,7 @@
 //! as possible. Deliberately knows no types and evaluates nothing. Trees compare without their positions and slots,
 //! so that a printed and re-read tree equals the first.
 
+use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 use std::ops::Range;
 use std::sync::Arc;
@@ -199,6 +200,27 @@ impl Node {
     /// Prints in parentheses unless it binds at least as tightly as `least`.
     fn print(&self, f: &mut fmt::Formatter<'_>, least: u8) -> fmt::Result {
         if self.power() < least { write!(f, "({self})") } else { write!(f, "{self}") }
+    }
+}
+
+impl Node {
+    /// Collects the names that are looked up on the root record: the first step of every path that begins there.
+    pub fn root_names(&self, names: &mut BTreeSet<Arc<str>>) {
+        let mut all = |nodes: &[Node]| nodes.iter().for_each(|node| node.root_names(names));
+        match &self.kind {
+            NodeKind::Literal(_) => {}
+            NodeKind::List(nodes) | NodeKind::And(nodes) | NodeKind::Or(nodes) | NodeKind::Call(_, nodes) => all(nodes),
+            NodeKind::Binary(_, sides) => all(&sides[..]),
+            NodeKind::Not(inner) | NodeKind::Negate(inner) => inner.root_names(names),
+            NodeKind::Path(path) => {
+                if !matches!(path.head, Head::Variable(..)) {
+                    names.extend(path.steps.first().map(|step| step.name.clone()));
+                }
+                if let End::Any(Some(lambda)) | End::All(lambda) = &path.end {
+                    lambda.body.root_names(names);
+                }
+            }
+        }
     }
 }
 

@@ -21,6 +21,7 @@ mod lex;
 mod operators;
 mod parse;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -182,6 +183,13 @@ impl Expr {
             ty: Type::BOOL,
         };
         parts.iter().map(clause).collect()
+    }
+
+    /// The names it looks up on the record itself, for expressions over things that have no schema.
+    pub fn names(&self) -> BTreeSet<Arc<str>> {
+        let mut names = BTreeSet::new();
+        self.node.root_names(&mut names);
+        names
     }
 
     /// What it evaluates to, as far as that is known.

@@ -233,6 +233,8 @@ pub enum NoteKind {
     Rejected,
     /// Out of scope only because the scope or a mapping was edited: waits for approval of `filter-edit`.
     FilterEdit,
+    /// The job's `protect` is true for the record: nothing of it is written or removed.
+    Protected,
     /// Someone deleted the record in the target.
     DeletedInTarget,
     /// Left, and no removal step is configured or due, or a delete is held back.

@@ -111,6 +111,19 @@ impl Datum {
         }
     }
 
+    /// The value that an expression over the target's values sees.
+    pub fn to_value(&self) -> Value {
+        match self {
+            Datum::Empty => Value::Null,
+            Datum::One(text) => Value::text(&**text),
+            Datum::Unknown(reason) => Value::Unknown(reason.clone()),
+            Datum::Set(set) => {
+                let texts = |texts: &[Box<str>]| texts.iter().map(|text| Value::text(&**text)).collect();
+                Value::List(List { items: texts(&set.items), maybe: texts(&set.maybe), rest: set.rest.clone() })
+            }
+        }
+    }
+
     /// The text of a single value.
     pub fn as_text(&self) -> Option<&str> {
         match self {

@@ -3,6 +3,8 @@
 //! Hides the table of records and the removal ladder (`ARCHITECTURE.md`, "Records" and "Removal ladder"). Deliberately
 //! sees one record at a time: matching, references, limits and order are other modules' business.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::attributes::{self, AttributePolicy};
@@ -11,7 +13,8 @@ use super::change::{
 };
 use super::datum::Datum;
 use super::policy::{CauseKind, Recreate, Removal, Step, StepAction};
-use crate::record::{Key, Unknown};
+use crate::expr::{Expr, NoNavigation, Truth};
+use crate::record::{Key, Unknown, Value};
 
 /// What Entra says about a key, for one target type.
 #[derive(Clone, PartialEq, Debug)]
@@ -76,6 +79,9 @@ pub struct MappingPolicy {
     pub attributes: Vec<Option<AttributePolicy>>,
     pub removal: Removal,
     pub recreate: Recreate,
+    /// Over the target's values, by attribute name with `_` for every blank; a record for which it is true, or not
+    /// known to be false, is never touched.
+    pub protect: Option<Expr>,
 }
 
 /// The two times a decision depends on.
@@ -110,6 +116,18 @@ pub struct Case<'a> {
 
 /// Decides.
 pub fn decide(case: &Case<'_>, source: Source, found: Found) -> Decision {
+    let protected = matches!(&found, Found::There(current) if case.is_protected(current));
+    let decision = decide_unprotected(case, source, found);
+    match &decision.change {
+        Some(change) if protected && change.action.writes() => {
+            let words = format!("is protected by the job; without that: {}. It was left alone.", change.action.word());
+            case.telling(NoteKind::Protected, &change.label, words)
+        }
+        _ => decision,
+    }
+}
+
+fn decide_unprotected(case: &Case<'_>, source: Source, found: Found) -> Decision {
     match source {
         Source::Desired(desired) => case.desired(&desired, found),
         Source::Out(cause) | Source::Gone(cause) => case.leaving(cause, found),
@@ -130,6 +148,19 @@ pub fn decide(case: &Case<'_>, source: Source, found: Found) -> Decision {
 }
 
 impl Case<'_> {
+    /// Whether any mapping of the type protects the record.
+    fn is_protected(&self, current: &Current) -> bool {
+        let mut rules = self.policy.mappings.iter().filter_map(|mapping| mapping.protect.as_ref()).peekable();
+        if rules.peek().is_none() {
+            return false;
+        }
+        let names = self.policy.spec.attributes.iter().map(|attribute| Arc::from(protect_name(&attribute.name)));
+        let values = current.values.iter().map(Datum::to_value);
+        let record = Value::Object(names.zip(values).collect());
+        let nav = NoNavigation { as_of: self.times.as_of };
+        rules.any(|rule| rule.truth_value(&record, &nav) != Truth::False)
+    }
+
     fn desired(&self, desired: &Desired, found: Found) -> Decision {
         let mapping = &self.policy.mappings[desired.mapping];
         let state = self.row.map(|row| &row.state);
@@ -529,6 +560,11 @@ impl Case<'_> {
         let note = Note { label: label.to_string(), ..self.note(kind, words) };
         Decision { notes: vec![note], ..Decision::default() }
     }
+}
+
+/// An attribute's name as a `protect` expression spells it: names in expressions have no blanks.
+pub fn protect_name(attribute: &str) -> String {
+    attribute.replace(' ', "_")
 }
 
 fn left_alone_words(kind: NoteKind) -> &'static str {

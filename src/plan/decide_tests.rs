@@ -93,6 +93,7 @@ fn policy() -> TypePolicy {
                 ..Removal::default()
             },
             recreate: Recreate::Report,
+            protect: None,
         }],
         links: false,
     }
@@ -280,6 +281,24 @@ fn who_returns_gets_back_what_was_flagged_where_the_flag_still_stands() {
 
     let back = one(retired(CauseKind::Gone, at(0)), Source::Desired(desired("Adele")), there("Adele", "Hers"), at(5));
     assert!(back.change.as_ref().unwrap().attributes.is_empty(), "a value that a person wrote is not put back");
+}
+
+#[test]
+fn a_protected_record_is_never_touched() {
+    let mut policy = policy();
+    let rule = "Status eq 'Legal hold'";
+    policy.mappings[0].protect =
+        Some(crate::expr::compile_filter(rule, None, &mut crate::expr::Catalog::new()).unwrap());
+    let (key, row) = (Key::parse("1"), row(State::Owned));
+    let times = Times { as_of: at(40), source_as_of: at(40) };
+    let case = Case { policy: &policy, times, key: &key, row: Some(&row) };
+    let gone = || Source::Gone(cause(CauseKind::Gone));
+    let wanted = || Source::Desired(desired("Adele V."));
+    for source in [gone(), wanted()] {
+        assert_eq!(words(&decide(&case, source, there("Adele", "Legal hold"))), "Protected");
+    }
+    assert_eq!(words(&decide(&case, gone(), there("Adele", "Active"))), "retire");
+    assert_eq!(words(&decide(&case, wanted(), there("Adele", "Active"))), "update");
 }
 
 #[test]

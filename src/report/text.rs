@@ -686,6 +686,10 @@ fn note_words(kind: NoteKind, count: u64) -> &'static str {
             "reference was left out because its record is not there",
             "references were left out because their records are not there",
         ),
+        NoteKind::Protected => (
+            "protected record would have changed and was left alone",
+            "protected records would have changed and were left alone",
+        ),
         NoteKind::Stranger => (
             "record carries an Entra id that this job does not own",
             "records carry an Entra id that this job does not own",

@@ -61,11 +61,11 @@ pub struct TypeOutcome {
 /// A change that was not done, and why.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct NotDone {
+    pub action: Action,
     #[serde(rename = "type")]
     pub ty: String,
     pub key: Key,
     pub label: String,
-    pub action: Action,
     /// Never [`Outcome::Done`].
     #[serde(flatten)]
     pub outcome: Outcome,
@@ -82,6 +82,14 @@ pub struct Applied {
 }
 
 impl Applied {
+    /// An outcome put together by hand, for tests of what reads one.
+    #[cfg(test)]
+    pub(crate) fn of(types: Vec<TypeOutcome>, not_done: &[NotDone]) -> Result<Applied> {
+        let mut spill = SpillWriter::new()?;
+        let places = not_done.iter().map(|not_done| spill.push(not_done)).collect::<Result<_>>()?;
+        Ok(Applied { types, stopped: None, not_done: spill.finish()?, places })
+    }
+
     /// Every change that was not done; by type in the plan's order, those that were refused first.
     pub fn not_done(&self) -> impl Iterator<Item = Result<NotDone>> + '_ {
         self.places.iter().map(|place| self.not_done.get(*place))

@@ -19,7 +19,7 @@ use crate::plan::decide::{Desired, Source};
 use crate::plan::limits::Approved;
 use crate::plan::policy::CauseKind;
 use crate::record::{Collection, Guid, Key, Record, Unknown, Value};
-use crate::snapshot::MemberKind;
+use crate::snapshot::{MemberKind, Members, Snapshot};
 
 /// How one record stands to the scope.
 #[derive(Clone, Debug, PartialEq)]
@@ -350,9 +350,15 @@ fn cause_kind(clause: &str) -> CauseKind {
     if plain.contains(&clause) { CauseKind::Disabled } else { CauseKind::Out }
 }
 
+/// Whether members of that kind have a collection of their own.
+fn is_read(kind: MemberKind) -> bool {
+    matches!(kind, MemberKind::User | MemberKind::Group | MemberKind::Device)
+}
+
 /// Every id that the ledger's rows of this job depend on and that the snapshot did not return: to be looked up.
 pub fn missing(
-    snapshot: &crate::snapshot::Snapshot,
+    snapshot: &Snapshot,
+    members: &Members,
     mapping: &Mapping,
     key: &Key,
     missing: &mut BTreeSet<(Collection, Guid)>,
@@ -366,6 +372,11 @@ pub fn missing(
         Key::Guid(id) if mapping.source != Collection::Licenses => need(mapping.source, *id),
         Key::Pair(group, member) => {
             need(Collection::Groups, *group);
+            // Contacts and service principals are in no collection: while they are listed there is nothing to look up.
+            let listed = members.of(*group).unwrap_or_default();
+            if listed.binary_search_by_key(member, |member| member.id).is_ok_and(|at| !is_read(listed[at].kind)) {
+                return;
+            }
             let homes = [Collection::Users, Collection::Groups, Collection::Devices];
             if !homes.into_iter().any(|home| snapshot.objects(home).contains(*member)) {
                 missing.insert((Collection::Users, *member));

@@ -152,9 +152,10 @@ impl<'a> Session<'a> {
     fn missing(&self, snapshot: &Snapshot) -> Result<Vec<(Collection, Guid)>> {
         let mut missing = BTreeSet::new();
         let Some(ledger) = &self.ledger else { return Ok(Vec::new()) };
+        let members = snapshot.members()?;
         for mapping in &self.job.mappings {
             ledger.rows(&mapping.target, &mut |key, _| {
-                scope::missing(snapshot, mapping, &key, &mut missing);
+                scope::missing(snapshot, &members, mapping, &key, &mut missing);
                 Ok(())
             })?;
         }
@@ -371,7 +372,7 @@ impl<'a> Session<'a> {
         }
         let effort =
             report::applied::Effort { run: run.to_string(), took, source_requests: requests, target_requests: 0 };
-        let shown = report::applied::Applied::new(plan, applied, effort)?;
+        let shown = report::applied::Applied::new(plan, applied, effort);
         to_stdout(|to| self.options.format.applied(&shown, &self.options.view, to))?;
         self.end(exit, json!({ "plan": plan.header.id, "types": applied.types }))?;
         self.state.clear_old()?;

@@ -12,7 +12,7 @@ use crate::plan::attributes::AttributePolicy;
 use crate::plan::build::merge_twice;
 use crate::plan::change::{AttributeSpec, Current, TypeSpec};
 use crate::plan::datum::Datum;
-use crate::plan::decide::{Desired, protect_name, MappingPolicy, TypePolicy};
+use crate::plan::decide::{Desired, MappingPolicy, TypePolicy, protect_name};
 use crate::plan::matching::{CurrentKey, CurrentSide, DesiredKey, DesiredSide, DesiredState};
 use crate::plan::policy::{Removal, StepAction};
 use crate::record::{Collection, Key};

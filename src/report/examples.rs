@@ -5,8 +5,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::applied::{Applied, Effort, Tally};
+use super::applied::Effort;
 use super::check::{Check, Finding, Verdict};
+use crate::apply::{Applied, NotDone, TypeOutcome};
 use crate::plan::change::{
     Action, AttributeChange, AttributeSpec, Cause, Change, Counts, Difference, Held, Leaving, Note, NoteKind, Origin,
     Row, State, TypeSpec,
@@ -300,31 +301,48 @@ pub fn hostile(text: &str) -> Plan {
 
 /// A plan of which not all was done; `text` stands in every reason.
 pub fn applied(plan: &Plan, text: &str) -> Applied {
-    let mut tally = Tally::new().unwrap();
-    for (index, change) in plan.changes().enumerate() {
+    ended(plan, |index| {
         let reason = text.to_string();
-        let outcome = match index % 5 {
+        match index % 5 {
             1 => Outcome::Rejected { reason },
             2 => Outcome::Uncertain { reason },
             3 => Outcome::NotAttempted { reason },
-            _ => Outcome::Done { target_id: "row".to_string(), read_back: Vec::new() },
-        };
-        tally.count(&change.unwrap(), &outcome).unwrap();
-    }
-    tally.finish(plan, effort()).unwrap()
+            _ => done(),
+        }
+    })
 }
 
 /// A plan of which everything was done.
 pub fn all_done(plan: &Plan) -> Applied {
-    let mut tally = Tally::new().unwrap();
-    for change in plan.changes() {
-        let outcome = Outcome::Done { target_id: "row".to_string(), read_back: Vec::new() };
-        tally.count(&change.unwrap(), &outcome).unwrap();
-    }
-    tally.finish(plan, effort()).unwrap()
+    ended(plan, |_| done())
 }
 
-fn effort() -> Effort {
+fn done() -> Outcome {
+    Outcome::Done { target_id: "row".to_string(), read_back: Vec::new() }
+}
+
+/// Ends the n-th change as `outcome` says.
+fn ended(plan: &Plan, outcome: impl Fn(usize) -> Outcome) -> Applied {
+    let mut total = TypeOutcome::default();
+    let mut not_done = Vec::new();
+    for (index, change) in plan.changes().enumerate() {
+        let Change { action, ty, key, label, .. } = change.unwrap();
+        let outcome = outcome(index);
+        match &outcome {
+            Outcome::Done { .. } => {
+                *total.done.entry(action).or_default() += 1;
+                continue;
+            }
+            Outcome::Rejected { .. } => total.rejected += 1,
+            Outcome::Uncertain { .. } => total.uncertain += 1,
+            Outcome::NotAttempted { .. } => total.not_attempted += 1,
+        }
+        not_done.push(NotDone { action, ty, key, label, outcome });
+    }
+    Applied::of(vec![total], &not_done).unwrap()
+}
+
+pub fn effort() -> Effort {
     let took = Duration::from_millis(41_500);
     Effort { run: "2026-07-01T02-00-05Z".to_string(), took, source_requests: 310, target_requests: 2 }
 }

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
-use super::examples::{HOSTILE, all_done, applied, checks, everything, hostile, nothing};
+use super::applied::Applied;
+use super::examples::{HOSTILE, all_done, applied, checks, effort, everything, hostile, nothing};
 use super::visible::is_hidden;
 use super::{Detail, Format, View, text};
 use crate::error::Result;
@@ -83,10 +84,13 @@ fn only_what_needs_a_person() {
 fn outcomes() {
     let plan = everything();
     let outcome = applied(&plan, "the field Name may not be empty");
+    let outcome = Applied::new(&plan, &outcome, effort());
     golden("report/outcome.txt", &rendered(|to| Format::Text.applied(&outcome, &view(Detail::Brief), to)));
     golden("report/outcome.json", &rendered(|to| Format::Json.applied(&outcome, &view(Detail::Brief), to)));
     golden("report/outcome.csv", &rendered(|to| Format::Csv.applied(&outcome, &view(Detail::Brief), to)));
-    let quiet = rendered(|to| Format::Text.applied(&all_done(&nothing()), &view(Detail::Brief), to));
+    let (plan, outcome) = (nothing(), all_done(&nothing()));
+    let outcome = Applied::new(&plan, &outcome, effort());
+    let quiet = rendered(|to| Format::Text.applied(&outcome, &view(Detail::Brief), to));
     golden("report/outcome-quiet.txt", &quiet);
     assert_eq!(quiet.lines().count(), 1, "a quiet night is one line");
 }
@@ -104,6 +108,7 @@ fn findings() {
 fn all_output(text: &str) -> Vec<String> {
     let plan = hostile(text);
     let outcome = applied(&plan, text);
+    let outcome = Applied::new(&plan, &outcome, effort());
     let found = checks(text);
     let mut outputs = vec![rendered(|to| text::attention(&plan, &view(Detail::Brief), to))];
     for detail in [Detail::Brief, Detail::All, Detail::Full] {

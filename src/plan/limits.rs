@@ -309,3 +309,7 @@ pub fn state_key(count: u64) -> Key {
 pub fn held(checks: &[LimitCheck]) -> BTreeSet<LimitName> {
     checks.iter().filter(|check| check.held).map(|check| check.limit).collect()
 }
+
+#[cfg(test)]
+#[path = "limits_tests.rs"]
+mod tests;

@@ -251,3 +251,7 @@ impl AdoptIndex {
 fn fold(text: &str) -> String {
     text.trim().to_lowercase()
 }
+
+#[cfg(test)]
+#[path = "matching_tests.rs"]
+mod tests;

@@ -143,7 +143,12 @@ impl<'a> Judge<'a> {
                 Standing::Edited(format!("in scope until the scope was edited; now left out by: {}", told(clause)))
             }
             Some(Ok(unknown @ Standing::Unknown(_))) => unknown,
-            _ => Standing::Out(Cause { kind: cause_kind(clause), words: told(clause) }),
+            _ => match cause_kind(clause) {
+                CauseKind::Disabled => {
+                    Standing::Out(Cause { kind: CauseKind::Disabled, words: format!("disabled: {}", told(clause)) })
+                }
+                kind => Standing::Out(Cause { kind, words: told(clause) }),
+            },
         }
     }
 

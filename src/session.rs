@@ -20,7 +20,7 @@ use crate::lock::Lock;
 use crate::plan::build::{Inputs, Rows, TypeInput, build};
 use crate::plan::change::{Action, Change, NoteKind, Row};
 use crate::plan::decide::{Times, TypePolicy};
-use crate::plan::limits::{Approved, CollectionBase};
+use crate::plan::limits::{Approved, CollectionBase, Orphan};
 use crate::plan::policy::{Accept, AcceptWhat};
 use crate::plan::{Approval, Header, LimitName, Plan, SourceSummary, approve, file};
 use crate::record::{Collection, Coverage, Guid, Key};
@@ -185,6 +185,7 @@ impl<'a> Session<'a> {
             limits: &self.job.limits,
             collections: self.collections(&sources)?,
             approved: approved.clone(),
+            orphans: self.orphans()?,
             rows: &LedgerRows(self.ledger.as_ref()),
             states: &judge,
             only: trial::keys(&self.options.trial, &self.job, &directory)?,
@@ -192,6 +193,22 @@ impl<'a> Session<'a> {
         let mut plan = build(inputs, types)?;
         file::identify(&mut plan)?;
         Ok(plan)
+    }
+
+    /// Types that the accepted scope made and the job no longer names, with what the ledger owns there.
+    fn orphans(&self) -> Result<Vec<Orphan>> {
+        let (Some(ledger), Some(accepted)) = (&self.ledger, &self.job.accepted) else { return Ok(Vec::new()) };
+        let named = |ty: &String| self.types.iter().any(|policy| policy.spec.name == *ty);
+        let gone: BTreeSet<String> =
+            accepted.mappings.iter().map(|mapping| mapping.target.clone()).filter(|ty| !named(ty)).collect();
+        let mut orphans = Vec::new();
+        for ty in gone {
+            let owned = ledger.count_owned(&ty)?;
+            if owned > 0 {
+                orphans.push(Orphan { ty, owned });
+            }
+        }
+        Ok(orphans)
     }
 
     fn header(&self, snapshot: &Snapshot, sources: &[SourceSummary]) -> Result<Header> {
@@ -293,8 +310,12 @@ impl<'a> Session<'a> {
         Ok(!wanted.is_empty())
     }
 
-    /// The end of a dry run: shows the plan, saves it where asked.
+    /// The end of a dry run: shows the plan, saves it where asked, and where `approve` finds it if a limit holds it.
     pub fn preview(&self, plan: &Plan) -> Result<Exit> {
+        if !plan.waiting().is_empty() && plan.header.preview.is_none() {
+            self.state.create()?;
+            file::save(plan, &self.state.plan(&plan.header.id))?;
+        }
         to_stdout(|to| self.options.format.plan(plan, &self.options.view, to))?;
         if let Some(out) = &self.options.out {
             file::save(plan, out)?;

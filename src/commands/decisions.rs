@@ -86,12 +86,17 @@ pub fn approve(command: &Approve, context: &Context<'_>) -> Result<Exit> {
     let now = context.clock().now();
     let _lock = Lock::take(&state.lock(), now)?;
     let mut ledger = Ledger::open(&state.ledger(), &identity(&job)?)?;
-    let held = ledger.pending()?.into_iter().find(|held| held.plan == command.plan);
-    let held = held.ok_or_else(|| {
+    // Held runs are noted in the ledger; a held dry run only saved its plan.
+    let held = ledger.pending()?.into_iter().find(|held| held.plan == command.plan).map(|held| held.file);
+    let saved = Some(state.plan(&command.plan)).filter(|path| path.is_file());
+    let path = held.or(saved).ok_or_else(|| {
         Error::usage(format!("no plan {} is held for the job {}", command.plan, job.name))
             .hint(format!("`entra-import pending {}` lists what is held", command.job.display()))
     })?;
-    let plan = file::read(&held.file)?;
+    let plan = file::read(&path)?;
+    if plan.header.job != job.name {
+        return Err(Error::usage(format!("plan {} is of the job {}, not {}", command.plan, plan.header.job, job.name)));
+    }
     let by = who(command.by.as_deref());
     let scope = job.accepted_scope_text();
     let approvals: Vec<_> = command

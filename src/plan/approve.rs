@@ -12,8 +12,7 @@ use crate::error::{Error, Result};
 impl Plan {
     /// Limits that wait for a person: those that hold the run, and an edited scope.
     pub fn waiting(&self) -> Vec<&LimitCheck> {
-        let waits = |check: &&LimitCheck| check.held || check.limit == LimitName::FilterEdit;
-        self.header.limits.iter().filter(waits).collect()
+        self.header.limits.iter().filter(|check| check.waits()).collect()
     }
 
     /// Whether the run must stop before its first write.
@@ -46,11 +45,11 @@ pub fn approval(plan: &Plan, limit: LimitName, by: &str, at: Timestamp, scope: &
         }
         LimitName::FilterEdit => {
             let notes = plan.notes().iter().filter(|note| note.kind == NoteKind::FilterEdit);
-            records.extend(notes.map(|note| ApprovedRecord {
-                ty: note.ty.clone(),
-                key: note.key.clone(),
-                cause: None,
-            }));
+            let shown = notes.map(|note| (note.ty.clone(), note.key.clone()));
+            // A type that no mapping makes any more is shown as a number.
+            let orphans = checks.iter().filter(|check| !plan.header.types.iter().any(|ty| ty.spec.name == check.on));
+            let orphans = orphans.map(|check| (check.on.clone(), state_key(check.count)));
+            records.extend(shown.chain(orphans).map(|(ty, key)| ApprovedRecord { ty, key, cause: None }));
         }
         _ => {
             for change in plan.changes() {

@@ -47,6 +47,8 @@ pub struct Inputs<'a> {
     pub limits: &'a Limits,
     pub collections: Vec<CollectionBase>,
     pub approved: Approved,
+    /// Types of the accepted scope that the job no longer names.
+    pub orphans: Vec<limits::Orphan>,
     pub rows: &'a dyn Rows,
     pub states: &'a dyn States,
     /// Restricts the plan to these source keys: creates, adopts and updates only.
@@ -88,6 +90,7 @@ pub fn build(inputs: Inputs<'_>, types: Vec<TypeInput>) -> Result<Plan> {
     let bases: Vec<TypeBase<'_>> = joined.iter().zip(&summaries).zip(&tallies).map(type_base).collect();
     let mut header = inputs.header.clone();
     header.limits = limits::check(inputs.limits, &bases, &inputs.collections, &inputs.approved);
+    header.limits.extend(limits::orphaned(&inputs.orphans, &inputs.approved));
     drop(bases);
     header.types = summaries;
     writer.finish(header)

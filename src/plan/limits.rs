@@ -122,6 +122,34 @@ pub struct CollectionBase {
     pub before: Option<u64>,
 }
 
+/// A type that the job made records of and no longer names.
+pub struct Orphan {
+    pub ty: String,
+    /// Records the ledger owns there.
+    pub owned: u64,
+}
+
+/// What an edited job leaves behind: nothing is done with it, but a person should know.
+pub fn orphaned(orphans: &[Orphan], approved: &Approved) -> Vec<LimitCheck> {
+    let check = |orphan: &Orphan| LimitCheck {
+        limit: LimitName::FilterEdit,
+        on: orphan.ty.clone(),
+        count: orphan.owned,
+        allowed: 0,
+        base: orphan.owned,
+        approved: match approved.contains(LimitName::FilterEdit, &orphan.ty, &state_key(orphan.owned), None) {
+            true => orphan.owned,
+            false => 0,
+        },
+        held: false,
+        words: format!(
+            "no mapping of the job makes {} any more; its {} records stay as they are and stay owned",
+            orphan.ty, orphan.owned
+        ),
+    };
+    orphans.iter().map(check).collect()
+}
+
 /// Tests every limit; returns those that are passed, held or approved.
 pub fn check(
     limits: &Limits,

@@ -225,6 +225,13 @@ pub struct LimitCheck {
     pub words: String,
 }
 
+impl LimitCheck {
+    /// Waits for a person: the whole run when it holds, else only the records it is about (an edited scope).
+    pub fn waits(&self) -> bool {
+        self.held || (self.limit == LimitName::FilterEdit && self.approved < self.count)
+    }
+}
+
 /// A person's word that a limit may be passed by exactly these records.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Approval {

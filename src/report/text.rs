@@ -292,7 +292,7 @@ impl<'a> Page<'a> {
             }
             for (clause, count) in &source.left_out {
                 let (count, clause) = (grouped(*count), shortened(clause, WORDS_WIDTH));
-                self.line(format_args!("    {count} left out by {clause}"));
+                self.line(format_args!("    {count} left out: {clause}"));
             }
         }
         if !sources.iter().all(|source| source.coverage.is_complete()) {
@@ -520,16 +520,17 @@ impl<'a> Page<'a> {
 
     fn limits(&mut self, header: &Header) {
         let full = self.view.detail == Detail::Full;
-        let shown: Vec<&LimitCheck> = header.limits.iter().filter(|limit| limit.held || full).collect();
+        let shown: Vec<&LimitCheck> = header.limits.iter().filter(|limit| limit.waits() || full).collect();
         if shown.is_empty() {
             return;
         }
         self.heading("Limits");
         for check in shown {
-            let state = match check.held {
-                true => self.paint.text(Tone::Bad, "held"),
-                false if check.approved > 0 => "approved".to_string(),
-                false => "passed".to_string(),
+            let state = match (check.held, check.waits()) {
+                (true, _) => self.paint.text(Tone::Bad, "held"),
+                (false, true) => self.paint.text(Tone::Bad, "waits"),
+                (false, false) if check.approved > 0 => "approved".to_string(),
+                (false, false) => "passed".to_string(),
             };
             let on = visible(&check.on);
             self.line(format_args!("  {state}: {} on {on}: {}", check.limit, shortened(&check.words, WORDS_WIDTH)));
@@ -543,7 +544,11 @@ impl<'a> Page<'a> {
         if header.preview.is_none()
             && let Some(command) = approve_command(header, &self.view.job_file)
         {
-            self.line("  Nothing is written while a limit holds. To let these records pass on the next run:");
+            let words = match header.limits.iter().any(|check| check.held) {
+                true => "Nothing is written while a limit holds. To let these records pass on the next run:",
+                false => "These records wait, the rest goes through. To let them pass on the next run:",
+            };
+            self.line(format_args!("  {words}"));
             self.line(format_args!("    {command}"));
         }
         self.line("");
@@ -641,7 +646,7 @@ impl<'a> Page<'a> {
 
 /// The command that lets everything pass that this plan is held by; `None` when nothing holds it.
 pub fn approve_command(header: &Header, job_file: &str) -> Option<String> {
-    let mut limits: Vec<_> = header.limits.iter().filter(|check| check.held).map(|check| check.limit).collect();
+    let mut limits: Vec<_> = header.limits.iter().filter(|check| check.waits()).map(|check| check.limit).collect();
     limits.sort_unstable();
     limits.dedup();
     if limits.is_empty() {

@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use super::{
     ABSENT, DELETED, Extent, FORMAT, MANIFEST, MEMBERSHIPS, Manifest, Member, MemberKind, OBJECT_COLLECTIONS,
-    file_name, key_property,
+    file_name, key_property, type_name,
 };
 use crate::error::{Context, Error, Result};
 use crate::record::{Collection, Coverage, Guid, Unknown};
@@ -29,7 +29,8 @@ pub struct Snapshot {
     manifest: Manifest,
     indexes: BTreeMap<Collection, Index>,
     deleted: Vec<Guid>,
-    absent: Vec<Guid>,
+    /// By type and id: not to be found as a user says nothing of a device.
+    absent: Vec<(Collection, Guid)>,
 }
 
 #[derive(Debug)]
@@ -62,7 +63,7 @@ impl Snapshot {
             }
         }
         let deleted = read_ids(&dir.join(DELETED))?;
-        let absent = read_ids(&dir.join(ABSENT))?;
+        let absent = read_typed_ids(&dir.join(ABSENT))?;
         Ok(Snapshot { dir: dir.to_owned(), manifest, indexes, deleted, absent })
     }
 
@@ -138,9 +139,9 @@ impl Snapshot {
         self.deleted.binary_search(&id).is_ok()
     }
 
-    /// Whether the object was asked for by id and not found anywhere.
-    pub fn absent(&self, id: Guid) -> bool {
-        self.absent.binary_search(&id).is_ok()
+    /// Whether the object was asked for by id, as one of that collection, and not found.
+    pub fn absent(&self, collection: Collection, id: Guid) -> bool {
+        self.absent.binary_search(&(collection, id)).is_ok()
     }
 }
 
@@ -385,6 +386,28 @@ fn read_manifest(dir: &Path) -> Result<Manifest> {
     serde_json::from_slice(&text).map_err(broken)
 }
 
+/// Ids with the collection of the type they stand for; types that are no collection of objects are passed over.
+fn read_typed_ids(path: &Path) -> Result<Vec<(Collection, Guid)>> {
+    #[derive(Deserialize)]
+    struct Typed<'a> {
+        id: Guid,
+        #[serde(borrow)]
+        r#type: &'a str,
+    }
+    let mut ids = Vec::new();
+    if path.is_file() {
+        each_line(path, |text| {
+            let Typed { id, r#type } = serde_json::from_str(text).map_err(|cause| cause.to_string())?;
+            let of_type = |collection: &Collection| type_name(*collection) == r#type;
+            ids.extend(OBJECT_COLLECTIONS.into_iter().find(of_type).map(|collection| (collection, id)));
+            Ok(())
+        })?;
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    Ok(ids)
+}
+
 fn read_ids(path: &Path) -> Result<Vec<Guid>> {
     let mut ids = Vec::new();
     if path.is_file() {
@@ -507,7 +530,9 @@ mod tests {
         assert!(walk.next().unwrap().is_none());
         assert_eq!(users.get(guid(1)).unwrap(), None);
         assert!(snapshot.objects(Collection::Licenses).contains(guid(7)));
-        assert!(snapshot.deleted(guid(30)) && snapshot.absent(guid(31)) && !snapshot.deleted(guid(31)));
+        assert!(
+            snapshot.deleted(guid(30)) && snapshot.absent(Collection::Groups, guid(31)) && !snapshot.deleted(guid(31))
+        );
         assert_eq!(snapshot.manifest().collections[&Collection::Users].count, 2);
     }
 

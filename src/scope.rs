@@ -139,13 +139,11 @@ impl<'a> Judge<'a> {
         };
         let before = self.accepted.as_ref().map(|rules| rules[&record.collection].judge(record, self.directory));
         match before {
-            Some(Ok(Standing::In)) => {
-                Standing::Edited(format!("in scope until the scope was edited; now left out by: {}", told(clause)))
-            }
+            Some(Ok(Standing::In)) => Standing::Edited(format!("{UNTIL_EDITED}{}", told(clause))),
             Some(Ok(unknown @ Standing::Unknown(_))) => unknown,
             _ => match cause_kind(clause) {
                 CauseKind::Disabled => {
-                    Standing::Out(Cause { kind: CauseKind::Disabled, words: format!("disabled: {}", told(clause)) })
+                    Standing::Out(Cause { kind: CauseKind::Disabled, words: format!("{DISABLED}{}", told(clause)) })
                 }
                 kind => Standing::Out(Cause { kind, words: told(clause) }),
             },
@@ -161,8 +159,8 @@ impl<'a> Judge<'a> {
         self.directory.walk(collection, &mut |record| {
             let Key::Guid(id) = record.key else { return Ok(()) };
             let standing = self.judged(&record);
-            if let Standing::Out(Cause { words, .. }) | Standing::Edited(words) = &standing {
-                *verdicts.left_out.entry(words.clone()).or_default() += 1;
+            if let Some(clause) = left_out_by(&standing) {
+                *verdicts.left_out.entry(clause.to_string()).or_default() += 1;
             }
             let known = verdicts.distinct.iter().position(|other| *other == standing);
             let index = known.unwrap_or_else(|| {
@@ -272,11 +270,10 @@ impl<'a> Judge<'a> {
             Collection::Memberships | Collection::Nestings | Collection::LicenseAssignments => {
                 self.directory.walk(collection, &mut |record| {
                     tally.read += 1;
-                    match self.standing(&record)? {
-                        Standing::In => tally.in_scope += 1,
-                        Standing::Out(cause) => *tally.left_out.entry(cause.words).or_default() += 1,
-                        Standing::Edited(words) => *tally.left_out.entry(words).or_default() += 1,
-                        _ => {}
+                    let standing = self.standing(&record)?;
+                    tally.in_scope += u64::from(standing == Standing::In);
+                    if let Some(clause) = left_out_by(&standing) {
+                        *tally.left_out.entry(clause.to_string()).or_default() += 1;
                     }
                     Ok(())
                 })?;
@@ -342,11 +339,22 @@ fn least_certain<const N: usize>(standings: [Standing; N]) -> Standing {
     standings.into_iter().min_by_key(rank).unwrap_or(Standing::In)
 }
 
+const UNTIL_EDITED: &str = "in scope until the scope was edited; now left out: ";
+const DISABLED: &str = "disabled: ";
+const NOT_TRUE: &str = " is not true";
+
 fn told(clause: &str) -> String {
     match clause {
         "exclude" => "excluded by the job".into(),
-        clause => format!("{clause} is not true"),
+        clause => format!("{clause}{NOT_TRUE}"),
     }
+}
+
+/// The clause alone, for counting: "980 left out by accountEnabled eq true".
+fn left_out_by(standing: &Standing) -> Option<&str> {
+    let (Standing::Out(Cause { words, .. }) | Standing::Edited(words)) = standing else { return None };
+    let words = words.strip_prefix(UNTIL_EDITED).or(words.strip_prefix(DISABLED)).unwrap_or(words);
+    Some(words.strip_suffix(NOT_TRUE).unwrap_or("the job's exclude list"))
 }
 
 /// A clause about `accountEnabled` that is false means that the account was disabled.
@@ -425,9 +433,9 @@ pub fn label(directory: &Directory<'_>, catalog: &crate::expr::Catalog, record: 
 pub fn label_needs(catalog: &mut crate::expr::Catalog, collection: Collection) {
     let needs: &[(Collection, &str)] = match collection {
         Collection::Users | Collection::Groups | Collection::Devices => &[(collection, "displayName")],
-        Collection::Memberships | Collection::Nestings => {
-            &[(Collection::Users, "displayName"), (Collection::Groups, "displayName")]
-        }
+        Collection::Memberships => &[(Collection::Users, "displayName"), (Collection::Groups, "displayName")],
+        // Groups in groups: nobody's rights to read users are needed for that.
+        Collection::Nestings => &[(Collection::Groups, "displayName")],
         Collection::Licenses => &[(collection, "productName")],
         Collection::LicenseAssignments => &[(Collection::Users, "displayName"), (collection, "productName")],
     };

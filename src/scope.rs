@@ -146,14 +146,14 @@ impl<'a> Judge<'a> {
             match rules[&record.collection].judge(record, self.directory) {
                 Ok(Standing::Unknown(reason)) => return Standing::Unknown(reason),
                 Ok(_) => {
-                    let words = format!("in scope until the job was edited; now {}", told(clause));
+                    let words = format!("{UNTIL_EDITED}{}", told(clause));
                     return Standing::Edited(words);
                 }
                 Err(_) => {}
             }
         }
         match clause.contains("accountEnabled") && self.is_disabled(record) {
-            true => Standing::Out(Cause { kind: CauseKind::Disabled, words: format!("disabled: {}", told(clause)) }),
+            true => Standing::Out(Cause { kind: CauseKind::Disabled, words: format!("{DISABLED}{}", told(clause)) }),
             false => Standing::Out(Cause { kind: CauseKind::Out, words: told(clause) }),
         }
     }
@@ -172,8 +172,8 @@ impl<'a> Judge<'a> {
         self.directory.walk(collection, &mut |record| {
             let Key::Guid(id) = record.key else { return Ok(()) };
             let standing = self.judged(&record);
-            if let Standing::Out(Cause { words, .. }) | Standing::Edited(words) = &standing {
-                *verdicts.left_out.entry(words.clone()).or_default() += 1;
+            if let Some(clause) = left_out_by(&standing) {
+                *verdicts.left_out.entry(clause.to_string()).or_default() += 1;
             }
             let known = verdicts.distinct.iter().position(|other| *other == standing);
             let index = known.unwrap_or_else(|| {
@@ -294,11 +294,10 @@ impl<'a> Judge<'a> {
             Collection::Memberships | Collection::Nestings | Collection::LicenseAssignments => {
                 self.directory.walk(collection, &mut |record| {
                     tally.read += 1;
-                    match self.standing(&record)? {
-                        Standing::In => tally.in_scope += 1,
-                        Standing::Out(cause) => *tally.left_out.entry(cause.words).or_default() += 1,
-                        Standing::Edited(words) => *tally.left_out.entry(words).or_default() += 1,
-                        _ => {}
+                    let standing = self.standing(&record)?;
+                    tally.in_scope += u64::from(standing == Standing::In);
+                    if let Some(clause) = left_out_by(&standing) {
+                        *tally.left_out.entry(clause.to_string()).or_default() += 1;
                     }
                     Ok(())
                 })?;
@@ -376,11 +375,22 @@ fn least_certain_of(standings: Vec<Standing>) -> Standing {
     standings.into_iter().min_by_key(rank).unwrap_or(Standing::In)
 }
 
+const UNTIL_EDITED: &str = "in scope until the scope was edited; now left out: ";
+const DISABLED: &str = "disabled: ";
+const NOT_TRUE: &str = " is not true";
+
 fn told(clause: &str) -> String {
     match clause {
         "exclude" => "excluded by the job".into(),
-        clause => format!("{clause} is not true"),
+        clause => format!("{clause}{NOT_TRUE}"),
     }
+}
+
+/// The clause alone, for counting: "980 left out by accountEnabled eq true".
+fn left_out_by(standing: &Standing) -> Option<&str> {
+    let (Standing::Out(Cause { words, .. }) | Standing::Edited(words)) = standing else { return None };
+    let words = words.strip_prefix(UNTIL_EDITED).or(words.strip_prefix(DISABLED)).unwrap_or(words);
+    Some(words.strip_suffix(NOT_TRUE).unwrap_or("the job's exclude list"))
 }
 
 /// Whether members of that kind have a collection of their own.
@@ -453,9 +463,9 @@ pub fn label(directory: &Directory<'_>, catalog: &crate::expr::Catalog, record: 
 pub fn label_needs(catalog: &mut crate::expr::Catalog, collection: Collection) {
     let needs: &[(Collection, &str)] = match collection {
         Collection::Users | Collection::Groups | Collection::Devices => &[(collection, "displayName")],
-        Collection::Memberships | Collection::Nestings => {
-            &[(Collection::Users, "displayName"), (Collection::Groups, "displayName")]
-        }
+        Collection::Memberships => &[(Collection::Users, "displayName"), (Collection::Groups, "displayName")],
+        // Groups in groups: nobody's rights to read users are needed for that.
+        Collection::Nestings => &[(Collection::Groups, "displayName")],
         Collection::Licenses => &[(collection, "productName")],
         Collection::LicenseAssignments => &[(Collection::Users, "displayName"), (collection, "productName")],
     };

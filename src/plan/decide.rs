@@ -287,7 +287,7 @@ impl Case<'_> {
             // It left and came back between two steps: nobody but the ledger knew.
             Action::Settle
         };
-        change.cause = Some(Cause { kind: CauseKind::Returned, words: "is in scope again".into() });
+        change.cause = Some(Cause { kind: CauseKind::Returned, words: "it is in scope again".into() });
         decision
     }
 

@@ -1,3 +1,4 @@
 //! Whole-program tests, linked once.
 
+mod samples;
 mod source;

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use crate::directory::Directory;
 use crate::error::Result;
-use crate::expr::{Expr, Navigate, Truth};
+use crate::expr::{Catalog, Expr, Navigate, Truth};
 use crate::job::{self, Exclude, Job};
 use crate::mapping::Mapping;
 use crate::plan::LimitName;
@@ -123,7 +123,11 @@ impl<'a> Judge<'a> {
             Key::Guid(_) | Key::Text(_) => own,
             Key::Pair(group, member) => {
                 let kind = self.kind_of(*group, *member);
-                least_certain([self.object(Collection::Groups, *group)?, self.member(kind, *member)?, own])
+                least_certain([
+                    self.object(Collection::Groups, *group)?,
+                    self.member(record.collection, kind, *member)?,
+                    own,
+                ])
             }
             Key::Assignment(parts) => {
                 least_certain([self.object(Collection::Users, parts.0)?, self.license(parts.1)?, own])
@@ -182,7 +186,7 @@ impl<'a> Judge<'a> {
         let snapshot = self.directory.snapshot();
         Ok(if snapshot.deleted(id) {
             Standing::Gone(Cause { kind: CauseKind::Gone, words: "deleted in Entra".into() })
-        } else if snapshot.absent(id) {
+        } else if snapshot.absent(collection, id) {
             Standing::NotFound
         } else {
             let gap = self.directory.coverage(collection).gap().cloned();
@@ -195,8 +199,9 @@ impl<'a> Judge<'a> {
         members.binary_search_by_key(&member, |member| member.id).ok().map(|at| members[at].kind)
     }
 
-    /// The member end of a pair. Contacts and service principals have no collection to be judged in.
-    fn member(&self, kind: Option<MemberKind>, id: Guid) -> Result<Standing> {
+    /// The member end of a pair of that collection; its kind is known only while the group lists it. Contacts and
+    /// service principals have no collection to be judged in.
+    fn member(&self, pairs: Collection, kind: Option<MemberKind>, id: Guid) -> Result<Standing> {
         let snapshot = self.directory.snapshot();
         match kind {
             Some(MemberKind::User) => self.object(Collection::Users, id),
@@ -207,9 +212,15 @@ impl<'a> Judge<'a> {
             }
             Some(_) => Ok(Standing::In),
             None => {
-                let homes = [Collection::Users, Collection::Groups, Collection::Devices];
-                let home = homes.into_iter().find(|collection| snapshot.objects(*collection).contains(id));
-                self.object(home.unwrap_or(Collection::Users), id)
+                let homes = member_homes(pairs, &self.job.catalog);
+                if let Some(home) = homes.iter().find(|collection| snapshot.objects(**collection).contains(id)) {
+                    return self.object(*home, id);
+                }
+                let standings: Vec<Standing> =
+                    homes.iter().map(|home| self.object(*home, id)).collect::<Result<_>>()?;
+                // Deleted is proved whatever it was. Not found is proved only when it was looked for everywhere.
+                let gone = standings.iter().find(|standing| matches!(standing, Standing::Gone(_))).cloned();
+                Ok(gone.unwrap_or_else(|| least_certain(standings)))
             }
         }
     }
@@ -238,7 +249,7 @@ impl<'a> Judge<'a> {
                     None if self.directory.members().of(*group).is_some() => ended("no longer a member"),
                     None => Standing::Unknown(Unknown::new("the group's members were not read")),
                 };
-                let ends = [self.object(Collection::Groups, *group)?, self.member(None, *member)?];
+                let ends = [self.object(Collection::Groups, *group)?, self.member(collection, None, *member)?];
                 match (&list, least_certain(ends.clone())) {
                     // Nobody lists the members of a group that is deleted.
                     (_, Standing::Gone(_)) => least_certain(ends),
@@ -325,7 +336,7 @@ impl States for Judge<'_> {
 }
 
 /// The least certain of several standings decides, and its cause is the whole's.
-fn least_certain<const N: usize>(standings: [Standing; N]) -> Standing {
+fn least_certain(standings: impl IntoIterator<Item = Standing>) -> Standing {
     let rank = |standing: &Standing| match standing {
         Standing::Unknown(_) => 0,
         Standing::NotFound => 1,
@@ -350,9 +361,21 @@ fn cause_kind(clause: &str) -> CauseKind {
     if plain.contains(&clause) { CauseKind::Disabled } else { CauseKind::Out }
 }
 
+/// The collections in which the member of a pair may be found. What is no user is not gone: it may be a device, and a
+/// lookup finds an object only under its own type.
+fn member_homes(pairs: Collection, catalog: &Catalog) -> Vec<Collection> {
+    match pairs {
+        Collection::Nestings => vec![Collection::Groups],
+        // Without devices in the job a member that is none of its users is judged as the user it was.
+        _ if !catalog.uses(Collection::Devices) => vec![Collection::Users],
+        _ => vec![Collection::Users, Collection::Devices],
+    }
+}
+
 /// Every id that the ledger's rows of this job depend on and that the snapshot did not return: to be looked up.
 pub fn missing(
     snapshot: &crate::snapshot::Snapshot,
+    catalog: &Catalog,
     mapping: &Mapping,
     key: &Key,
     missing: &mut BTreeSet<(Collection, Guid)>,
@@ -366,9 +389,9 @@ pub fn missing(
         Key::Guid(id) if mapping.source != Collection::Licenses => need(mapping.source, *id),
         Key::Pair(group, member) => {
             need(Collection::Groups, *group);
-            let homes = [Collection::Users, Collection::Groups, Collection::Devices];
-            if !homes.into_iter().any(|home| snapshot.objects(home).contains(*member)) {
-                missing.insert((Collection::Users, *member));
+            let homes = member_homes(mapping.source, catalog);
+            if !homes.iter().any(|home| snapshot.objects(*home).contains(*member)) {
+                missing.extend(homes.into_iter().map(|home| (home, *member)));
             }
         }
         Key::Assignment(parts) => need(Collection::Users, parts.0),
@@ -377,7 +400,7 @@ pub fn missing(
 }
 
 /// A text for people, from the record itself; needs the properties that [`label_needs`] asks for.
-pub fn label(directory: &Directory<'_>, catalog: &crate::expr::Catalog, record: &Record) -> String {
+pub fn label(directory: &Directory<'_>, catalog: &Catalog, record: &Record) -> String {
     let text = |record: &Record, name: &str| {
         let slot = catalog.shape(record.collection).slot(name)?;
         match &record.slots[slot] {
@@ -406,7 +429,7 @@ pub fn label(directory: &Directory<'_>, catalog: &crate::expr::Catalog, record: 
 }
 
 /// Adds what [`label`] reads for records of that collection.
-pub fn label_needs(catalog: &mut crate::expr::Catalog, collection: Collection) {
+pub fn label_needs(catalog: &mut Catalog, collection: Collection) {
     let needs: &[(Collection, &str)] = match collection {
         Collection::Users | Collection::Groups | Collection::Devices => &[(collection, "displayName")],
         Collection::Memberships | Collection::Nestings => {

@@ -154,7 +154,7 @@ impl<'a> Session<'a> {
         let Some(ledger) = &self.ledger else { return Ok(Vec::new()) };
         for mapping in &self.job.mappings {
             ledger.rows(&mapping.target, &mut |key, _| {
-                scope::missing(snapshot, mapping, &key, &mut missing);
+                scope::missing(snapshot, &self.job.catalog, mapping, &key, &mut missing);
                 Ok(())
             })?;
         }

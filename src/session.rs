@@ -18,7 +18,8 @@ use crate::job::{Job, Source as JobSource};
 use crate::ledger::{ApprovalId, GoodRun, HeldPlan, Identity, Ledger, RunId};
 use crate::lock::Lock;
 use crate::plan::build::{Inputs, Rows, TypeInput, build};
-use crate::plan::change::{Action, Change, NoteKind, Row};
+use crate::plan::change::{Action, AttributeSpec, Change, Current, NoteKind, Row, State as RowState};
+use crate::plan::datum::Datum;
 use crate::plan::decide::{Times, TypePolicy};
 use crate::plan::limits::{Approved, CollectionBase};
 use crate::plan::policy::{Accept, AcceptWhat};
@@ -447,6 +448,9 @@ impl<'a> Session<'a> {
                 });
                 moved.extend(differs.map(|attribute| format!("{} of {} was changed", attribute.name, change.label)));
             }
+                if change.action == Action::Delete && self.edited_since_written(&change, policy, &record)? {
+                    moved.push(format!("{} was edited", change.label));
+                }
             moved.extend(touched.into_values().map(|change| format!("{} is no longer there", change.label)));
             if let Some(first) = moved.first() {
                 let more = if moved.len() > 1 { format!(", and {} more", moved.len() - 1) } else { String::new() };
@@ -463,6 +467,23 @@ pub fn prepare(job: &mut Job) {
     for collection in job.mappings.iter().map(|mapping| mapping.source).collect::<BTreeSet<_>>() {
         job.catalog.require_collection(collection);
         // Pairs and assignments are judged by their ends and named by them.
+impl Session<'_> {
+    /// Whether the target holds other values than those last written: a delete names no attribute it is based on, and
+    /// must not take away what somebody has worked on since it was planned.
+    fn edited_since_written(&self, change: &Change, policy: &TypePolicy, found: &Current) -> Result<bool> {
+        let Some(ledger) = &self.ledger else { return Ok(false) };
+        let Some(row) = ledger.row(&change.ty, &change.key)? else { return Ok(false) };
+        let differs = |(spec, value): (&AttributeSpec, &Datum)| {
+            let flag = match &row.state {
+                RowState::Retired(leaving) => leaving.before.get(&spec.name).map(|(_, flag)| flag),
+                _ => None,
+            };
+            flag.or(row.values.get(&spec.name).map(|held| &held.applied)).is_some_and(|written| written != value)
+        };
+        Ok(policy.spec.attributes.iter().zip(&found.values).any(differs))
+    }
+}
+
         let ends: &[Collection] = match collection {
             Collection::Memberships => &[Collection::Users, Collection::Groups],
             Collection::Nestings => &[Collection::Groups],

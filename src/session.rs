@@ -25,7 +25,7 @@ use crate::plan::limits::{Approved, CollectionBase};
 use crate::plan::policy::{Accept, AcceptWhat};
 use crate::plan::{Approval, Header, LimitName, Plan, SourceSummary, approve, file};
 use crate::record::{Collection, Coverage, Guid, Key};
-use crate::report::{self, to_stdout};
+use crate::report::{self, Format, to_stdout};
 use crate::scope::{self, Judge};
 use crate::sides;
 use crate::snapshot::Snapshot;
@@ -373,7 +373,13 @@ impl<'a> Session<'a> {
         let effort =
             report::applied::Effort { run: run.to_string(), took, source_requests: requests, target_requests: 0 };
         let shown = report::applied::Applied::new(plan, applied, effort)?;
-        to_stdout(|to| self.options.format.applied(&shown, &self.options.view, to))?;
+        to_stdout(|to| {
+            // A quiet night is one line; any other says first what a person must look at.
+            if exit != Exit::Done && self.options.format == Format::Text {
+                report::text::attention(plan, &self.options.view, to)?;
+            }
+            self.options.format.applied(&shown, &self.options.view, to)
+        })?;
         self.end(exit, json!({ "plan": plan.header.id, "types": applied.types }))?;
         self.state.clear_old()?;
         Ok(exit)
@@ -442,15 +448,15 @@ impl<'a> Session<'a> {
             for key in &current.keys {
                 let Some(change) = touched.remove(&*key.id) else { continue };
                 let record = current.records.get(key.place)?;
+                if change.action == Action::Delete && self.edited_since_written(&change, policy, &record)? {
+                    moved.push(format!("{} was edited", change.label));
+                }
                 let differs = change.attributes.iter().find(|attribute| {
                     let at = policy.spec.attributes.iter().position(|other| other.name == attribute.name);
                     at.is_none_or(|at| record.values[at] != attribute.before)
                 });
                 moved.extend(differs.map(|attribute| format!("{} of {} was changed", attribute.name, change.label)));
             }
-                if change.action == Action::Delete && self.edited_since_written(&change, policy, &record)? {
-                    moved.push(format!("{} was edited", change.label));
-                }
             moved.extend(touched.into_values().map(|change| format!("{} is no longer there", change.label)));
             if let Some(first) = moved.first() {
                 let more = if moved.len() > 1 { format!(", and {} more", moved.len() - 1) } else { String::new() };
@@ -461,12 +467,6 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Adds to the job's catalog what a run reads besides what expressions name: the collections that make records, and
-/// names for people.
-pub fn prepare(job: &mut Job) {
-    for collection in job.mappings.iter().map(|mapping| mapping.source).collect::<BTreeSet<_>>() {
-        job.catalog.require_collection(collection);
-        // Pairs and assignments are judged by their ends and named by them.
 impl Session<'_> {
     /// Whether the target holds other values than those last written: a delete names no attribute it is based on, and
     /// must not take away what somebody has worked on since it was planned.
@@ -484,6 +484,12 @@ impl Session<'_> {
     }
 }
 
+/// Adds to the job's catalog what a run reads besides what expressions name: the collections that make records, and
+/// names for people.
+pub fn prepare(job: &mut Job) {
+    for collection in job.mappings.iter().map(|mapping| mapping.source).collect::<BTreeSet<_>>() {
+        job.catalog.require_collection(collection);
+        // Pairs and assignments are judged by their ends and named by them.
         let ends: &[Collection] = match collection {
             Collection::Memberships => &[Collection::Users, Collection::Groups],
             Collection::Nestings => &[Collection::Groups],

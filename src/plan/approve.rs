@@ -12,13 +12,19 @@ use crate::error::{Error, Result};
 impl Plan {
     /// Limits that wait for a person: those that hold the run, and an edited scope.
     pub fn waiting(&self) -> Vec<&LimitCheck> {
-        let waits = |check: &&LimitCheck| check.held || check.limit == LimitName::FilterEdit;
-        self.header.limits.iter().filter(waits).collect()
+        self.header.limits.iter().filter(|check| check.waits()).collect()
     }
 
     /// Whether the run must stop before its first write.
     pub fn is_held(&self) -> bool {
         self.header.limits.iter().any(|check| check.held)
+    }
+}
+
+impl LimitCheck {
+    /// Whether a person's word is wanted: the run is held, or what left by an edited scope waits while the rest goes on.
+    pub fn waits(&self) -> bool {
+        self.held || self.limit == LimitName::FilterEdit
     }
 }
 

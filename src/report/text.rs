@@ -101,12 +101,14 @@ pub fn plan(plan: &Plan, view: &View, to: &mut dyn Write) -> Result<()> {
     page.flush()
 }
 
-/// What a person must look at before a run is let alone: gaps in the sources and limits that hold. Writes nothing
-/// when there is neither.
+/// What a person must look at before a run is let alone: gaps in the sources, records left out, and limits that hold.
+/// Writes nothing when there is none of it.
 pub fn attention(plan: &Plan, view: &View, to: &mut dyn Write) -> Result<()> {
     let mut page = Page::new(view, to);
     let gaps: Vec<SourceSummary> = plan.header.sources.iter().filter(|source| is_gap(source)).cloned().collect();
     page.sources(&gaps);
+    let left_out = |note: &&Note| matches!(note.kind, NoteKind::Collision | NoteKind::Returner | NoteKind::Rejected);
+    page.notes(&plan.notes().iter().filter(left_out).cloned().collect::<Vec<_>>())?;
     page.limits(&plan.header);
     page.flush()
 }
@@ -520,7 +522,7 @@ impl<'a> Page<'a> {
 
     fn limits(&mut self, header: &Header) {
         let full = self.view.detail == Detail::Full;
-        let shown: Vec<&LimitCheck> = header.limits.iter().filter(|limit| limit.held || full).collect();
+        let shown: Vec<&LimitCheck> = header.limits.iter().filter(|limit| limit.waits() || full).collect();
         if shown.is_empty() {
             return;
         }
@@ -528,6 +530,7 @@ impl<'a> Page<'a> {
         for check in shown {
             let state = match check.held {
                 true => self.paint.text(Tone::Bad, "held"),
+                false if check.waits() => self.paint.text(Tone::Bad, "waits"),
                 false if check.approved > 0 => "approved".to_string(),
                 false => "passed".to_string(),
             };
@@ -543,7 +546,9 @@ impl<'a> Page<'a> {
         if header.preview.is_none()
             && let Some(command) = approve_command(header, &self.view.job_file)
         {
-            self.line("  Nothing is written while a limit holds. To let these records pass on the next run:");
+            let held = header.limits.iter().any(|check| check.held);
+            let written = if held { "Nothing is written while a limit holds. " } else { "" };
+            self.line(format_args!("  {written}To let these records pass on the next run:"));
             self.line(format_args!("    {command}"));
         }
         self.line("");
@@ -641,7 +646,7 @@ impl<'a> Page<'a> {
 
 /// The command that lets everything pass that this plan is held by; `None` when nothing holds it.
 pub fn approve_command(header: &Header, job_file: &str) -> Option<String> {
-    let mut limits: Vec<_> = header.limits.iter().filter(|check| check.held).map(|check| check.limit).collect();
+    let mut limits: Vec<_> = header.limits.iter().filter(|check| check.waits()).map(|check| check.limit).collect();
     limits.sort_unstable();
     limits.dedup();
     if limits.is_empty() {

@@ -1,3 +1,5 @@
 //! Whole-program tests, linked once.
 
+mod rules;
 mod source;
+mod world;

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use crate::directory::Directory;
 use crate::error::Result;
-use crate::expr::{Expr, Navigate, Truth};
+use crate::expr::{Catalog, Expr, Navigate, Truth};
 use crate::job::{self, Exclude, Job};
 use crate::mapping::Mapping;
 use crate::plan::LimitName;
@@ -227,7 +227,7 @@ impl<'a> Judge<'a> {
             }
             Some(_) => Ok(Standing::In),
             None => {
-                let homes = member_homes(pairs);
+                let homes = member_homes(pairs, &self.job.catalog);
                 match homes.iter().find(|home| snapshot.objects(**home).contains(id)) {
                     Some(home) => self.object(*home, id),
                     // Of a kind that is not known it is nowhere only if it is none of them.
@@ -355,14 +355,6 @@ fn least_certain<const N: usize>(standings: [Standing; N]) -> Standing {
     least_certain_of(standings.into())
 }
 
-/// The collections that a member of a kind nobody names may be in.
-fn member_homes(pairs: Collection) -> &'static [Collection] {
-    match pairs {
-        Collection::Nestings => &[Collection::Groups],
-        _ => &[Collection::Users, Collection::Devices],
-    }
-}
-
 fn least_certain_of(standings: Vec<Standing>) -> Standing {
     let rank = |standing: &Standing| match standing {
         Standing::Unknown(_) => 0,
@@ -398,10 +390,22 @@ fn is_read(kind: MemberKind) -> bool {
     matches!(kind, MemberKind::User | MemberKind::Group | MemberKind::Device)
 }
 
+/// The collections in which the member of a pair may be found. What is no user is not gone: it may be a device, and a
+/// lookup finds an object only under its own type.
+fn member_homes(pairs: Collection, catalog: &Catalog) -> Vec<Collection> {
+    match pairs {
+        Collection::Nestings => vec![Collection::Groups],
+        // Without devices in the job a member that is none of its users is judged as the user it was.
+        _ if !catalog.uses(Collection::Devices) => vec![Collection::Users],
+        _ => vec![Collection::Users, Collection::Devices],
+    }
+}
+
 /// Every id that the ledger's rows of this job depend on and that the snapshot did not return: to be looked up.
 pub fn missing(
     snapshot: &Snapshot,
     members: &Members,
+    catalog: &Catalog,
     mapping: &Mapping,
     key: &Key,
     missing: &mut BTreeSet<(Collection, Guid)>,
@@ -420,7 +424,7 @@ pub fn missing(
             if listed.binary_search_by_key(member, |member| member.id).is_ok_and(|at| !is_read(listed[at].kind)) {
                 return;
             }
-            let homes = member_homes(mapping.source);
+            let homes = member_homes(mapping.source, catalog);
             if !homes.iter().any(|home| snapshot.objects(*home).contains(*member)) {
                 missing.extend(homes.iter().map(|home| (*home, *member)));
             }
@@ -431,7 +435,7 @@ pub fn missing(
 }
 
 /// A text for people, from the record itself; needs the properties that [`label_needs`] asks for.
-pub fn label(directory: &Directory<'_>, catalog: &crate::expr::Catalog, record: &Record) -> String {
+pub fn label(directory: &Directory<'_>, catalog: &Catalog, record: &Record) -> String {
     let text = |record: &Record, name: &str| {
         let slot = catalog.shape(record.collection).slot(name)?;
         match &record.slots[slot] {
@@ -460,7 +464,7 @@ pub fn label(directory: &Directory<'_>, catalog: &crate::expr::Catalog, record: 
 }
 
 /// Adds what [`label`] reads for records of that collection.
-pub fn label_needs(catalog: &mut crate::expr::Catalog, collection: Collection) {
+pub fn label_needs(catalog: &mut Catalog, collection: Collection) {
     let needs: &[(Collection, &str)] = match collection {
         Collection::Users | Collection::Groups | Collection::Devices => &[(collection, "displayName")],
         Collection::Memberships => &[(Collection::Users, "displayName"), (Collection::Groups, "displayName")],

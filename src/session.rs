@@ -24,7 +24,7 @@ use crate::plan::limits::{Approved, CollectionBase, Orphan};
 use crate::plan::policy::{Accept, AcceptWhat};
 use crate::plan::{Approval, Header, LimitName, Plan, SourceSummary, approve, file};
 use crate::record::{Collection, Coverage, Guid, Key};
-use crate::report::{self, to_stdout};
+use crate::report::{self, Format, to_stdout};
 use crate::scope::{self, Judge};
 use crate::sides;
 use crate::snapshot::Snapshot;
@@ -157,7 +157,7 @@ impl<'a> Session<'a> {
         let members = snapshot.members()?;
         for mapping in &self.job.mappings {
             ledger.rows(&mapping.target, &mut |key, _| {
-                scope::missing(snapshot, &members, mapping, &key, &mut missing);
+                scope::missing(snapshot, &members, &self.job.catalog, mapping, &key, &mut missing);
                 Ok(())
             })?;
         }
@@ -415,7 +415,13 @@ impl<'a> Session<'a> {
         let effort =
             report::applied::Effort { run: run.to_string(), took, source_requests: requests, target_requests: 0 };
         let shown = report::applied::Applied::new(plan, applied, effort);
-        to_stdout(|to| self.options.format.applied(&shown, &self.options.view, to))?;
+        to_stdout(|to| {
+            // A quiet night is one line; any other says first what a person must look at.
+            if exit != Exit::Done && self.options.format == Format::Text {
+                report::text::attention(plan, &self.options.view, to)?;
+            }
+            self.options.format.applied(&shown, &self.options.view, to)
+        })?;
         self.end(exit, json!({ "plan": plan.header.id, "types": applied.types }))?;
         Ok(exit)
     }

@@ -29,8 +29,8 @@ pub struct Snapshot {
     manifest: Manifest,
     indexes: BTreeMap<Collection, Index>,
     deleted: Vec<Guid>,
-    /// By type and id: not to be found as a user says nothing of a device.
-    absent: Vec<(Collection, Guid)>,
+    /// With the collection each was looked for in: what is no user may well be a device.
+    absent: Vec<(Guid, Collection)>,
 }
 
 #[derive(Debug)]
@@ -62,8 +62,8 @@ impl Snapshot {
                 indexes.insert(collection, index);
             }
         }
-        let deleted = read_ids(&dir.join(DELETED))?;
-        let absent = read_typed_ids(&dir.join(ABSENT))?;
+        let deleted = read_gone(&dir.join(DELETED))?.into_iter().map(|(id, _)| id).collect();
+        let absent = read_gone(&dir.join(ABSENT))?;
         Ok(Snapshot { dir: dir.to_owned(), manifest, indexes, deleted, absent })
     }
 
@@ -139,9 +139,9 @@ impl Snapshot {
         self.deleted.binary_search(&id).is_ok()
     }
 
-    /// Whether the object was asked for by id, as one of that collection, and not found.
+    /// Whether an object of this collection was asked for by id and not found.
     pub fn absent(&self, collection: Collection, id: Guid) -> bool {
-        self.absent.binary_search(&(collection, id)).is_ok()
+        self.absent.binary_search(&(id, collection)).is_ok()
     }
 }
 
@@ -258,6 +258,13 @@ struct Keyed<'a> {
     #[serde(borrow)]
     id: Option<&'a str>,
     sku_id: Option<&'a str>,
+}
+
+/// A line of `deleted.jsonl` or `absent.jsonl`.
+#[derive(Deserialize)]
+struct GoneLine<'a> {
+    id: Guid,
+    r#type: &'a str,
 }
 
 /// Direct members of all groups, in compressed rows: sorted groups, and one slice of the member array each.
@@ -386,41 +393,20 @@ fn read_manifest(dir: &Path) -> Result<Manifest> {
     serde_json::from_slice(&text).map_err(broken)
 }
 
-/// Ids with the collection of the type they stand for; types that are no collection of objects are passed over.
-fn read_typed_ids(path: &Path) -> Result<Vec<(Collection, Guid)>> {
-    #[derive(Deserialize)]
-    struct Typed<'a> {
-        id: Guid,
-        #[serde(borrow)]
-        r#type: &'a str,
-    }
-    let mut ids = Vec::new();
+/// Reads objects that are proved deleted, or were not found where they were looked for.
+fn read_gone(path: &Path) -> Result<Vec<(Guid, Collection)>> {
+    let mut gone = Vec::new();
     if path.is_file() {
         each_line(path, |text| {
-            let Typed { id, r#type } = serde_json::from_str(text).map_err(|cause| cause.to_string())?;
-            let of_type = |collection: &Collection| type_name(*collection) == r#type;
-            ids.extend(OBJECT_COLLECTIONS.into_iter().find(of_type).map(|collection| (collection, id)));
+            let line: GoneLine<'_> = serde_json::from_str(text).map_err(|cause| cause.to_string())?;
+            let collection = OBJECT_COLLECTIONS.into_iter().find(|of| type_name(*of) == line.r#type);
+            gone.push((line.id, collection.ok_or_else(|| format!("there are no objects of type {:?}", line.r#type))?));
             Ok(())
         })?;
     }
-    ids.sort_unstable();
-    ids.dedup();
-    Ok(ids)
-}
-
-fn read_ids(path: &Path) -> Result<Vec<Guid>> {
-    let mut ids = Vec::new();
-    if path.is_file() {
-        each_line(path, |text| {
-            let object: Keyed = serde_json::from_str(text).map_err(|cause| cause.to_string())?;
-            let id = object.id.ok_or("the object has no id")?;
-            ids.push(id.parse().map_err(|cause| format!("id {id:?}: {cause}"))?);
-            Ok(())
-        })?;
-    }
-    ids.sort_unstable();
-    ids.dedup();
-    Ok(ids)
+    gone.sort_unstable();
+    gone.dedup();
+    Ok(gone)
 }
 
 /// Calls `take` with every line, without its line feed; an error of `take` gets file and line number.
@@ -530,9 +516,8 @@ mod tests {
         assert!(walk.next().unwrap().is_none());
         assert_eq!(users.get(guid(1)).unwrap(), None);
         assert!(snapshot.objects(Collection::Licenses).contains(guid(7)));
-        assert!(
-            snapshot.deleted(guid(30)) && snapshot.absent(Collection::Groups, guid(31)) && !snapshot.deleted(guid(31))
-        );
+        assert!(snapshot.deleted(guid(30)) && !snapshot.deleted(guid(31)));
+        assert!(snapshot.absent(Collection::Groups, guid(31)) && !snapshot.absent(Collection::Users, guid(31)));
         assert_eq!(snapshot.manifest().collections[&Collection::Users].count, 2);
     }
 

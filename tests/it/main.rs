@@ -1,4 +1,6 @@
 //! Whole-program tests, linked once.
 
+mod rules;
 mod samples;
 mod source;
+mod world;

@@ -24,6 +24,7 @@ use crate::plan::limits::{Approved, CollectionBase, Orphan};
 use crate::plan::policy::{Accept, AcceptWhat};
 use crate::plan::{Approval, Header, LimitName, Plan, SourceSummary, approve, file};
 use crate::record::{Collection, Coverage, Guid, Key};
+use crate::report::log::Step;
 use crate::report::{self, Format, to_stdout};
 use crate::scope::{self, Judge};
 use crate::sides;
@@ -135,11 +136,15 @@ impl<'a> Session<'a> {
             None => self.state.snapshot(self.as_of),
         };
         let needs = SourceNeeds::of(&self.job.catalog);
+        let step = Step::begin("extract");
         let mut read = source.extract(&needs, self.context.progress, &folder).await?;
+        step.end("");
+        let step = Step::begin("confirm");
         let missing = self.missing(&read.snapshot)?;
         if !missing.is_empty() {
             read = source.confirm(&needs, self.context.progress, read.snapshot, missing).await?;
         }
+        step.end("");
         self.context.progress.clear();
         Ok(Read { snapshot: read.snapshot, requests: read.counts.requests, _temporary: temporary })
     }
@@ -166,14 +171,22 @@ impl<'a> Session<'a> {
 
     /// Compares and builds the plan. Writes nothing.
     pub async fn plan(&self, target: &impl Target, snapshot: &Snapshot) -> Result<Plan> {
+        let step = Step::begin("open");
         let directory = Directory::open(snapshot, &self.job.catalog, self.as_of)?;
+        step.end("");
         let approved = Approved::new(self.approvals.iter().map(|(_, approval)| approval));
         let judge = Judge::new(&self.job, &directory, &approved);
+        let step = Step::begin("judge");
         let sources = self.sources(&directory, &judge)?;
+        step.end("");
         let mut types = Vec::with_capacity(self.types.len());
         for policy in &self.types {
+            let step = Step::begin("map");
             let desired = sides::desired(&self.job, &directory, &judge, policy, target)?;
+            step.end(&policy.spec.name);
+            let step = Step::begin("target");
             let current = sides::current(target, policy).await?;
+            step.end(&policy.spec.name);
             types.push(TypeInput {
                 policy: policy.clone(),
                 desired,
@@ -192,8 +205,12 @@ impl<'a> Session<'a> {
             states: &judge,
             only: trial::keys(&self.options.trial, &self.job, &directory)?,
         };
+        let step = Step::begin("compare");
         let mut plan = build(inputs, types)?;
+        step.end("");
+        let step = Step::begin("identify");
         file::identify(&mut plan)?;
+        step.end("");
         Ok(plan)
     }
 
@@ -370,7 +387,9 @@ impl<'a> Session<'a> {
             },
             stop: self.context.stop,
         };
+        let step = Step::begin("apply");
         let applied = apply::apply(plan, target, ledger, run, &mut watch).await;
+        step.end("");
         self.context.progress.clear();
         applied
     }

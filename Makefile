@@ -1,6 +1,20 @@
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
+check: ## Everything to run before a commit: formatting, clippy with warnings as errors, all tests
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo test --workspace
+
+test: ## Runs all tests
+	cargo test --workspace
+
+fmt: ## Formats the code
+	cargo fmt --all
+
+docs: ## Builds the documentation of the code, with warnings as errors
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
 demo: ## Two nights of a simulated tenant, over HTTP, into CSV files; no network, no questions
 	@cargo build --quiet --package entra-import --package graph-sim
 	@samples/demo.sh
@@ -15,4 +29,4 @@ bench: ## Measures the program against a simulated tenant (BENCH_USERS, BENCH_GR
 	cargo build --release --package entra-import --package graph-sim --package bench
 	target/release/bench
 
-.PHONY: help bench
+.PHONY: help check test fmt docs demo sample bless bench

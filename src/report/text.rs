@@ -12,7 +12,7 @@
 //! a plan that cannot be applied ends in `; preview`.
 //!
 //! Values are in quotes, with hidden characters as escapes ([`super::visible`]); values longer than
-//! [`VALUE_WIDTH`] characters are shortened here and only here, unless [`Detail::Full`] is asked for. Deliberately
+//! `VALUE_WIDTH` characters are shortened here and only here, unless [`Detail::Full`] is asked for. Deliberately
 //! looks up nothing: a reference is shown by the key it holds.
 
 use std::collections::BTreeMap;

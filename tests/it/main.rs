@@ -1,5 +1,6 @@
 //! Whole-program tests, linked once.
 
+mod docs;
 mod rules;
 mod samples;
 mod source;

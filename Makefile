@@ -15,4 +15,18 @@ fmt: ## Formats the code
 docs: ## Builds the documentation of the code, with warnings as errors
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
-.PHONY: help check test fmt docs
+demo: ## Two nights of a simulated tenant, over HTTP, into CSV files; no network, no questions
+	@cargo build --quiet --package entra-import --package graph-sim
+	@samples/demo.sh
+
+sample: ## Runs one scenario of samples/scenarios and prints everything: make sample S=leaver-deleted
+	@SAMPLE=$(S) cargo test --quiet --test it scenarios -- --nocapture
+
+bless: ## Rewrites all expected files from what the program does now; review them like code
+	BLESS=1 cargo test
+
+bench: ## Measures the program against a simulated tenant (BENCH_USERS, BENCH_GROUPS, BENCH_MEMBERSHIPS, BENCH_NIGHT)
+	cargo build --release --package entra-import --package graph-sim --package bench
+	target/release/bench
+
+.PHONY: help check test fmt docs demo sample bless bench

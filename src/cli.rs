@@ -237,6 +237,8 @@ pub struct Resolve {
     /// Every record that the last plan listed
     #[arg(long)]
     pub all: bool,
+    #[command(flatten)]
+    pub snapshot: Snapshot,
 }
 
 /// Whose value stands.

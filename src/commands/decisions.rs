@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use crate::cli::{Approve, Resolve, Take};
+use crate::cli::{Approve, Resolve, SnapshotChoice, Take};
 use crate::error::{Error, Exit, Result};
 use crate::job::{Job, Source, jobs_in};
 use crate::ledger::{Identity, Ledger};
@@ -121,8 +121,13 @@ pub async fn resolve(command: &Resolve, context: &Context<'_>) -> Result<Exit> {
     let state = State::of(&job);
     let _lock = Lock::take(&state.lock(), context.clock().now())?;
     let mut ledger = Ledger::open(&state.ledger(), &identity(&job)?)?;
-    let last = state.last_snapshot()?;
-    let plan = crate::sync::plan_from(&command.job, last, context).await?;
+    // What the person looked at: the snapshot they name, else the one that the last run read.
+    let folder = match (command.snapshot.choice(), &job.source) {
+        (Some(SnapshotChoice::Folder(folder)), _) => folder,
+        (None, Source::Snapshot { dir, .. }) => dir.clone(),
+        (Some(SnapshotChoice::Last), _) | (None, Source::Graph(_)) => state.last_snapshot()?,
+    };
+    let plan = crate::sync::plan_from(&command.job, folder, context).await?;
     let wanted = command.record.as_deref().map(Key::parse);
     let mut changed = std::collections::BTreeMap::<(String, Key), Row>::new();
     let mut resolved = 0;

@@ -292,7 +292,7 @@ impl<'a> Page<'a> {
             }
             for (clause, count) in &source.left_out {
                 let (count, clause) = (grouped(*count), shortened(clause, WORDS_WIDTH));
-                self.line(format_args!("    {count} left out: {clause}"));
+                self.line(format_args!("    {count} left out by {clause}"));
             }
         }
         if !sources.iter().all(|source| source.coverage.is_complete()) {

@@ -1,6 +1,8 @@
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
+.PHONY: demo sample bless
+
 demo: ## Two nights of a simulated tenant, over HTTP, into CSV files; no network, no questions
 	@cargo build --quiet --package entra-import --package graph-sim
 	@samples/demo.sh

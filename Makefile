@@ -1,7 +1,19 @@
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
-.PHONY: demo sample bless
+check: ## Everything to run before a commit: formatting, clippy with warnings as errors, all tests
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo test --workspace
+
+test: ## Runs all tests
+	cargo test --workspace
+
+fmt: ## Formats the code
+	cargo fmt --all
+
+docs: ## Builds the documentation of the code, with warnings as errors
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
 demo: ## Two nights of a simulated tenant, over HTTP, into CSV files; no network, no questions
 	@cargo build --quiet --package entra-import --package graph-sim
@@ -12,3 +24,9 @@ sample: ## Runs one scenario of samples/scenarios and prints everything: make sa
 
 bless: ## Rewrites all expected files from what the program does now; review them like code
 	BLESS=1 cargo test
+
+bench: ## Measures the program against a simulated tenant (BENCH_USERS, BENCH_GROUPS, BENCH_MEMBERSHIPS, BENCH_NIGHT)
+	cargo build --release --package entra-import --package graph-sim --package bench
+	target/release/bench
+
+.PHONY: help check test fmt docs demo sample bless bench

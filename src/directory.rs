@@ -34,7 +34,7 @@ pub struct Directory<'a> {
     /// Member to group, sorted; built when first asked for.
     member_of: OnceCell<Vec<(Guid, Guid)>>,
     /// Groups whose member list has a gap: whether somebody belongs to one of them may be unknown.
-    doubtful: OnceCell<Vec<(Guid, Value)>>,
+    doubtful: OnceCell<(Vec<Guid>, Arc<[Value]>)>,
     cache: RefCell<Cache>,
 }
 
@@ -306,14 +306,27 @@ impl<'a> Directory<'a> {
         let groups: Vec<Guid> = groups.collect();
         let items: Vec<Value> = groups.iter().map(|group| self.follow(&[Collection::Groups], *group)).collect();
         let doubtful = self.doubtful.get_or_init(|| {
-            self.members.gaps().map(|(group, _)| (group, self.follow(&[Collection::Groups], group))).collect()
+            let groups: Vec<Guid> = self.members.gaps().map(|(group, _)| group).collect();
+            let values = groups.iter().map(|group| self.follow(&[Collection::Groups], *group)).collect();
+            (groups, values)
         });
-        let maybe = doubtful.iter().filter(|(group, _)| groups.binary_search(group).is_err());
+        // Nearly everyone is in none of the doubtful groups and shares one list of them.
+        let among = groups.iter().any(|group| doubtful.0.binary_search(group).is_ok());
+        let maybe = match among {
+            false => doubtful.1.clone(),
+            true => {
+                let others = doubtful.0.iter().zip(doubtful.1.iter());
+                others
+                    .filter(|(group, _)| groups.binary_search(group).is_err())
+                    .map(|(_, value)| value.clone())
+                    .collect()
+            }
+        };
         let rest = match self.coverage(Collection::Memberships) {
             Coverage::Partial(reason) => Some(reason),
             Coverage::Complete => self.coverage(Collection::Groups).gap().cloned(),
         };
-        Value::List(List { items: items.into(), maybe: maybe.map(|(_, group)| group.clone()).collect(), rest })
+        Value::List(List { items: items.into(), maybe, rest })
     }
 
     fn members_of(&self, group: Guid) -> Value {

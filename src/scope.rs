@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use crate::directory::Directory;
 use crate::error::Result;
-use crate::expr::{Expr, Navigate, Truth};
+use crate::expr::{Catalog, Expr, Navigate, Truth};
 use crate::job::{self, Exclude, Job};
 use crate::mapping::Mapping;
 use crate::plan::LimitName;
@@ -87,8 +87,8 @@ pub struct Judge<'a> {
     directory: &'a Directory<'a>,
     approved: &'a Approved,
     rules: BTreeMap<Collection, Rule<'a>>,
-    /// Only when the accepted scope differs from today's.
-    accepted: Option<BTreeMap<Collection, Rule<'a>>>,
+    /// Of every accepted scope that differs from today's.
+    accepted: Vec<BTreeMap<Collection, Rule<'a>>>,
     verdicts: RefCell<HashMap<Collection, Rc<Verdicts>>>,
 }
 
@@ -105,13 +105,14 @@ impl<'a> Judge<'a> {
         let rules = |scope: &'a job::Scope| {
             Collection::ALL.into_iter().map(|collection| (collection, Rule::new(scope, collection))).collect()
         };
-        let accepted = job.accepted.as_ref().filter(|_| job.scope_was_edited());
+        let now = job.accepted_scope_text();
+        let accepted = job.accepted.iter().filter(|accepted| accepted.text() != now);
         Judge {
             job,
             directory,
             approved,
             rules: rules(&job.scope),
-            accepted: accepted.map(|accepted| rules(&accepted.scope)),
+            accepted: accepted.map(|accepted| rules(&accepted.scope)).collect(),
             verdicts: RefCell::new(HashMap::new()),
         }
     }
@@ -122,8 +123,12 @@ impl<'a> Judge<'a> {
         Ok(match &record.key {
             Key::Guid(_) | Key::Text(_) => own,
             Key::Pair(group, member) => {
-                let kind = self.kind_of(*group, *member);
-                least_certain([self.object(Collection::Groups, *group)?, self.member(kind, *member)?, own])
+                let end = match self.member(record.collection, self.kind_of(*group, *member), *member)? {
+                    // Graph lists it as a member and does not know it: one of the two answers lags behind.
+                    Standing::NotFound => Standing::Unknown(Unknown::new("listed as a member but not found by id")),
+                    end => end,
+                };
+                least_certain([self.object(Collection::Groups, *group)?, end, own])
             }
             Key::Assignment(parts) => {
                 least_certain([self.object(Collection::Users, parts.0)?, self.license(parts.1)?, own])
@@ -137,17 +142,25 @@ impl<'a> Judge<'a> {
             Ok(standing) => return standing,
             Err(clause) => clause,
         };
-        let before = self.accepted.as_ref().map(|rules| rules[&record.collection].judge(record, self.directory));
-        match before {
-            Some(Ok(Standing::In)) => Standing::Edited(format!("{UNTIL_EDITED}{}", told(clause))),
-            Some(Ok(unknown @ Standing::Unknown(_))) => unknown,
-            _ => match cause_kind(clause) {
-                CauseKind::Disabled => {
-                    Standing::Out(Cause { kind: CauseKind::Disabled, words: format!("{DISABLED}{}", told(clause)) })
+        for rules in &self.accepted {
+            match rules[&record.collection].judge(record, self.directory) {
+                Ok(Standing::Unknown(reason)) => return Standing::Unknown(reason),
+                Ok(_) => {
+                    let words = format!("{UNTIL_EDITED}{}", told(clause));
+                    return Standing::Edited(words);
                 }
-                kind => Standing::Out(Cause { kind, words: told(clause) }),
-            },
+                Err(_) => {}
+            }
         }
+        match clause.contains("accountEnabled") && self.is_disabled(record) {
+            true => Standing::Out(Cause { kind: CauseKind::Disabled, words: format!("{DISABLED}{}", told(clause)) }),
+            false => Standing::Out(Cause { kind: CauseKind::Out, words: told(clause) }),
+        }
+    }
+
+    fn is_disabled(&self, record: &Record) -> bool {
+        let slot = self.job.catalog.shape(record.collection).slot("accountEnabled");
+        slot.is_some_and(|slot| record.slots[slot] == Some(Value::Bool(false)))
     }
 
     /// The standings of all objects of a collection, worked out once.
@@ -185,10 +198,14 @@ impl<'a> Judge<'a> {
         let snapshot = self.directory.snapshot();
         Ok(if snapshot.deleted(id) {
             Standing::Gone(Cause { kind: CauseKind::Gone, words: "deleted in Entra".into() })
-        } else if snapshot.absent(id) {
+        } else if snapshot.absent(collection, id) {
             Standing::NotFound
         } else {
             let gap = self.directory.coverage(collection).gap().cloned();
+            if collection == Collection::Licenses && gap.is_none() {
+                // The list has one page and no look-up by id: a SKU that is not on it twice is gone.
+                return Ok(Standing::NotFound);
+            }
             Standing::Unknown(gap.unwrap_or_else(|| Unknown::new("not returned by this read and not looked up by id")))
         })
     }
@@ -199,7 +216,7 @@ impl<'a> Judge<'a> {
     }
 
     /// The member end of a pair. Contacts and service principals have no collection to be judged in.
-    fn member(&self, kind: Option<MemberKind>, id: Guid) -> Result<Standing> {
+    fn member(&self, pairs: Collection, kind: Option<MemberKind>, id: Guid) -> Result<Standing> {
         let snapshot = self.directory.snapshot();
         match kind {
             Some(MemberKind::User) => self.object(Collection::Users, id),
@@ -210,9 +227,16 @@ impl<'a> Judge<'a> {
             }
             Some(_) => Ok(Standing::In),
             None => {
-                let homes = [Collection::Users, Collection::Groups, Collection::Devices];
-                let home = homes.into_iter().find(|collection| snapshot.objects(*collection).contains(id));
-                self.object(home.unwrap_or(Collection::Users), id)
+                let homes = member_homes(pairs, &self.job.catalog);
+                match homes.iter().find(|home| snapshot.objects(**home).contains(id)) {
+                    Some(home) => self.object(*home, id),
+                    // Of a kind that is not known it is nowhere only if it is none of them.
+                    None => {
+                        let standings = homes.iter().map(|home| self.object(*home, id)).collect::<Result<Vec<_>>>()?;
+                        let gone = standings.iter().find(|standing| matches!(standing, Standing::Gone(_)));
+                        Ok(gone.cloned().unwrap_or_else(|| least_certain_of(standings)))
+                    }
+                }
             }
         }
     }
@@ -241,7 +265,7 @@ impl<'a> Judge<'a> {
                     None if self.directory.members().of(*group).is_some() => ended("no longer a member"),
                     None => Standing::Unknown(Unknown::new("the group's members were not read")),
                 };
-                let ends = [self.object(Collection::Groups, *group)?, self.member(None, *member)?];
+                let ends = [self.object(Collection::Groups, *group)?, self.member(collection, None, *member)?];
                 match (&list, least_certain(ends.clone())) {
                     // Nobody lists the members of a group that is deleted.
                     (_, Standing::Gone(_)) => least_certain(ends),
@@ -328,6 +352,10 @@ impl States for Judge<'_> {
 
 /// The least certain of several standings decides, and its cause is the whole's.
 fn least_certain<const N: usize>(standings: [Standing; N]) -> Standing {
+    least_certain_of(standings.into())
+}
+
+fn least_certain_of(standings: Vec<Standing>) -> Standing {
     let rank = |standing: &Standing| match standing {
         Standing::Unknown(_) => 0,
         Standing::NotFound => 1,
@@ -357,21 +385,27 @@ fn left_out_by(standing: &Standing) -> Option<&str> {
     Some(words.strip_suffix(NOT_TRUE).unwrap_or("the job's exclude list"))
 }
 
-/// A clause about `accountEnabled` that is false means that the account was disabled.
-fn cause_kind(clause: &str) -> CauseKind {
-    let plain = ["accountEnabled", "accountEnabled eq true", "true eq accountEnabled"];
-    if plain.contains(&clause) { CauseKind::Disabled } else { CauseKind::Out }
-}
-
 /// Whether members of that kind have a collection of their own.
 fn is_read(kind: MemberKind) -> bool {
     matches!(kind, MemberKind::User | MemberKind::Group | MemberKind::Device)
+}
+
+/// The collections in which the member of a pair may be found. What is no user is not gone: it may be a device, and a
+/// lookup finds an object only under its own type.
+fn member_homes(pairs: Collection, catalog: &Catalog) -> Vec<Collection> {
+    match pairs {
+        Collection::Nestings => vec![Collection::Groups],
+        // Without devices in the job a member that is none of its users is judged as the user it was.
+        _ if !catalog.uses(Collection::Devices) => vec![Collection::Users],
+        _ => vec![Collection::Users, Collection::Devices],
+    }
 }
 
 /// Every id that the ledger's rows of this job depend on and that the snapshot did not return: to be looked up.
 pub fn missing(
     snapshot: &Snapshot,
     members: &Members,
+    catalog: &Catalog,
     mapping: &Mapping,
     key: &Key,
     missing: &mut BTreeSet<(Collection, Guid)>,
@@ -390,9 +424,9 @@ pub fn missing(
             if listed.binary_search_by_key(member, |member| member.id).is_ok_and(|at| !is_read(listed[at].kind)) {
                 return;
             }
-            let homes = [Collection::Users, Collection::Groups, Collection::Devices];
-            if !homes.into_iter().any(|home| snapshot.objects(home).contains(*member)) {
-                missing.insert((Collection::Users, *member));
+            let homes = member_homes(mapping.source, catalog);
+            if !homes.iter().any(|home| snapshot.objects(*home).contains(*member)) {
+                missing.extend(homes.iter().map(|home| (*home, *member)));
             }
         }
         Key::Assignment(parts) => need(Collection::Users, parts.0),
@@ -401,7 +435,7 @@ pub fn missing(
 }
 
 /// A text for people, from the record itself; needs the properties that [`label_needs`] asks for.
-pub fn label(directory: &Directory<'_>, catalog: &crate::expr::Catalog, record: &Record) -> String {
+pub fn label(directory: &Directory<'_>, catalog: &Catalog, record: &Record) -> String {
     let text = |record: &Record, name: &str| {
         let slot = catalog.shape(record.collection).slot(name)?;
         match &record.slots[slot] {
@@ -430,7 +464,7 @@ pub fn label(directory: &Directory<'_>, catalog: &crate::expr::Catalog, record: 
 }
 
 /// Adds what [`label`] reads for records of that collection.
-pub fn label_needs(catalog: &mut crate::expr::Catalog, collection: Collection) {
+pub fn label_needs(catalog: &mut Catalog, collection: Collection) {
     let needs: &[(Collection, &str)] = match collection {
         Collection::Users | Collection::Groups | Collection::Devices => &[(collection, "displayName")],
         Collection::Memberships => &[(Collection::Users, "displayName"), (Collection::Groups, "displayName")],

@@ -15,7 +15,7 @@ use crate::cli::SnapshotChoice;
 use crate::directory::Directory;
 use crate::error::{Error, Exit, Result};
 use crate::job::{Job, Source as JobSource};
-use crate::ledger::{ApprovalId, GoodRun, HeldPlan, Identity, Ledger, RunId};
+use crate::ledger::{ApprovalId, GoodRun, HeldPlan, Identity, Ledger, Run, RunId, RunState};
 use crate::lock::Lock;
 use crate::plan::build::{Inputs, Rows, TypeInput, build};
 use crate::plan::change::{Action, Change, NoteKind, Row};
@@ -24,7 +24,8 @@ use crate::plan::limits::{Approved, CollectionBase, Orphan};
 use crate::plan::policy::{Accept, AcceptWhat};
 use crate::plan::{Approval, Header, LimitName, Plan, SourceSummary, approve, file};
 use crate::record::{Collection, Coverage, Guid, Key};
-use crate::report::{self, to_stdout};
+use crate::report::log::Step;
+use crate::report::{self, Format, to_stdout};
 use crate::scope::{self, Judge};
 use crate::sides;
 use crate::snapshot::Snapshot;
@@ -93,15 +94,17 @@ impl<'a> Session<'a> {
     }
 
     /// Enters the run into history and settles what an earlier one left unfinished. Nothing in a dry run.
-    pub async fn begin(&mut self, target: &impl Target) -> Result<()> {
+    pub async fn begin(&mut self, kind: &str, target: &impl Target) -> Result<()> {
         let Some(ledger) = self.ledger.as_mut().filter(|_| !self.options.dry_run) else { return Ok(()) };
         if let Some(last) = ledger.last_as_of()?
             && self.as_of < last
         {
+            // Entered into history all the same, so that the next run is measured by a clock that was put right.
+            self.run = Some(ledger.begin_run(kind, self.as_of)?);
             return Err(Error::failed(format!("the clock says {}, but the last run was at {last}", self.as_of))
-                .hint("correct the clock of this machine: the timers of leavers depend on it"));
+                .hint("check the clock of this machine, since the timers of leavers depend on it; then run again"));
         }
-        let run = ledger.begin_run("run", self.as_of)?;
+        let run = ledger.begin_run(kind, self.as_of)?;
         self.run = Some(run);
         for words in apply::settle(target, ledger, run).await? {
             tracing::warn!("{words}");
@@ -133,11 +136,15 @@ impl<'a> Session<'a> {
             None => self.state.snapshot(self.as_of),
         };
         let needs = SourceNeeds::of(&self.job.catalog);
+        let step = Step::begin("extract");
         let mut read = source.extract(&needs, self.context.progress, &folder).await?;
+        step.end("");
+        let step = Step::begin("confirm");
         let missing = self.missing(&read.snapshot)?;
         if !missing.is_empty() {
             read = source.confirm(&needs, self.context.progress, read.snapshot, missing).await?;
         }
+        step.end("");
         self.context.progress.clear();
         Ok(Read { snapshot: read.snapshot, requests: read.counts.requests, _temporary: temporary })
     }
@@ -155,7 +162,7 @@ impl<'a> Session<'a> {
         let members = snapshot.members()?;
         for mapping in &self.job.mappings {
             ledger.rows(&mapping.target, &mut |key, _| {
-                scope::missing(snapshot, &members, mapping, &key, &mut missing);
+                scope::missing(snapshot, &members, &self.job.catalog, mapping, &key, &mut missing);
                 Ok(())
             })?;
         }
@@ -164,14 +171,22 @@ impl<'a> Session<'a> {
 
     /// Compares and builds the plan. Writes nothing.
     pub async fn plan(&self, target: &impl Target, snapshot: &Snapshot) -> Result<Plan> {
+        let step = Step::begin("open");
         let directory = Directory::open(snapshot, &self.job.catalog, self.as_of)?;
+        step.end("");
         let approved = Approved::new(self.approvals.iter().map(|(_, approval)| approval));
         let judge = Judge::new(&self.job, &directory, &approved);
+        let step = Step::begin("judge");
         let sources = self.sources(&directory, &judge)?;
+        step.end("");
         let mut types = Vec::with_capacity(self.types.len());
         for policy in &self.types {
+            let step = Step::begin("map");
             let desired = sides::desired(&self.job, &directory, &judge, policy, target)?;
+            step.end(&policy.spec.name);
+            let step = Step::begin("target");
             let current = sides::current(target, policy).await?;
+            step.end(&policy.spec.name);
             types.push(TypeInput {
                 policy: policy.clone(),
                 desired,
@@ -190,17 +205,21 @@ impl<'a> Session<'a> {
             states: &judge,
             only: trial::keys(&self.options.trial, &self.job, &directory)?,
         };
+        let step = Step::begin("compare");
         let mut plan = build(inputs, types)?;
+        step.end("");
+        let step = Step::begin("identify");
         file::identify(&mut plan)?;
+        step.end("");
         Ok(plan)
     }
 
     /// Types that the accepted scope made and the job no longer names, with what the ledger owns there.
     fn orphans(&self) -> Result<Vec<Orphan>> {
-        let (Some(ledger), Some(accepted)) = (&self.ledger, &self.job.accepted) else { return Ok(Vec::new()) };
+        let Some(ledger) = &self.ledger else { return Ok(Vec::new()) };
         let named = |ty: &String| self.types.iter().any(|policy| policy.spec.name == *ty);
-        let gone: BTreeSet<String> =
-            accepted.mappings.iter().map(|mapping| mapping.target.clone()).filter(|ty| !named(ty)).collect();
+        let accepted = self.job.accepted.iter().flat_map(|accepted| &accepted.mappings);
+        let gone: BTreeSet<String> = accepted.map(|mapping| mapping.target.clone()).filter(|ty| !named(ty)).collect();
         let mut orphans = Vec::new();
         for ty in gone {
             let owned = ledger.count_owned(&ty)?;
@@ -219,12 +238,9 @@ impl<'a> Session<'a> {
                 snapshot.as_of()
             )
         });
-        let mut owned = 0;
-        if let Some(ledger) = &self.ledger {
-            for ty in ledger.types()? {
-                owned += ledger.count_owned(&ty)?;
-            }
-        }
+        let history = self.ledger.as_ref().map(|ledger| ledger.runs(u32::MAX)).transpose()?.unwrap_or_default();
+        // Trials do not count: what is there has not been looked at as a whole.
+        let full = |run: &Run| run.kind != "trial" && run.state == RunState::Finished && run.plan.is_some();
         Ok(Header {
             format: file::FORMAT.into(),
             id: String::new(),
@@ -236,7 +252,7 @@ impl<'a> Session<'a> {
             as_of: self.as_of,
             source_as_of: snapshot.as_of(),
             preview,
-            first_run: owned == 0,
+            first_run: !history.iter().any(full),
             sources: sources.to_vec(),
             types: Vec::new(),
             limits: Vec::new(),
@@ -276,6 +292,12 @@ impl<'a> Session<'a> {
             };
             return (Coverage::partial(words), accepted);
         }
+        let coverage = match (coverage, directory.snapshot().unreadable(collection).iter().next()) {
+            (Coverage::Complete, Some((property, reason))) => {
+                Coverage::partial(format!("{property} cannot be read: {reason}"))
+            }
+            (coverage, _) => coverage,
+        };
         let accepted = !coverage.is_complete() && self.accepts(AcceptWhat::Collection, collection.name());
         (coverage, accepted)
     }
@@ -339,13 +361,18 @@ impl<'a> Session<'a> {
         file::save(plan, &path)?;
         let limits = plan.waiting().into_iter().cloned().collect();
         let held = HeldPlan { plan: plan.header.id.clone(), file: path, as_of: self.as_of, limits };
-        self.ledger.as_mut().map_or(Ok(()), |ledger| ledger.hold(&held))
+        let Some(ledger) = self.ledger.as_mut() else { return Ok(()) };
+        // What an older plan showed is shown by this one, or no longer so.
+        ledger.release_held()?;
+        ledger.hold(&held)
     }
 
     pub async fn apply(&mut self, plan: &Plan, target: &impl Target) -> Result<Applied> {
         let (Some(ledger), Some(run)) = (self.ledger.as_mut(), self.run) else {
             return Err(Error::failed("a defect: a dry run cannot apply a plan"));
         };
+        // Before the first write: whatever becomes owned from here on became so under one of these.
+        ledger.set_accepted_scope(&self.job.accepted_scopes_and_todays())?;
         let progress = self.context.progress;
         let mut shown = 0;
         let mut watch = Watch {
@@ -360,25 +387,37 @@ impl<'a> Session<'a> {
             },
             stop: self.context.stop,
         };
+        let step = Step::begin("apply");
         let applied = apply::apply(plan, target, ledger, run, &mut watch).await;
+        step.end("");
         self.context.progress.clear();
         applied
     }
 
     /// After an apply: history, the accepted scope, used-up approvals, the last good run; says what was done.
-    pub fn finish(&mut self, plan: &Plan, applied: &Applied, took: Duration, requests: u64) -> Result<Exit> {
+    /// `whole` says that nothing of the plan was left out on request.
+    pub fn finish(
+        &mut self,
+        plan: &Plan,
+        applied: &Applied,
+        whole: bool,
+        took: Duration,
+        requests: u64,
+    ) -> Result<Exit> {
         let waiting = plan.waiting().iter().any(|check| check.limit == LimitName::FilterEdit);
-        if waiting {
+        if waiting && whole {
             self.keep(plan)?;
         }
+        let unknown = plan.header.types.iter().any(|ty| !ty.counts.unknown.is_empty());
         let exit = Exit::worst([self.verdict(plan), applied.exit()]);
-        let trial = !self.options.trial.is_everything();
+        let trial = !self.options.trial.is_everything() || !whole;
         let (Some(ledger), Some(run)) = (self.ledger.as_mut(), self.run) else {
             return Err(Error::failed("a defect: a dry run has nothing to finish"));
         };
         if applied.stopped.is_none() && !trial {
             let edited_in = self.approvals.iter().any(|(_, approval)| approval.limit == LimitName::FilterEdit);
-            if ledger.accepted_scope()?.is_none() || (edited_in && !waiting) {
+            // An older scope is forgotten once nothing can be owned under it alone.
+            if !waiting && (edited_in || !unknown) {
                 ledger.set_accepted_scope(&self.job.accepted_scope_text())?;
             }
             let used: Vec<ApprovalId> = self.approvals.iter().map(|(id, _)| *id).collect();
@@ -386,17 +425,23 @@ impl<'a> Session<'a> {
             if !waiting {
                 ledger.release_held()?;
             }
-            if exit == Exit::Done {
-                let counts = plan.header.sources.iter().map(|source| (source.collection, source.read));
-                ledger.record_good_run(&GoodRun { as_of: plan.header.source_as_of, counts: counts.collect() })?;
-            }
+            // Per collection its last complete read: one gap that is there every night must not disarm the others.
+            let mut counts = ledger.last_good_run()?.map(|run| run.counts).unwrap_or_default();
+            let complete = plan.header.sources.iter().filter(|source| source.coverage.is_complete());
+            counts.extend(complete.map(|source| (source.collection, source.read)));
+            ledger.record_good_run(&GoodRun { as_of: plan.header.source_as_of, counts })?;
         }
         let effort =
             report::applied::Effort { run: run.to_string(), took, source_requests: requests, target_requests: 0 };
         let shown = report::applied::Applied::new(plan, applied, effort);
-        to_stdout(|to| self.options.format.applied(&shown, &self.options.view, to))?;
+        to_stdout(|to| {
+            // A quiet night is one line; any other says first what a person must look at.
+            if exit != Exit::Done && self.options.format == Format::Text {
+                report::text::attention(plan, &self.options.view, to)?;
+            }
+            self.options.format.applied(&shown, &self.options.view, to)
+        })?;
         self.end(exit, json!({ "plan": plan.header.id, "types": applied.types }))?;
-        self.state.clear_old()?;
         Ok(exit)
     }
 
@@ -410,6 +455,9 @@ impl<'a> Session<'a> {
 
     fn end(&mut self, exit: Exit, summary: serde_json::Value) -> Result<()> {
         let now = self.context.clock().now();
+        if self.run.is_some() {
+            self.state.clear_old()?;
+        }
         match (self.ledger.as_mut(), self.run) {
             (Some(ledger), Some(run)) => ledger.finish_run(run, now, exit, &summary),
             _ => Ok(()),
@@ -463,11 +511,9 @@ impl<'a> Session<'a> {
             for key in &current.keys {
                 let Some(change) = touched.remove(&*key.id) else { continue };
                 let record = current.records.get(key.place)?;
-                let differs = change.attributes.iter().find(|attribute| {
-                    let at = policy.spec.attributes.iter().position(|other| other.name == attribute.name);
-                    at.is_none_or(|at| record.values[at] != attribute.before)
-                });
-                moved.extend(differs.map(|attribute| format!("{} of {} was changed", attribute.name, change.label)));
+                if change.based_on.is_some_and(|before| before != record.fingerprint()) {
+                    moved.push(format!("{} was changed", change.label));
+                }
             }
             moved.extend(touched.into_values().map(|change| format!("{} is no longer there", change.label)));
             if let Some(first) = moved.first() {

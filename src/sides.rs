@@ -29,6 +29,7 @@ pub fn types(job: &Job) -> Result<Vec<TypePolicy>> {
                 spec: TypeSpec { name: mapping.target.clone(), attributes: vec![], key: vec![], adopt: vec![] },
                 mappings: Vec::new(),
                 links: is_link(mapping.source),
+                rekeyed: false,
             });
             types.len() - 1
         });
@@ -36,6 +37,7 @@ pub fn types(job: &Job) -> Result<Vec<TypePolicy>> {
     }
     // A later mapping of the type may have added attributes: every policy covers all of them.
     for ty in &mut types {
+        ty.rekeyed = job.is_rekeyed(&ty.spec.name);
         let width = ty.spec.attributes.len();
         ty.mappings.iter_mut().for_each(|mapping| mapping.attributes.resize(width, None));
     }
@@ -137,7 +139,14 @@ pub fn target_key<'v>(spec: &TypeSpec, value: impl Fn(usize) -> Option<&'v Datum
         }
         text.push_str(value(*index)?.as_text()?);
     }
-    (!spec.key.is_empty()).then(|| Key::parse(&text))
+    if spec.key.is_empty() {
+        return None;
+    }
+    // Ids are the same in any case: a spreadsheet or another tool may have written them in capitals.
+    match Key::parse(&text.to_ascii_lowercase()) {
+        Key::Text(_) => Some(Key::Text(text.into())),
+        ids => Some(ids),
+    }
 }
 
 /// Maps every record in scope of the type's mappings.

@@ -47,7 +47,7 @@ impl State {
     /// The newest snapshot.
     pub fn last_snapshot(&self) -> Result<PathBuf> {
         let folder = self.folder.join("snapshots");
-        entries(&folder).pop().ok_or_else(|| {
+        by_age(entries(&folder)).pop().ok_or_else(|| {
             Error::usage(format!("this job has no snapshot yet in {}", folder.display()))
                 .hint("run the job once, or write one with `entra-import extract`")
         })
@@ -67,10 +67,7 @@ impl State {
     /// Removes all but the newest snapshots and plans.
     pub fn clear_old(&self) -> Result<()> {
         let clear = |folder: PathBuf, keep: usize| -> Result<()> {
-            let mut entries = entries(&folder);
-            if folder.ends_with("plans") {
-                entries.sort_by_key(|path| fs::metadata(path).and_then(|data| data.modified()).ok());
-            }
+            let mut entries = by_age(entries(&folder));
             entries.truncate(entries.len().saturating_sub(keep));
             entries.iter().try_for_each(|path| {
                 let done = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
@@ -80,6 +77,12 @@ impl State {
         clear(self.folder.join("snapshots"), self.keep_snapshots)?;
         clear(self.folder.join("plans"), self.keep_plans)
     }
+}
+
+/// Oldest first by when it was written: names carry the clock of their run, which may have been wrong.
+fn by_age(mut entries: Vec<PathBuf>) -> Vec<PathBuf> {
+    entries.sort_by_key(|path| (fs::metadata(path).and_then(|data| data.modified()).ok(), path.clone()));
+    entries
 }
 
 /// What is in a folder, by name, without what begins with a dot (unfinished).

@@ -74,7 +74,7 @@ pub async fn run(path: &Path, options: &Options, context: &Context<'_>) -> Resul
 async fn steps(session: &mut Session<'_>, options: &Options) -> Result<Exit> {
     let started = Instant::now();
     let target = target::open(&session.job.target);
-    session.begin(&target).await?;
+    session.begin(if options.trial.is_everything() { "run" } else { "trial" }, &target).await?;
     let read = session.read().await?;
     let mut plan = session.plan(&target, &read.snapshot).await?;
     if session.approve_at_once(&plan)? {
@@ -87,7 +87,7 @@ async fn steps(session: &mut Session<'_>, options: &Options) -> Result<Exit> {
         return session.hold(&plan);
     }
     let applied = apply(session, &plan, &target).await?;
-    session.finish(&plan, &applied, started.elapsed(), read.requests)
+    session.finish(&plan, &applied, true, started.elapsed(), read.requests)
 }
 
 async fn apply(session: &mut Session<'_>, plan: &Plan, target: &impl Target) -> Result<Applied> {
@@ -114,12 +114,12 @@ pub async fn apply_saved(
 async fn saved_steps(session: &mut Session<'_>, plan: &Plan, only: &[Action]) -> Result<Exit> {
     let started = Instant::now();
     let target = target::open(&session.job.target);
-    session.begin(&target).await?;
+    session.begin("apply", &target).await?;
     session.refuse_stale(plan, &target).await?;
     let plan = if only.is_empty() { plan.clone() } else { plan.only(only)? };
     // Applying a saved plan by name is the approval of what it shows: limits do not hold it again.
     let applied = apply(session, &plan, &target).await?;
-    session.finish(&plan, &applied, started.elapsed(), 0)
+    session.finish(&plan, &applied, only.is_empty(), started.elapsed(), 0)
 }
 
 /// Plans from a snapshot without showing or writing anything: for decisions about what a plan lists.

@@ -335,7 +335,7 @@ pub struct Fields<'t> {
 }
 
 impl<'t> Fields<'t> {
-    /// `what` names the table in messages: "[source]", "a mapping file".
+    /// `what` names the table in messages: "`[source]`", "a mapping file".
     pub fn new(table: &'t Table, place: &Place, what: impl Into<String>) -> Fields<'t> {
         Fields { table, place: place.clone(), what: what.into(), known: Vec::new() }
     }

@@ -36,8 +36,9 @@ pub struct Job {
     pub path: PathBuf,
     pub source: Source,
     pub scope: Scope,
-    /// What was let in when a person last agreed, when the ledger knows it.
-    pub accepted: Option<Accepted>,
+    /// What was let in when a person last agreed, and since; today's scope may be among them. Empty before the first
+    /// run.
+    pub accepted: Vec<Accepted>,
     pub target: TargetConfig,
     /// In the order of the file.
     pub mappings: Vec<Mapping>,
@@ -79,7 +80,8 @@ pub struct StateConfig {
 /// How a job is loaded.
 #[derive(Clone, Copy)]
 pub struct LoadOptions<'a> {
-    /// [`Job::accepted_scope_text`] of the scope that a person last agreed to, as the ledger kept it.
+    /// The scopes under which something may have become owned, as the ledger kept them: one
+    /// [`Job::accepted_scope_text`] a line.
     pub accepted: Option<&'a str>,
     /// Colours in messages.
     pub colour: bool,
@@ -122,8 +124,24 @@ impl Job {
 
     /// Whether scope or mappings differ from what a person last agreed to.
     pub fn scope_was_edited(&self) -> bool {
-        let before = self.accepted.as_ref().map(|accepted| scope::text(&accepted.scope, &accepted.mappings));
-        before.is_some_and(|before| before != self.accepted_scope_text())
+        let now = self.accepted_scope_text();
+        self.accepted.iter().any(|accepted| accepted.text() != now)
+    }
+
+    /// The accepted scopes and today's, one a line: what the ledger keeps while records owned under the older ones
+    /// may still be there.
+    pub fn accepted_scopes_and_todays(&self) -> String {
+        let now = self.accepted_scope_text();
+        let mut texts: Vec<String> = self.accepted.iter().map(Accepted::text).filter(|text| *text != now).collect();
+        texts.push(now);
+        texts.join("\n")
+    }
+
+    /// Whether a mapping that makes that type had another key under an accepted scope.
+    pub fn is_rekeyed(&self, ty: &str) -> bool {
+        let accepted = self.accepted.iter().flat_map(|accepted| &accepted.mappings);
+        let mut of_type = accepted.filter(|mapping| mapping.target == ty);
+        of_type.any(|before| self.identities().iter().any(|now| now.name == before.name && now.key != before.key))
     }
 
     fn identities(&self) -> Vec<Identity> {

@@ -99,7 +99,9 @@ pub(super) fn load(path: &Path, options: &LoadOptions<'_>) -> Result<Job> {
     // Without a problem there is a job: every way to none notes one.
     let mut job = job.expect("a job without mistakes loads");
     if let Some(text) = options.accepted {
-        job.accepted = Some(scope::accepted(text, &mut job.catalog)?);
+        for text in text.lines() {
+            job.accepted.push(scope::accepted(text, &mut job.catalog)?);
+        }
     }
     job.hash = job.meaning_hash();
     Ok(job)
@@ -140,7 +142,7 @@ fn read(merged: &Merged, path: &Path, options: &LoadOptions<'_>, problems: &mut 
         path: path.to_path_buf(),
         source: parts.source?,
         scope,
-        accepted: None,
+        accepted: Vec::new(),
         target: parts.target?,
         mappings: parts.mappings.into_iter().map(|compiled| compiled.mapping).collect(),
         limits,

@@ -46,6 +46,13 @@ pub struct Accepted {
     pub mappings: Vec<Identity>,
 }
 
+impl Accepted {
+    /// The text it was read from.
+    pub fn text(&self) -> String {
+        text(&self.scope, &self.mappings)
+    }
+}
+
 /// The collections whose records can be excluded by name.
 const EXCLUDABLE: [(&str, Collection); 3] =
     [("users", Collection::Users), ("groups", Collection::Groups), ("devices", Collection::Devices)];

@@ -392,7 +392,7 @@ fn an_accepted_scope_reads_back_and_is_read_too() {
     )]);
     let now = world.load_accepting("contoso.toml", Some(&text)).unwrap();
     assert!(now.scope.filters.is_empty());
-    let accepted = now.accepted.as_ref().unwrap();
+    let accepted = &now.accepted[0];
     assert_eq!(accepted.scope.filters[&Collection::Users].expr.to_string(), "city eq 'Oslo'");
     assert_eq!(accepted.scope.exclude[&Collection::Users].names.len(), 1);
     assert_eq!(accepted.mappings[0].key, ["Entra ID"]);

@@ -71,11 +71,18 @@ impl Ledger {
                     params![approval.limit.word(), approval.plan, approval.at.to_string(), approval.by, approval.scope],
                 )?;
                 let id = transaction.last_insert_rowid();
-                let mut insert = transaction
-                    .prepare("INSERT INTO approved_records (approval, type, key, cause) VALUES (?1, ?2, ?3, ?4)")?;
+                let mut insert = transaction.prepare(
+                    "INSERT INTO approved_records (approval, type, key, cause, shown) VALUES (?1, ?2, ?3, ?4, ?5)",
+                )?;
                 for record in &approval.records {
                     let cause = record.cause.map(cause_word);
-                    insert.execute(params![id, record.ty, record.key.to_string(), cause])?;
+                    insert.execute(params![
+                        id,
+                        record.ty,
+                        record.key.to_string(),
+                        cause,
+                        record.shown.as_deref().unwrap_or("")
+                    ])?;
                 }
                 Ok(ApprovalId(id))
             };
@@ -116,16 +123,22 @@ impl Ledger {
     }
 
     fn approved_records(&self, approval: i64) -> Result<Vec<ApprovedRecord>> {
-        let read = || -> rusqlite::Result<Vec<(String, String, Option<String>)>> {
-            let query = "SELECT type, key, cause FROM approved_records WHERE approval = ?1 ORDER BY type, key";
+        let read = || -> rusqlite::Result<Vec<(String, String, Option<String>, String)>> {
+            let query =
+                "SELECT type, key, cause, shown FROM approved_records WHERE approval = ?1 ORDER BY type, key, shown";
             let mut statement = self.connection.prepare_cached(query)?;
-            statement.query_map([approval], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect()
+            statement.query_map([approval], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?.collect()
         };
         let found = self.sql("cannot read", read())?;
-        let records = found.into_iter().map(|(ty, key, cause)| {
+        let records = found.into_iter().map(|(ty, key, cause, shown)| {
             let cause =
                 cause.map(|word| self.json("the cause of an approved removal", &format!("{word:?}"))).transpose()?;
-            Ok(ApprovedRecord { ty, key: Key::parse(&key), cause })
+            Ok(ApprovedRecord {
+                ty,
+                key: Key::parse(&key),
+                cause,
+                shown: Some(shown).filter(|shown| !shown.is_empty()),
+            })
         });
         records.collect()
     }

@@ -75,7 +75,7 @@ impl Ledger {
 
     /// How many records of the type are ours: owned, retired or pinned. What a person declined is not.
     pub fn count_owned(&self, ty: &str) -> Result<u64> {
-        let query = "SELECT count(*) FROM records WHERE type = ?1 AND state <> 'declined'";
+        let query = "SELECT count(*) FROM records WHERE type = ?1 AND state IN ('owned', 'retired', 'pinned')";
         let count: i64 = self.sql("cannot read", self.connection.query_row(query, [ty], |row| row.get(0)))?;
         Ok(count.unsigned_abs())
     }
@@ -109,6 +109,7 @@ impl Ledger {
         Ok(match (word, leaving, since) {
             ("owned", ..) => State::Owned,
             ("declined", ..) => State::Declined,
+            ("deleted_in_target", ..) => State::DeletedInTarget,
             ("pinned", ..) => State::Pinned,
             ("retired", Some(leaving), Some(since)) => {
                 let stored: StoredLeaving = self.json("why a record is leaving", &leaving)?;
@@ -161,6 +162,7 @@ impl Stored {
         match row.state {
             State::Owned => {}
             State::Declined => stored.state = "declined",
+            State::DeletedInTarget => stored.state = "deleted_in_target",
             State::Pinned => stored.state = "pinned",
             State::Retired(leaving) => {
                 if let Some((name, _)) = leaving.before.iter().find(|(_, (a, b))| !(a.is_known() && b.is_known())) {

@@ -12,7 +12,7 @@ CREATE TABLE records (
     type TEXT NOT NULL,
     key TEXT NOT NULL,
     mapping TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('owned', 'retired', 'declined', 'pinned')),
+    state TEXT NOT NULL CHECK (state IN ('owned', 'retired', 'declined', 'deleted_in_target', 'pinned')),
     origin TEXT NOT NULL CHECK (origin IN ('created', 'adopted')),
     target_id TEXT NOT NULL,
     label TEXT NOT NULL,
@@ -94,5 +94,7 @@ CREATE TABLE approved_records (
     type TEXT NOT NULL,
     key TEXT NOT NULL,
     cause TEXT,
-    PRIMARY KEY (approval, type, key)
+    -- What of the record was shown: an attribute, or a fingerprint of the elements taken out. Empty: all of it.
+    shown TEXT NOT NULL,
+    PRIMARY KEY (approval, type, key, shown)
 ) WITHOUT ROWID;

@@ -360,7 +360,8 @@ fn a_half_made_ledger_is_made_anew() {
 fn approvals_read_back_until_they_are_used() {
     let folder = tempfile::tempdir().unwrap();
     let mut ledger = new_ledger(folder.path());
-    let record = |key: &str, cause| ApprovedRecord { ty: "users".into(), key: Key::Text(key.into()), cause };
+    let record =
+        |key: &str, cause| ApprovedRecord { ty: "users".into(), key: Key::Text(key.into()), cause, shown: None };
     let retires = Approval {
         limit: LimitName::Retires,
         plan: "p-1".into(),

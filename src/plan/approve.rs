@@ -4,8 +4,8 @@
 
 use jiff::Timestamp;
 
-use super::change::{Action, NoteKind};
-use super::limits::{counted, state_key};
+use super::change::NoteKind;
+use super::limits::{Counted, counted, state_key};
 use super::{Approval, ApprovedRecord, LimitCheck, LimitName, Plan};
 use crate::error::{Error, Result};
 
@@ -41,6 +41,7 @@ pub fn approval(plan: &Plan, limit: LimitName, by: &str, at: Timestamp, scope: &
                 ty: check.on.clone(),
                 key: state_key(check.base - check.count),
                 cause: None,
+                shown: None,
             }));
         }
         LimitName::FilterEdit => {
@@ -49,27 +50,33 @@ pub fn approval(plan: &Plan, limit: LimitName, by: &str, at: Timestamp, scope: &
             // A type that no mapping makes any more is shown as a number.
             let orphans = checks.iter().filter(|check| !plan.header.types.iter().any(|ty| ty.spec.name == check.on));
             let orphans = orphans.map(|check| (check.on.clone(), state_key(check.count)));
-            records.extend(shown.chain(orphans).map(|(ty, key)| ApprovedRecord { ty, key, cause: None }));
+            records.extend(shown.chain(orphans).map(|(ty, key)| ApprovedRecord { ty, key, cause: None, shown: None }));
         }
         _ => {
             for change in plan.changes() {
                 let change = change?;
                 let ty = plan.header.types.iter().find(|ty| ty.spec.name == change.ty);
                 let links = ty.is_some_and(|ty| ty.links);
-                let counts = match limit {
-                    LimitName::FirstRun => change.action == Action::Adopt,
-                    LimitName::OneAttribute => change.action == Action::Update,
-                    // An element that is taken out of a set shows as an update of a record.
-                    LimitName::LinksRemoved if change.action == Action::Update => true,
-                    limit => counted(&change, links, 0).iter().any(|(counted, _)| *counted == limit),
-                };
-                if counts {
-                    let cause = change.cause.as_ref().map(|cause| cause.kind);
-                    records.push(ApprovedRecord { ty: change.ty, key: change.key, cause });
-                }
+                let cause = change.cause.as_ref().map(|cause| cause.kind);
+                // Adopts are what a first run waits for.
+                let limit = if limit == LimitName::FirstRun { LimitName::Adopts } else { limit };
+                let counts = counted(&change, links).into_iter().filter(|counted| counted.limit == limit);
+                records.extend(counts.filter(|counted| shows(&checks, &change.ty, counted)).map(|counted| {
+                    ApprovedRecord { ty: change.ty.clone(), key: change.key.clone(), cause, shown: counted.shown }
+                }));
             }
         }
     }
     let scope = (limit == LimitName::FilterEdit).then(|| scope.to_string());
     Ok(Approval { limit, plan: plan.header.id.clone(), at, by: by.to_string(), records, scope })
+}
+
+/// Whether one of the held checks is about this: of many attributes, only those that were held were shown.
+fn shows(checks: &[&LimitCheck], ty: &str, counted: &Counted) -> bool {
+    match (counted.limit, &counted.shown) {
+        (LimitName::OneAttribute, Some(attribute)) => {
+            checks.iter().any(|check| check.on == format!("{ty}.{attribute}"))
+        }
+        _ => checks.iter().any(|check| check.on == ty || check.on == "run"),
+    }
 }

@@ -6,11 +6,13 @@
 
 use std::collections::BTreeMap;
 
-use super::change::{Action, Change, Counts, Note, NoteKind, Row, State};
+use super::change::{Action, Change, Counts, Note, NoteKind, Row};
 use super::datum::{Datum, Set};
 use super::decide::{self, Case, Decision, Desired, Found, Source, Times, TypePolicy};
 use super::limits::{self, Approved, CollectionBase, Tally, TypeBase};
-use super::matching::{CurrentSide, DesiredKey, DesiredSide, DesiredState, Match, Matched, OwnedKey, match_up};
+use super::matching::{
+    CurrentSide, DesiredKey, DesiredSide, DesiredState, Match, Matched, OwnedKey, Ownership, match_up,
+};
 use super::order::{self, Position};
 use super::policy::Limits;
 use super::{Header, Plan, TypeSummary};
@@ -70,9 +72,8 @@ pub fn build(inputs: Inputs<'_>, types: Vec<TypeInput>) -> Result<Plan> {
     for (input, rank) in types.into_iter().zip(ranks) {
         let mut owned = Vec::new();
         inputs.rows.each(&input.policy.spec.name, &mut |key, row| {
-            let declined = matches!(row.state, State::Declined);
-            let retired = matches!(row.state, State::Retired(_));
-            owned.push(OwnedKey { key, target_id: row.target_id.into(), declined, retired });
+            let standing = Ownership::of(&row.state);
+            owned.push(OwnedKey { key, target_id: row.target_id.into(), standing });
             Ok(())
         })?;
         let matched = match_up(&input.policy.spec, &input.desired, &input.current, &owned)?;
@@ -87,7 +88,10 @@ pub fn build(inputs: Inputs<'_>, types: Vec<TypeInput>) -> Result<Plan> {
         summaries.push(summary);
         tallies.push(tally);
     }
-    let bases: Vec<TypeBase<'_>> = joined.iter().zip(&summaries).zip(&tallies).map(type_base).collect();
+    let first_run = inputs.header.first_run;
+    let sides = joined.iter().zip(&summaries).zip(&tallies);
+    let bases: Vec<TypeBase<'_>> =
+        sides.map(|((ty, summary), tally)| type_base(ty, summary, tally, first_run)).collect();
     let mut header = inputs.header.clone();
     header.limits = limits::check(inputs.limits, &bases, &inputs.collections, &inputs.approved);
     header.limits.extend(limits::orphaned(&inputs.orphans, &inputs.approved));
@@ -96,11 +100,13 @@ pub fn build(inputs: Inputs<'_>, types: Vec<TypeInput>) -> Result<Plan> {
     writer.finish(header)
 }
 
-fn type_base<'a>(((ty, summary), tally): ((&'a Joined, &'a TypeSummary), &'a Tally)) -> TypeBase<'a> {
-    let owned_there = ty.matched.owned.iter().flatten().count() as u64;
+fn type_base<'a>(ty: &Joined, summary: &'a TypeSummary, tally: &'a Tally, first_run: bool) -> TypeBase<'a> {
+    let there = ty.owned.iter().zip(&ty.matched.owned).filter(|(row, hit)| row.standing.counts() && hit.is_some());
+    let owned_there = there.count() as u64;
     TypeBase {
         name: &summary.spec.name,
         links: summary.links,
+        first: first_run || summary.owned == 0,
         owned: summary.owned,
         owned_there,
         there: summary.there,
@@ -167,7 +173,11 @@ impl Joined {
         let row = self.owned.binary_search_by(|owned| owned.key.cmp(key)).ok();
         let recreates =
             self.input.policy.mappings.iter().any(|mapping| mapping.recreate == super::policy::Recreate::Create);
-        row.is_some_and(|row| self.owned[row].declined || !(recreates || self.owned[row].retired))
+        match row.map(|row| self.owned[row].standing) {
+            Some(Ownership::Declined) => true,
+            Some(Ownership::Owned | Ownership::DeletedInTarget) => !recreates,
+            Some(Ownership::Retired) | None => false,
+        }
     }
 }
 
@@ -224,7 +234,7 @@ impl Walk<'_> {
             mappings: policy.mappings.iter().map(|mapping| mapping.name.clone()).collect(),
             coverage: self.ty.input.current.coverage.clone(),
             links: policy.links,
-            owned: self.ty.owned.iter().filter(|owned| !owned.declined).count() as u64,
+            owned: self.ty.owned.iter().filter(|owned| owned.standing.counts()).count() as u64,
             there: self.ty.input.current.keys.len() as u64,
             counts: collected.counts,
         };
@@ -281,6 +291,10 @@ impl Walk<'_> {
     ) -> Result<()> {
         let source = self.inputs.states.state(&self.ty.input.policy.spec.name, key, Some(row))?;
         let found = match self.ty.matched.owned[row_index] {
+            Some(hit) if self.ty.matched.twins.contains(&hit) => Found::Collision(format!(
+                "several records of the target carry the key of {}; none of them is touched. Remove or re-key all but one.",
+                row.label
+            )),
             Some(hit) => self.found(&Match::There(hit))?,
             None => self.found(&Match::Absent)?,
         };
@@ -326,12 +340,12 @@ impl Walk<'_> {
         }
         let Some(change) = decision.change else { return Ok(()) };
         // A trial on a few never removes.
-        let removal = matches!(change.action, Action::Retire | Action::Delete | Action::Forget);
-        if self.inputs.only.is_some() && (removal || decision.elements_removed > 0) {
+        let removal = matches!(change.action, Action::Retire | Action::Delete | Action::Forget | Action::Settle);
+        if self.inputs.only.is_some() && (removal || change.takes_away()) {
             return Ok(());
         }
         *counts.changes.entry(change.action).or_default() += 1;
-        collected.tally.add(&change, self.ty.input.policy.links, decision.elements_removed, &self.inputs.approved);
+        collected.tally.add(&change, self.ty.input.policy.links, &self.inputs.approved);
         let place = writer.changes.push(&change)?;
         collected.decisions.push((key.clone(), place, change.action));
         Ok(())
@@ -441,9 +455,10 @@ impl Walk<'_> {
             Source::Unknown(reason) => Target::Unknown(reason),
             Source::NotFound => Target::Unknown(Unknown::new("not found by id; a second run decides")),
             Source::Out(cause) | Source::Gone(cause) => Target::Missing(cause.words),
-            Source::OutEdited(words) => Target::Missing(words),
-            Source::Rejected(reason) => Target::Missing(format!("it could not be mapped: {reason}")),
-            Source::Desired(_) => Target::Missing("it is not created".into()),
+            // Wanted or waiting, but not there: nobody has proved that the reference should go.
+            Source::OutEdited(words) => Target::Unknown(Unknown::new(words)),
+            Source::Rejected(reason) => Target::Unknown(Unknown::new(format!("it could not be mapped: {reason}"))),
+            Source::Desired(_) => Target::Unknown(Unknown::new("it is wanted but not there")),
         })
     }
 }

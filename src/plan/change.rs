@@ -116,6 +116,10 @@ pub struct Change {
     pub target_id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
+    /// A fingerprint of the record as the target held it; a saved plan is stale when it is another by then. Absent for
+    /// what was not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub based_on: Option<String>,
     /// What is written, in the type's attribute order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attributes: Vec<AttributeChange>,
@@ -167,10 +171,20 @@ pub enum State {
     Owned,
     /// Proved to be leaving; still owned.
     Retired(Leaving),
-    /// A person does not want it.
+    /// A person does not want it: nothing is done with it, whatever the target holds.
     Declined,
+    /// Someone deleted it in the target: it is not created again unless the job says so, and is ours again when it
+    /// is put back.
+    DeletedInTarget,
     /// A person undid our removal: as owned, but never removed.
     Pinned,
+}
+
+impl State {
+    /// Whether a record of the target belongs to the job.
+    pub fn is_owned(&self) -> bool {
+        matches!(self, State::Owned | State::Retired(_) | State::Pinned)
+    }
 }
 
 /// One row of the ledger. The type and key it belongs to stand beside it.
@@ -291,6 +305,29 @@ pub struct AttributeSpec {
     pub reference: Option<String>,
 }
 
+impl Change {
+    /// Elements that are taken out of sets.
+    pub fn elements_removed(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.attributes.iter().flat_map(|attribute| {
+            let (before, after) = match (&attribute.before, &attribute.after) {
+                (Datum::Set(before), Datum::Set(after)) => (&before.items[..], &after.items[..]),
+                (Datum::Set(before), _) => (&before.items[..], &[][..]),
+                _ => (&[][..], &[][..]),
+            };
+            before
+                .iter()
+                .filter(|item| after.binary_search(item).is_err())
+                .map(|item| (attribute.name.as_str(), &**item))
+        })
+    }
+
+    /// Whether a value is taken away: an attribute cleared or an element taken out.
+    pub fn takes_away(&self) -> bool {
+        let cleared = |attribute: &AttributeChange| attribute.after.is_empty() && !attribute.before.is_empty();
+        self.attributes.iter().any(cleared) || self.elements_removed().next().is_some()
+    }
+}
+
 /// One record as the target holds it.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Current {
@@ -298,4 +335,17 @@ pub struct Current {
     pub id: String,
     /// Aligned with [`TypeSpec::attributes`], in canonical form.
     pub values: Vec<Datum>,
+}
+
+impl Current {
+    /// The first 16 hexadecimal digits of a SHA-256 over all values.
+    pub fn fingerprint(&self) -> String {
+        use sha2::{Digest, Sha256};
+        let mut sum = Sha256::new();
+        for value in &self.values {
+            sum.update(value.to_string());
+            sum.update([0]);
+        }
+        sum.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
 }

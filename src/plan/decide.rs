@@ -69,6 +69,8 @@ pub struct TypePolicy {
     pub mappings: Vec<MappingPolicy>,
     /// Rows that link two records: their removals count against the limit for links.
     pub links: bool,
+    /// The key of one of its mappings is not the accepted one: a row that is not found may only be called otherwise.
+    pub rekeyed: bool,
 }
 
 /// How the records of one mapping are treated.
@@ -116,8 +118,18 @@ pub struct Case<'a> {
 
 /// Decides.
 pub fn decide(case: &Case<'_>, source: Source, found: Found) -> Decision {
+    if case.policy.rekeyed && matches!(found, Found::Absent) && case.row.is_some_and(|row| row.state.is_owned()) {
+        let words =
+            "its row is not found since the mapping's key was edited. It waits for the approval of filter-edit.";
+        return case.telling(NoteKind::FilterEdit, case.row.map_or("", |row| &row.label), words.into());
+    }
     let protected = matches!(&found, Found::There(current) if case.is_protected(current));
-    let decision = decide_unprotected(case, source, found);
+    let mut decision = decide_unprotected(case, source, &found);
+    if let (Some(change), Found::There(current)) = (&mut decision.change, &found)
+        && change.action.writes()
+    {
+        change.based_on = Some(current.fingerprint());
+    }
     match &decision.change {
         Some(change) if protected && change.action.writes() => {
             let words = format!("is protected by the job; without that: {}. It was left alone.", change.action.word());
@@ -127,7 +139,7 @@ pub fn decide(case: &Case<'_>, source: Source, found: Found) -> Decision {
     }
 }
 
-fn decide_unprotected(case: &Case<'_>, source: Source, found: Found) -> Decision {
+fn decide_unprotected(case: &Case<'_>, source: Source, found: &Found) -> Decision {
     match source {
         Source::Desired(desired) => case.desired(&desired, found),
         Source::Out(cause) | Source::Gone(cause) => case.leaving(cause, found),
@@ -138,7 +150,7 @@ fn decide_unprotected(case: &Case<'_>, source: Source, found: Found) -> Decision
             ),
             _ => case.missing(),
         },
-        Source::OutEdited(words) => case.waiting(words, &found),
+        Source::OutEdited(words) => case.waiting(words, found),
         Source::Unknown(reason) => case.unknown(reason),
         Source::Rejected(reason) => {
             let words = format!("could not be mapped: {reason}. Nothing is written or removed for it.");
@@ -161,11 +173,11 @@ impl Case<'_> {
         rules.any(|rule| rule.truth_value(&record, &nav) != Truth::False)
     }
 
-    fn desired(&self, desired: &Desired, found: Found) -> Decision {
+    fn desired(&self, desired: &Desired, found: &Found) -> Decision {
         let mapping = &self.policy.mappings[desired.mapping];
         let state = self.row.map(|row| &row.state);
         match (found, state) {
-            (Found::Collision(words), _) => self.telling(NoteKind::Collision, &desired.label, words),
+            (Found::Collision(words), _) => self.telling(NoteKind::Collision, &desired.label, words.clone()),
             (Found::Returner { other, target_id }, _) => {
                 let words = format!(
                     "matches record {target_id}, which belongs to the deleted object {other}: probably the same person \
@@ -179,13 +191,19 @@ impl Case<'_> {
             }
             (Found::Absent, None) => self.create(desired, None),
             (Found::Absent, Some(State::Retired(_))) => self.create(desired, Some(CauseKind::Returned)),
+            (Found::Absent, Some(State::DeletedInTarget)) => match mapping.recreate {
+                Recreate::Create => self.create(desired, Some(CauseKind::Recreated)),
+                Recreate::Report => Decision { declined: true, ..Decision::default() },
+            },
             (Found::Absent, Some(State::Owned | State::Pinned)) => match mapping.recreate {
                 Recreate::Create => self.create(desired, Some(CauseKind::Recreated)),
                 Recreate::Report => self.deleted_in_target(desired),
             },
-            (Found::There(current), None) => self.adopt(desired, &current),
-            (Found::There(current), Some(State::Retired(leaving))) => self.give_back(desired, current, leaving),
-            (Found::There(current), Some(State::Owned | State::Pinned)) => self.compare(desired, &current),
+            (Found::There(current), None) => self.adopt(desired, current),
+            (Found::There(current), Some(State::Retired(leaving))) => self.give_back(desired, current.clone(), leaving),
+            (Found::There(current), Some(State::Owned | State::Pinned | State::DeletedInTarget)) => {
+                self.compare(desired, current)
+            }
         }
     }
 
@@ -226,6 +244,9 @@ impl Case<'_> {
 
     fn compare(&self, desired: &Desired, current: &Current) -> Decision {
         let mut row = self.row.cloned().unwrap_or_else(|| self.new_row(desired, Origin::Adopted, current.id.clone()));
+        if row.state == State::DeletedInTarget {
+            row.state = State::Owned;
+        }
         row.target_id.clone_from(&current.id);
         row.mapping.clone_from(&self.policy.mappings[desired.mapping].name);
         row.missing_since = None;
@@ -317,21 +338,21 @@ impl Case<'_> {
     }
 
     fn deleted_in_target(&self, desired: &Desired) -> Decision {
-        let words = "someone deleted it in the target. It stays deleted and is declined from now on; set \
-                     recreate = true in the job to have it created again.";
+        let words = "someone deleted it in the target. It stays deleted until the row is put back, or the job says \
+                     recreate = true.";
         let mut decision = self.telling(NoteKind::DeletedInTarget, &desired.label, words.into());
-        decision.change = self.row.map(|row| self.settle(Row { state: State::Declined, ..row.clone() }));
+        decision.change = self.row.map(|row| self.settle(Row { state: State::DeletedInTarget, ..row.clone() }));
         decision
     }
 
-    fn leaving(&self, cause: Cause, found: Found) -> Decision {
+    fn leaving(&self, cause: Cause, found: &Found) -> Decision {
         let Some(row) = self.row else { return Decision::default() };
         match (found, &row.state) {
-            (_, State::Declined) => Decision::default(),
+            (_, State::Declined | State::DeletedInTarget) => Decision::default(),
             (Found::NotRead, _) => {
                 Decision { unknown: Some(Unknown::new("the target was not read completely")), ..Decision::default() }
             }
-            (Found::Collision(words), _) => self.telling(NoteKind::Collision, &row.label, words),
+            (Found::Collision(words), _) => self.telling(NoteKind::Collision, &row.label, words.clone()),
             (Found::Returner { .. } | Found::Absent, _) => {
                 let mut change = self.change(Action::Forget, &row.label, Some(row.target_id.clone()));
                 change.cause = Some(cause);
@@ -350,7 +371,7 @@ impl Case<'_> {
                     before: Default::default(),
                     paused_at: None,
                 };
-                self.ladder(row, &current, leaving)
+                self.ladder(row, current, leaving)
             }
             (Found::There(current), State::Retired(known)) => {
                 let mut leaving = known.clone();
@@ -358,10 +379,12 @@ impl Case<'_> {
                     leaving.since += self.times.as_of.duration_since(paused).max(SignedDuration::ZERO);
                 }
                 if leaving.cause.kind != cause.kind {
+                    // Another cause has another ladder, and its days count from the run that proved it.
                     leaving.steps_done = 0;
+                    leaving.since = self.times.as_of;
                     leaving.cause = cause;
                 }
-                self.ladder(row, &current, leaving)
+                self.ladder(row, current, leaving)
             }
         }
     }
@@ -443,11 +466,16 @@ impl Case<'_> {
 
     fn delete(&self, row: &Row, current: &Current, leaving: Leaving) -> Decision {
         let edited = self.policy.spec.attributes.iter().enumerate().find(|(index, spec)| {
-            let held = row.values.get(&spec.name);
-            !leaving.before.contains_key(&spec.name) && held.is_some_and(|held| held.applied != current.values[*index])
+            let value = &current.values[*index];
+            let differs = match row.values.get(&spec.name) {
+                Some(held) => held.applied != *value,
+                // What was last written is not known: any value may be a person's.
+                None => self.is_mapped(row, *index) && !value.is_empty(),
+            };
+            !leaving.before.contains_key(&spec.name) && differs
         });
         let held_back = if let Some((_, spec)) = edited {
-            Some(format!("someone edited {} since it was last written", spec.name))
+            Some(format!("someone may have edited {} since it was last written", spec.name))
         } else if row.origin == Origin::Adopted && !self.removal(row).delete_adopted {
             Some("it was adopted, not created, by this job (delete_adopted = true would delete it)".to_string())
         } else {
@@ -474,7 +502,7 @@ impl Case<'_> {
         let mut decision = self.unknown(Unknown::new("not found by id; a second run decides"));
         if let Some(row) = self.row
             && row.missing_since.is_none()
-            && row.state != State::Declined
+            && row.state.is_owned()
         {
             let mut row = decision.change.take().and_then(|change| change.ledger).unwrap_or_else(|| row.clone());
             row.missing_since = Some(self.times.source_as_of);
@@ -487,7 +515,9 @@ impl Case<'_> {
         match (self.row, found) {
             (Some(Row { state: State::Owned | State::Retired(_), label, .. }), Found::There(_)) => {
                 let words = format!("{words}. It waits for the approval of filter-edit.");
-                self.telling(NoteKind::FilterEdit, label, words)
+                // While it waits its timers stand still, as they do while something is not known.
+                let paused = self.unknown(Unknown::new("waits for filter-edit")).change;
+                Decision { change: paused, ..self.telling(NoteKind::FilterEdit, label, words) }
             }
             _ => Decision::default(),
         }
@@ -497,7 +527,7 @@ impl Case<'_> {
     fn unknown(&self, reason: Unknown) -> Decision {
         let Some(row) = self.row else { return Decision::default() };
         let mut decision = Decision::default();
-        if matches!(row.state, State::Declined) {
+        if !row.state.is_owned() {
             return decision;
         }
         if let State::Retired(leaving) = &row.state
@@ -511,8 +541,17 @@ impl Case<'_> {
     }
 
     fn removal(&self, row: &Row) -> &Removal {
+        &self.mapping(row).removal
+    }
+
+    /// The mapping that made the row; if the job has it no longer, the first of the type.
+    fn mapping(&self, row: &Row) -> &MappingPolicy {
         let mapping = self.policy.mappings.iter().find(|mapping| mapping.name == row.mapping);
-        &mapping.unwrap_or(&self.policy.mappings[0]).removal
+        mapping.unwrap_or(&self.policy.mappings[0])
+    }
+
+    fn is_mapped(&self, row: &Row, attribute: usize) -> bool {
+        self.mapping(row).attributes.get(attribute).is_some_and(Option::is_some)
     }
 
     fn new_row(&self, desired: &Desired, origin: Origin, target_id: String) -> Row {
@@ -535,6 +574,7 @@ impl Case<'_> {
             label: label.to_string(),
             target_id,
             cause: None,
+            based_on: None,
             attributes: Vec::new(),
             ledger: None,
         }

@@ -8,7 +8,7 @@ use super::*;
 const SOURCES: [&str; 8] =
     ["desired", "out", "gone", "out-edited", "unknown", "not found", "not found again", "rejected"];
 const FOUND: [&str; 5] = ["there", "absent", "not read", "collision", "returner"];
-const LEDGER: [&str; 5] = ["none", "owned", "retired", "declined", "pinned"];
+const LEDGER: [&str; 6] = ["none", "owned", "retired", "declined", "deleted in target", "pinned"];
 
 /// The table as it stands in ARCHITECTURE.md. `*` stands for every state not named before.
 /// Outcome: the action, `+` the kind of note, or what is counted.
@@ -17,15 +17,19 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
     ("desired", "returner", "*", "Returner"),
     ("desired", "*", "declined", "declined"),
     ("desired", "not read", "*", "unknown"),
+    ("desired", "absent", "deleted in target", "declined"),
     ("desired", "absent", "none", "create"),
     ("desired", "absent", "retired", "create"),
     ("desired", "absent", "*", "settle DeletedInTarget"),
     // The name differs and the target wins at adoption: told.
     ("desired", "there", "none", "adopt DiffersSinceAdoption"),
     ("desired", "there", "retired", "return"),
+    // Who put the row back wants it after all.
+    ("desired", "there", "deleted in target", "update"),
     ("desired", "there", "*", "update"),
     ("out", "*", "none", ""),
     ("out", "*", "declined", ""),
+    ("out", "*", "deleted in target", ""),
     ("out", "not read", "*", "unknown"),
     ("out", "collision", "*", "Collision"),
     ("out", "absent", "*", "forget"),
@@ -35,6 +39,7 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
     ("out", "there", "retired", "delete"),
     ("gone", "*", "none", ""),
     ("gone", "*", "declined", ""),
+    ("gone", "*", "deleted in target", ""),
     ("gone", "not read", "*", "unknown"),
     ("gone", "collision", "*", "Collision"),
     ("gone", "absent", "*", "forget"),
@@ -44,26 +49,29 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
     ("gone", "there", "retired", "delete"),
     ("not found again", "*", "none", ""),
     ("not found again", "*", "declined", ""),
+    ("not found again", "*", "deleted in target", ""),
     ("not found again", "not read", "*", "unknown"),
     ("not found again", "collision", "*", "Collision"),
     ("not found again", "absent", "*", "forget"),
     ("not found again", "returner", "*", "forget"),
     ("not found again", "there", "pinned", "Kept"),
     ("not found again", "there", "owned", "retire"),
-    // The ladder of "gone" is one the record had not begun: it starts at the flag, which stands already.
     ("not found again", "there", "retired", "delete"),
     ("out-edited", "there", "owned", "FilterEdit"),
-    ("out-edited", "there", "retired", "FilterEdit"),
+    ("out-edited", "there", "retired", "settle FilterEdit"),
     ("out-edited", "*", "*", ""),
     ("unknown", "*", "none", ""),
     ("unknown", "*", "declined", ""),
+    ("unknown", "*", "deleted in target", ""),
     ("unknown", "*", "retired", "settle unknown"),
     ("unknown", "*", "*", "unknown"),
     ("not found", "*", "none", ""),
     ("not found", "*", "declined", ""),
+    ("not found", "*", "deleted in target", ""),
     ("not found", "*", "*", "settle unknown"),
     ("rejected", "*", "none", "Rejected"),
     ("rejected", "*", "declined", "Rejected"),
+    ("rejected", "*", "deleted in target", "Rejected"),
     ("rejected", "*", "retired", "settle Rejected unknown"),
     ("rejected", "*", "*", "Rejected unknown"),
 ];
@@ -96,6 +104,7 @@ fn policy() -> TypePolicy {
             protect: None,
         }],
         links: false,
+        rekeyed: false,
     }
 }
 
@@ -143,6 +152,7 @@ fn decided(source: &str, found: &str, ledger: &str) -> Decision {
         "owned" => Some(State::Owned),
         "retired" => Some(retired(kind, at(0))),
         "declined" => Some(State::Declined),
+        "deleted in target" => Some(State::DeletedInTarget),
         "pinned" => Some(State::Pinned),
         _ => None,
     };
@@ -255,6 +265,28 @@ fn the_ladder_waits_for_its_days_and_pauses_while_unknown() {
 }
 
 #[test]
+fn another_cause_begins_its_own_ladder_with_its_own_days() {
+    let gone = || Source::Gone(cause(CauseKind::Gone));
+    let changed = one(retired(CauseKind::Disabled, at(0)), gone(), there("Adele", "Left"), at(100));
+    assert_eq!(words(&changed), "settle Kept");
+    let state = row_after(&changed).state.clone();
+    assert_eq!(words(&one(state.clone(), gone(), there("Adele", "Left"), at(129))), "Kept");
+    assert_eq!(words(&one(state, gone(), there("Adele", "Left"), at(130))), "delete");
+}
+
+#[test]
+fn a_delete_is_held_where_the_last_value_is_not_known() {
+    let (policy, key) = (policy(), Key::parse("1"));
+    let forgotten =
+        Row { values: BTreeMap::from([("Id".to_string(), held("1"))]), ..row(retired(CauseKind::Gone, at(0))) };
+    let times = Times { as_of: at(40), source_as_of: at(40) };
+    let case = Case { policy: &policy, times, key: &key, row: Some(&forgotten) };
+    let gone = || Source::Gone(cause(CauseKind::Gone));
+    assert_eq!(words(&decide(&case, gone(), there("Edited by hand?", "Left"))), "Kept");
+    assert_eq!(words(&decide(&case, gone(), there("", "Left"))), "delete");
+}
+
+#[test]
 fn a_flag_taken_back_pins_and_an_edited_record_is_not_deleted() {
     let state = retired(CauseKind::Gone, at(0));
     let gone = || Source::Gone(cause(CauseKind::Gone));
@@ -299,6 +331,28 @@ fn a_protected_record_is_never_touched() {
     }
     assert_eq!(words(&decide(&case, gone(), there("Adele", "Active"))), "retire");
     assert_eq!(words(&decide(&case, wanted(), there("Adele", "Active"))), "update");
+}
+
+#[test]
+fn what_someone_deleted_in_the_target_is_created_again_once_the_job_says_so() {
+    let mut policy = policy();
+    policy.mappings[0].recreate = Recreate::Create;
+    let (key, row) = (Key::parse("1"), row(State::DeletedInTarget));
+    let times = Times { as_of: at(40), source_as_of: at(40) };
+    let case = Case { policy: &policy, times, key: &key, row: Some(&row) };
+    assert_eq!(words(&decide(&case, Source::Desired(desired("Adele")), Found::Absent)), "create");
+}
+
+#[test]
+fn a_row_that_a_new_key_no_longer_finds_is_neither_forgotten_nor_declined() {
+    let mut policy = policy();
+    policy.rekeyed = true;
+    let (key, row) = (Key::parse("1"), row(State::Owned));
+    let times = Times { as_of: at(40), source_as_of: at(40) };
+    let case = Case { policy: &policy, times, key: &key, row: Some(&row) };
+    for source in [Source::Gone(cause(CauseKind::Gone)), Source::Desired(desired("Adele"))] {
+        assert_eq!(words(&decide(&case, source, Found::Absent)), "FilterEdit");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! Hides what counts against which limit and what the share is taken of. Deliberately knows no ledger: what was approved
 //! is an input.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use super::change::{Action, Change};
 use super::policy::{CauseKind, Limit, Limits};
@@ -13,7 +13,7 @@ use crate::record::{Collection, Key};
 /// Which records a person approved, by limit.
 #[derive(Clone, Debug, Default)]
 pub struct Approved {
-    records: HashMap<(LimitName, String, Key), Option<CauseKind>>,
+    records: HashMap<(LimitName, String, Key, Option<String>), Option<CauseKind>>,
 }
 
 impl Approved {
@@ -21,7 +21,8 @@ impl Approved {
         let mut records = HashMap::new();
         for approval in approvals {
             for record in &approval.records {
-                records.insert((approval.limit, record.ty.clone(), record.key.clone()), record.cause);
+                let what = (approval.limit, record.ty.clone(), record.key.clone(), record.shown.clone());
+                records.insert(what, record.cause);
             }
         }
         Approved { records }
@@ -29,30 +30,74 @@ impl Approved {
 
     /// Whether that record was approved under that limit; a removal only for the cause that was shown.
     pub fn contains(&self, limit: LimitName, ty: &str, key: &Key, cause: Option<CauseKind>) -> bool {
-        self.records
-            .get(&(limit, ty.to_string(), key.clone()))
-            .is_some_and(|approved| approved.is_none() || *approved == cause)
+        self.contains_shown(limit, ty, key, cause, None)
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.records.is_empty()
+    /// [`Approved::contains`] for what of the record was shown ([`ApprovedRecord::shown`](super::ApprovedRecord)).
+    fn contains_shown(
+        &self,
+        limit: LimitName,
+        ty: &str,
+        key: &Key,
+        cause: Option<CauseKind>,
+        shown: Option<String>,
+    ) -> bool {
+        // Most runs have no approval, and this is asked of every change.
+        !self.records.is_empty()
+            && self
+                .records
+                .get(&(limit, ty.to_string(), key.clone(), shown))
+                .is_some_and(|approved| approved.is_none() || *approved == cause)
     }
 }
 
+/// One way in which a change counts against a limit.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Counted {
+    pub limit: LimitName,
+    pub count: u64,
+    /// What an approval must have shown, besides the record.
+    pub shown: Option<String>,
+}
+
 /// The limits a change counts against, with how much.
-pub fn counted(change: &Change, links: bool, elements_removed: u64) -> Vec<(LimitName, u64)> {
+pub fn counted(change: &Change, links: bool) -> Vec<Counted> {
+    let whole = |limit| Counted { limit, count: 1, shown: None };
     let removal = if links { LimitName::LinksRemoved } else { LimitName::Retires };
     let mut counted = match change.action {
-        Action::Create => vec![(LimitName::Creates, 1)],
-        Action::Adopt => vec![(LimitName::Adopts, 1)],
-        Action::Update | Action::Return if !change.attributes.is_empty() => vec![(LimitName::Updates, 1)],
-        Action::Retire | Action::Delete | Action::Forget => vec![(removal, 1)],
+        Action::Create => vec![whole(LimitName::Creates)],
+        Action::Adopt => vec![whole(LimitName::Adopts)],
+        Action::Update | Action::Return if !change.attributes.is_empty() => vec![whole(LimitName::Updates)],
+        Action::Retire | Action::Delete | Action::Forget => vec![whole(removal)],
         Action::Update | Action::Return | Action::Settle => Vec::new(),
     };
-    if elements_removed > 0 {
-        counted.push((LimitName::LinksRemoved, elements_removed));
+    let elements = change.elements_removed().count() as u64;
+    if elements > 0 {
+        let shown = Some(elements_shown(change));
+        counted.push(Counted { limit: LimitName::LinksRemoved, count: elements, shown });
+    }
+    if change.action == Action::Update {
+        let each = change.attributes.iter().map(|attribute| Counted {
+            limit: LimitName::OneAttribute,
+            count: 1,
+            shown: Some(attribute.name.clone()),
+        });
+        counted.extend(each);
     }
     counted
+}
+
+/// A fingerprint of the elements that a change takes out of sets.
+fn elements_shown(change: &Change) -> String {
+    use sha2::{Digest, Sha256};
+    let mut sum = Sha256::new();
+    for (attribute, element) in change.elements_removed() {
+        sum.update(attribute);
+        sum.update([0]);
+        sum.update(element);
+        sum.update([0]);
+    }
+    sum.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// What a type's changes add up to.
@@ -66,25 +111,23 @@ pub struct Tally {
 
 impl Tally {
     /// Counts one change.
-    pub fn add(&mut self, change: &Change, links: bool, elements_removed: u64, approved: &Approved) {
+    pub fn add(&mut self, change: &Change, links: bool, approved: &Approved) {
         let cause = change.cause.as_ref().map(|cause| cause.kind);
-        let has = |limit| !approved.is_empty() && approved.contains(limit, &change.ty, &change.key, cause);
-        for (limit, n) in counted(change, links, elements_removed) {
+        let has = |limit, shown| approved.contains_shown(limit, &change.ty, &change.key, cause, shown);
+        for Counted { limit, count, shown } in counted(change, links) {
             // Approving an edited filter approves the removals it leads to.
             let filter_edit = matches!(limit, LimitName::Retires | LimitName::LinksRemoved)
+                && shown.is_none()
                 && approved.contains(LimitName::FilterEdit, &change.ty, &change.key, None);
             // A first run's adopts are approved as the first run.
-            let first_run = limit == LimitName::Adopts && has(LimitName::FirstRun);
-            let count = self.counts.entry(limit).or_default();
-            count.0 += n;
-            count.1 += if has(limit) || filter_edit || first_run { n } else { 0 };
-        }
-        if change.action == Action::Update {
-            for attribute in &change.attributes {
-                let count = self.attributes.entry(attribute.name.clone()).or_default();
-                count.0 += 1;
-                count.1 += u64::from(has(LimitName::OneAttribute));
-            }
+            let first_run = limit == LimitName::Adopts && has(LimitName::FirstRun, None);
+            let passes = has(limit, shown.clone()) || filter_edit || first_run;
+            let sum = match (limit, shown) {
+                (LimitName::OneAttribute, Some(attribute)) => self.attributes.entry(attribute).or_default(),
+                _ => self.counts.entry(limit).or_default(),
+            };
+            sum.0 += count;
+            sum.1 += if passes { count } else { 0 };
         }
     }
 }
@@ -93,6 +136,8 @@ impl Tally {
 pub struct TypeBase<'a> {
     pub name: &'a str,
     pub links: bool,
+    /// No full run has gone through yet, or nothing is owned: what is there may be anyone's.
+    pub first: bool,
     /// Owned before the run.
     pub owned: u64,
     /// Owned and seen in the target.
@@ -107,6 +152,11 @@ pub struct TypeBase<'a> {
 }
 
 impl TypeBase<'_> {
+    /// A first run into a target that holds nothing but what trials made.
+    fn creates_are_free(&self) -> bool {
+        self.first && self.there == self.owned_there
+    }
+
     /// What shares are taken of: what is owned, on a first run what is there.
     fn base(&self) -> u64 {
         if self.owned > 0 { self.owned } else { self.there }
@@ -169,11 +219,11 @@ pub fn check(
 }
 
 fn per_type(limits: &Limits, ty: &TypeBase<'_>, approved: &Approved, checks: &mut Vec<LimitCheck>) {
-    let first = ty.owned == 0;
+    let first = ty.first;
     for (limit, rule) in verbs(limits) {
         let (count, approved) = ty.tally.counts.get(&limit).copied().unwrap_or_default();
         let exempt = match limit {
-            LimitName::Creates => first && ty.there == 0,
+            LimitName::Creates => ty.creates_are_free(),
             // The first run's adopts wait for `first-run`, whatever their number.
             LimitName::Adopts => first,
             _ => false,
@@ -194,7 +244,7 @@ fn per_type(limits: &Limits, ty: &TypeBase<'_>, approved: &Approved, checks: &mu
                 approved,
                 held: approved < adopts,
                 words: format!(
-                    "this job owns nothing in {} yet and would take over {adopts} of its {} records",
+                    "no full run of this job has gone through yet, and it would take over {adopts} of the {1} records of {0}",
                     ty.name, ty.there
                 ),
             });
@@ -254,7 +304,7 @@ fn whole_run(limits: &Limits, types: &[TypeBase<'_>], checks: &mut Vec<LimitChec
     }
     for (limit, rule) in verbs(limits) {
         let first_into_empty = |ty: &&TypeBase<'_>| {
-            ty.owned > 0 || !(limit == LimitName::Adopts || limit == LimitName::Creates && ty.there == 0)
+            !(ty.first && limit == LimitName::Adopts || limit == LimitName::Creates && ty.creates_are_free())
         };
         let counted: Vec<&TypeBase<'_>> = types.iter().filter(first_into_empty).collect();
         let base = counted.iter().map(|ty| ty.base()).sum();
@@ -331,11 +381,6 @@ fn shrunk(limits: &Limits, collection: &CollectionBase, approved: &Approved) -> 
 /// What a limit without records is approved by: the very number a person saw.
 pub fn state_key(count: u64) -> Key {
     Key::Text(format!("{count} records").into())
-}
-
-/// The limits that hold the run, without repetition.
-pub fn held(checks: &[LimitCheck]) -> BTreeSet<LimitName> {
-    checks.iter().filter(|check| check.held).map(|check| check.limit).collect()
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ fn change(action: Action, n: u64, cause: Option<CauseKind>) -> Change {
         ty: "User".into(),
         key: key(n),
         label: String::new(),
+        based_on: None,
         target_id: None,
         cause: cause.map(|kind| Cause { kind, words: String::new() }),
         attributes: vec![super::super::change::AttributeChange {
@@ -28,6 +29,13 @@ fn change(action: Action, n: u64, cause: Option<CauseKind>) -> Change {
         }],
         ledger: None,
     }
+}
+
+/// The limits that hold the run.
+fn held(checks: &[LimitCheck]) -> Vec<LimitName> {
+    let mut held: Vec<LimitName> = checks.iter().filter(|check| check.held).map(|check| check.limit).collect();
+    held.dedup();
+    held
 }
 
 struct World {
@@ -45,10 +53,11 @@ impl World {
         let approval = approved.map(|(limit, n)| approval(limit, (0..n).map(|n| (key(n), shown(limit))).collect()));
         let approved = Approved::new(approval.as_ref());
         let mut tally = Tally::default();
-        (0..n).for_each(|n| tally.add(&change(action, n, cause), self.links, 0, &approved));
+        (0..n).for_each(|n| tally.add(&change(action, n, cause), self.links, &approved));
         let ty = TypeBase {
             name: "User",
             links: self.links,
+            first: self.owned == 0,
             owned: self.owned,
             owned_there: self.owned,
             there: self.there,
@@ -56,12 +65,13 @@ impl World {
             complete: true,
             tally: &tally,
         };
-        held(&check(&Limits::default(), &[ty], &[], &approved)).into_iter().collect()
+        held(&check(&Limits::default(), &[ty], &[], &approved))
     }
 }
 
 fn approval(limit: LimitName, records: Vec<(Key, Option<CauseKind>)>) -> Approval {
-    let record = |(key, cause)| ApprovedRecord { ty: "User".into(), key, cause };
+    let shown = (limit == LimitName::OneAttribute).then(|| "Name".to_string());
+    let record = |(key, cause)| ApprovedRecord { ty: "User".into(), key, cause, shown: shown.clone() };
     Approval {
         limit,
         plan: "3fa9c1d2".into(),
@@ -158,6 +168,7 @@ fn a_target_that_was_emptied_holds() {
     let ty = |owned_there| TypeBase {
         name: "User",
         links: false,
+        first: false,
         owned: 10,
         owned_there,
         there: owned_there,
@@ -167,16 +178,17 @@ fn a_target_that_was_emptied_holds() {
     };
     let limits = |owned_there| held(&check(&Limits::default(), &[ty(owned_there)], &[], &Approved::default()));
     assert!(limits(8).is_empty());
-    assert_eq!(limits(7).into_iter().collect::<Vec<_>>(), [LimitName::TargetEmptied]);
+    assert_eq!(limits(7), [LimitName::TargetEmptied]);
 }
 
 #[test]
 fn types_add_up_over_the_whole_run() {
     let mut tally = Tally::default();
-    (0..9).for_each(|n| tally.add(&change(Action::Delete, n, Some(CauseKind::Gone)), false, 0, &Approved::default()));
+    (0..9).for_each(|n| tally.add(&change(Action::Delete, n, Some(CauseKind::Gone)), false, &Approved::default()));
     let ty = |name| TypeBase {
         name,
         links: false,
+        first: false,
         owned: 30,
         owned_there: 30,
         there: 30,
@@ -187,4 +199,27 @@ fn types_add_up_over_the_whole_run() {
     let checks = check(&Limits::default(), &[ty("User"), ty("Group")], &[], &Approved::default());
     let on: Vec<&str> = checks.iter().filter(|check| check.held).map(|check| check.on.as_str()).collect();
     assert_eq!(on, ["run"]);
+}
+
+#[test]
+fn elements_are_approved_as_they_were_shown() {
+    let without = |kept: &[&str]| {
+        let mut change = change(Action::Update, 1, None);
+        change.attributes[0].before = super::super::datum::Datum::set(["a", "b", "c"]);
+        change.attributes[0].after = super::super::datum::Datum::set(kept.iter().copied());
+        change
+    };
+    let shown = counted(&without(&["a", "b"]), false);
+    let shown = shown.iter().find(|counted| counted.limit == LimitName::LinksRemoved).unwrap();
+    let mut seen = approval(LimitName::LinksRemoved, vec![(key(1), None)]);
+    seen.records[0].shown.clone_from(&shown.shown);
+    let approved = Approved::new([&seen]);
+    let count = |change: &Change| {
+        let mut tally = Tally::default();
+        tally.add(change, false, &approved);
+        tally.counts[&LimitName::LinksRemoved]
+    };
+    assert_eq!(count(&without(&["a", "b"])), (1, 1));
+    assert_eq!(count(&without(&["a"])), (2, 0), "more than was shown is not approved");
+    assert_eq!(count(&without(&["b", "c"])), (1, 0), "nor is another element");
 }

@@ -3,9 +3,9 @@
 //! Works on keys and ids alone; records stay on disk unless an adopt rule needs a look at one. Hides the precedence of
 //! the three ways and every kind of collision. Deliberately decides nothing about changes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use super::change::{Current, TypeSpec};
+use super::change::{Current, State, TypeSpec};
 use super::datum::Datum;
 use super::decide::Desired;
 use crate::error::Result;
@@ -61,10 +61,35 @@ pub struct CurrentSide {
 pub struct OwnedKey {
     pub key: Key,
     pub target_id: Box<str>,
-    /// A person does not want it: it owns nothing.
-    pub declined: bool,
+    pub standing: Ownership,
+}
+
+/// What a row of the ledger means for matching.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ownership {
+    Owned,
     /// On the removal ladder: created again when it returns.
-    pub retired: bool,
+    Retired,
+    /// Someone deleted it in the target: it owns a record again once one is put back.
+    DeletedInTarget,
+    /// A person does not want it: it owns nothing.
+    Declined,
+}
+
+impl Ownership {
+    pub fn of(state: &State) -> Ownership {
+        match state {
+            State::Owned | State::Pinned => Ownership::Owned,
+            State::Retired(_) => Ownership::Retired,
+            State::DeletedInTarget => Ownership::DeletedInTarget,
+            State::Declined => Ownership::Declined,
+        }
+    }
+
+    /// Whether the row counts as a record of ours.
+    pub fn counts(self) -> bool {
+        matches!(self, Ownership::Owned | Ownership::Retired)
+    }
 }
 
 /// What a source key was matched with. Numbers are indices into [`CurrentSide::keys`].
@@ -88,6 +113,8 @@ pub struct Matched {
     pub owned: Vec<Option<u32>>,
     /// Records nobody owns and nobody wants, in the target's order.
     pub nobodys: Vec<u32>,
+    /// Records whose key another record carries too: none of them is touched.
+    pub twins: HashSet<u32>,
 }
 
 /// Matches one type. `owned` is sorted by key.
@@ -106,7 +133,7 @@ pub fn match_up(spec: &TypeSpec, desired: &DesiredSide, current: &CurrentSide, o
     let mut owner: Vec<Option<u32>> = vec![None; current.keys.len()];
     let mut found: Vec<Option<u32>> = Vec::with_capacity(owned.len());
     for (row, owned) in owned.iter().enumerate() {
-        let hit = by_id.get(&*owned.target_id).copied().filter(|_| !owned.declined);
+        let hit = by_id.get(&*owned.target_id).copied().filter(|_| owned.standing != Ownership::Declined);
         if let Some(hit) = hit {
             owner[hit as usize] = Some(row as u32);
         }
@@ -114,7 +141,14 @@ pub fn match_up(spec: &TypeSpec, desired: &DesiredSide, current: &CurrentSide, o
     }
     let wanted_twice = target_keys_wanted_twice(desired);
     let adopt = AdoptIndex::new(spec, current)?;
-    let mut matched = Matched { desired: Vec::with_capacity(desired.keys.len()), owned: found, nobodys: Vec::new() };
+    let key_of = |hit: u32| current.keys[hit as usize].target_key.as_ref();
+    let twin = |hit: &u32| key_of(*hit).and_then(|key| by_key.get(key)).is_some_and(|seen| seen.again);
+    let mut matched = Matched {
+        desired: Vec::with_capacity(desired.keys.len()),
+        owned: found,
+        nobodys: Vec::new(),
+        twins: (0..current.keys.len() as u32).filter(twin).collect(),
+    };
     for entry in &desired.keys {
         let row = owned.binary_search_by(|owned| owned.key.cmp(&entry.key)).ok();
         let fate = if entry.state == DesiredState::Twice {
@@ -125,17 +159,21 @@ pub fn match_up(spec: &TypeSpec, desired: &DesiredSide, current: &CurrentSide, o
                 wanted_twice[key]
             ))
         } else if let Some(hit) = row.and_then(|row| matched.owned[row]) {
-            let key = &current.keys[hit as usize].target_key;
-            match key.as_ref().and_then(|key| by_key.get(key)) {
-                Some(seen) if seen.again => several(key.as_ref()),
-                _ => Match::There(hit),
+            let taken = entry.target_key.as_ref().filter(|key| key_of(hit) != Some(*key));
+            let taken =
+                taken.and_then(|key| by_key.get(key)).filter(|seen| !moves_away(seen.first, &owner, desired, owned));
+            match taken {
+                _ if twin(&hit) => several(key_of(hit)),
+                // Writing the new key would make two records of one key.
+                Some(seen) => several(key_of(seen.first)),
+                None => Match::There(hit),
             }
         } else {
             let candidates = Candidates { spec, desired, current, by_key: &by_key, adopt: &adopt };
             candidates.find(entry, row, &owner, owned)?
         };
         if let (Match::There(hit), Some(row)) = (&fate, row)
-            && !owned[row].declined
+            && owned[row].standing != Ownership::Declined
         {
             matched.owned[row] = Some(*hit);
             owner[*hit as usize] = Some(row as u32);
@@ -150,6 +188,16 @@ pub fn match_up(spec: &TypeSpec, desired: &DesiredSide, current: &CurrentSide, o
     }
     matched.nobodys = (0..current.keys.len() as u32).filter(|index| !taken[*index as usize]).collect();
     Ok(matched)
+}
+
+/// Whether the record's owner gets another key in the same run, so that its old one becomes free.
+fn moves_away(hit: u32, owner: &[Option<u32>], desired: &DesiredSide, owned: &[OwnedKey]) -> bool {
+    let Some(row) = owner[hit as usize] else { return false };
+    let key = &owned[row as usize].key;
+    let Ok(at) = desired.keys.binary_search_by(|entry| entry.key.cmp(key)) else { return false };
+    let entry = &desired.keys[at];
+    // Its own key decides: were it the same, two source records would want it, which is a collision already.
+    matches!(entry.state, DesiredState::Mapped(_)) && entry.target_key.is_some()
 }
 
 /// How often a target key was seen.

@@ -34,8 +34,7 @@ fn owned(rows: &[(&str, &str, bool)]) -> Vec<OwnedKey> {
     let row = |(key, id, declined): &(&str, &str, bool)| OwnedKey {
         key: Key::parse(key),
         target_id: (*id).into(),
-        declined: *declined,
-        retired: false,
+        standing: if *declined { Ownership::Declined } else { Ownership::Owned },
     };
     rows.iter().map(row).collect()
 }
@@ -103,6 +102,19 @@ fn a_record_owned_under_another_key_is_told_apart() {
 fn an_owned_record_that_vanished_is_not_adopted_again_by_mail() {
     let there = [("r", "", "x@contoso.com")];
     check(&[("a", "1", "x@contoso.com")], &there, &[("a", "gone", false)], &["absent"], &[0]);
+}
+
+#[test]
+fn a_new_key_must_be_free_or_become_free() {
+    // a's new key is b's, and b keeps it: nobody is written.
+    let there = [("r", "1", ""), ("s", "2", "")];
+    let rows = [("a", "r", false), ("b", "s", false)];
+    let words = "collision: 2 source";
+    check(&[("a", "2", ""), ("b", "2", "")], &there, &rows, &[words, words], &[]);
+    // b is out of scope and keeps its row.
+    check(&[("a", "2", "")], &there, &rows, &["collision: several"], &[]);
+    // The two swap.
+    check(&[("a", "2", ""), ("b", "1", "")], &there, &rows, &["row 0", "row 1"], &[]);
 }
 
 #[test]

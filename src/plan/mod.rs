@@ -102,7 +102,7 @@ pub struct Header {
     /// Why the plan cannot be applied (a snapshot older than the last one); shown, never applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preview: Option<String>,
-    /// True when the ledger owned nothing before.
+    /// True while no full run of the job has gone through.
     pub first_run: bool,
     pub sources: Vec<SourceSummary>,
     pub types: Vec<TypeSummary>,
@@ -256,4 +256,8 @@ pub struct ApprovedRecord {
     pub key: Key,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<policy::CauseKind>,
+    /// What of the record was shown, where a record can count several times or in several ways: an attribute's name,
+    /// or a fingerprint of the elements taken out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shown: Option<String>,
 }

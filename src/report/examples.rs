@@ -80,6 +80,7 @@ pub fn change(action: Action, ty: &str, number: u8, label: &str) -> Change {
         ty: ty.to_string(),
         key: Key::Guid(guid(number)),
         label: label.to_string(),
+        based_on: None,
         target_id: (action != Action::Create).then(|| format!("row {number}")),
         cause: None,
         attributes: Vec::new(),

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -53,6 +54,24 @@ impl Log {
 
     fn run(&self) -> String {
         self.run.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// A step of a run, timed: when it ends, a line says how long it took (with `-v`, in JSON, and to `make bench`).
+pub struct Step {
+    name: &'static str,
+    began: Instant,
+}
+
+impl Step {
+    pub fn begin(name: &'static str) -> Step {
+        Step { name, began: Instant::now() }
+    }
+
+    /// `of` says what was at work, where a run takes the step several times.
+    pub fn end(self, of: &str) {
+        let took_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(step = self.name, of, took_ms, "step ended");
     }
 }
 

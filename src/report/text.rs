@@ -12,7 +12,7 @@
 //! a plan that cannot be applied ends in `; preview`.
 //!
 //! Values are in quotes, with hidden characters as escapes ([`super::visible`]); values longer than
-//! [`VALUE_WIDTH`] characters are shortened here and only here, unless [`Detail::Full`] is asked for. Deliberately
+//! `VALUE_WIDTH` characters are shortened here and only here, unless [`Detail::Full`] is asked for. Deliberately
 //! looks up nothing: a reference is shown by the key it holds.
 
 use std::collections::BTreeMap;
@@ -292,7 +292,7 @@ impl<'a> Page<'a> {
             }
             for (clause, count) in &source.left_out {
                 let (count, clause) = (grouped(*count), shortened(clause, WORDS_WIDTH));
-                self.line(format_args!("    {count} left out: {clause}"));
+                self.line(format_args!("    {count} left out by {clause}"));
             }
         }
         if !sources.iter().all(|source| source.coverage.is_complete()) {

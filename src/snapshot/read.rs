@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use super::{
     ABSENT, DELETED, Extent, FORMAT, MANIFEST, MEMBERSHIPS, Manifest, Member, MemberKind, OBJECT_COLLECTIONS,
-    file_name, key_property,
+    file_name, key_property, type_name,
 };
 use crate::error::{Context, Error, Result};
 use crate::record::{Collection, Coverage, Guid, Unknown};
@@ -29,7 +29,8 @@ pub struct Snapshot {
     manifest: Manifest,
     indexes: BTreeMap<Collection, Index>,
     deleted: Vec<Guid>,
-    absent: Vec<Guid>,
+    /// With the collection each was looked for in: what is no user may well be a device.
+    absent: Vec<(Guid, Collection)>,
 }
 
 #[derive(Debug)]
@@ -61,8 +62,8 @@ impl Snapshot {
                 indexes.insert(collection, index);
             }
         }
-        let deleted = read_ids(&dir.join(DELETED))?;
-        let absent = read_ids(&dir.join(ABSENT))?;
+        let deleted = read_gone(&dir.join(DELETED))?.into_iter().map(|(id, _)| id).collect();
+        let absent = read_gone(&dir.join(ABSENT))?;
         Ok(Snapshot { dir: dir.to_owned(), manifest, indexes, deleted, absent })
     }
 
@@ -138,9 +139,9 @@ impl Snapshot {
         self.deleted.binary_search(&id).is_ok()
     }
 
-    /// Whether the object was asked for by id and not found anywhere.
-    pub fn absent(&self, id: Guid) -> bool {
-        self.absent.binary_search(&id).is_ok()
+    /// Whether an object of this collection was asked for by id and not found.
+    pub fn absent(&self, collection: Collection, id: Guid) -> bool {
+        self.absent.binary_search(&(id, collection)).is_ok()
     }
 }
 
@@ -257,6 +258,13 @@ struct Keyed<'a> {
     #[serde(borrow)]
     id: Option<&'a str>,
     sku_id: Option<&'a str>,
+}
+
+/// A line of `deleted.jsonl` or `absent.jsonl`.
+#[derive(Deserialize)]
+struct GoneLine<'a> {
+    id: Guid,
+    r#type: &'a str,
 }
 
 /// Direct members of all groups, in compressed rows: sorted groups, and one slice of the member array each.
@@ -385,19 +393,20 @@ fn read_manifest(dir: &Path) -> Result<Manifest> {
     serde_json::from_slice(&text).map_err(broken)
 }
 
-fn read_ids(path: &Path) -> Result<Vec<Guid>> {
-    let mut ids = Vec::new();
+/// Reads objects that are proved deleted, or were not found where they were looked for.
+fn read_gone(path: &Path) -> Result<Vec<(Guid, Collection)>> {
+    let mut gone = Vec::new();
     if path.is_file() {
         each_line(path, |text| {
-            let object: Keyed = serde_json::from_str(text).map_err(|cause| cause.to_string())?;
-            let id = object.id.ok_or("the object has no id")?;
-            ids.push(id.parse().map_err(|cause| format!("id {id:?}: {cause}"))?);
+            let line: GoneLine<'_> = serde_json::from_str(text).map_err(|cause| cause.to_string())?;
+            let collection = OBJECT_COLLECTIONS.into_iter().find(|of| type_name(*of) == line.r#type);
+            gone.push((line.id, collection.ok_or_else(|| format!("there are no objects of type {:?}", line.r#type))?));
             Ok(())
         })?;
     }
-    ids.sort_unstable();
-    ids.dedup();
-    Ok(ids)
+    gone.sort_unstable();
+    gone.dedup();
+    Ok(gone)
 }
 
 /// Calls `take` with every line, without its line feed; an error of `take` gets file and line number.
@@ -507,7 +516,8 @@ mod tests {
         assert!(walk.next().unwrap().is_none());
         assert_eq!(users.get(guid(1)).unwrap(), None);
         assert!(snapshot.objects(Collection::Licenses).contains(guid(7)));
-        assert!(snapshot.deleted(guid(30)) && snapshot.absent(guid(31)) && !snapshot.deleted(guid(31)));
+        assert!(snapshot.deleted(guid(30)) && !snapshot.deleted(guid(31)));
+        assert!(snapshot.absent(Collection::Groups, guid(31)) && !snapshot.absent(Collection::Users, guid(31)));
         assert_eq!(snapshot.manifest().collections[&Collection::Users].count, 2);
     }
 

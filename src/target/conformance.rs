@@ -95,6 +95,7 @@ pub fn change(ty: &TypeSpec, action: Action, target_id: Option<&str>, written: &
         ty: ty.name.clone(),
         key: Key::Text("of the source".into()),
         label: "Adele Vance".to_string(),
+        based_on: None,
         target_id: target_id.map(String::from),
         cause: None,
         attributes: written.iter().map(attribute).collect(),

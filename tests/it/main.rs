@@ -1,4 +1,7 @@
 //! Whole-program tests, linked once.
 
+mod docs;
+mod rules;
 mod samples;
 mod source;
+mod world;

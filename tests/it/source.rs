@@ -361,11 +361,11 @@ async fn confirmed(roles: &[&str]) {
     missing.push((Collection::Users, late));
     let source = world.source(CLIENT_SECRET);
     let snapshot = source.confirm(&world.needs, &(), extracted.snapshot, missing).await.unwrap().snapshot;
-    for id in hard {
-        assert!(snapshot.absent(id) && !snapshot.deleted(id), "{id}");
-    }
-    for id in &soft {
-        assert!(snapshot.deleted(*id) != snapshot.absent(*id), "{id}");
+    for (((collection, _), hard), soft) in PAIRS.into_iter().zip(hard).zip(&soft) {
+        assert!(snapshot.absent(collection, hard) && !snapshot.deleted(hard), "{hard}");
+        assert!(snapshot.deleted(*soft) != snapshot.absent(collection, *soft), "{soft}");
+        let others = PAIRS.into_iter().filter(|(other, _)| *other != collection);
+        others.for_each(|(other, _)| assert!(!snapshot.absent(other, hard), "{hard} was not looked for in {other}"));
     }
     assert!(snapshot.deleted(soft[0]), "deleted users can be listed with either set of rights");
     let user = object(&snapshot, Collection::Users, late);
@@ -392,5 +392,9 @@ async fn a_lookup_that_fails_leaves_the_object_unknown() {
     let id = Guid([7; 16]);
     let source = world.source(CLIENT_SECRET);
     let snapshot = source.confirm(&world.needs, &(), snapshot, vec![(Collection::Users, id)]).await.unwrap().snapshot;
-    assert!(!snapshot.deleted(id) && !snapshot.absent(id) && !snapshot.objects(Collection::Users).contains(id));
+    assert!(
+        !snapshot.deleted(id)
+            && !snapshot.absent(Collection::Users, id)
+            && !snapshot.objects(Collection::Users).contains(id)
+    );
 }

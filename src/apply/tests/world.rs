@@ -284,6 +284,7 @@ fn change(ty: &str, key: &str, d: Option<&String>, c: Option<&String>, row: Opti
         ty: ty.into(),
         key: Key::parse(key),
         label: key.into(),
+        based_on: None,
         target_id: None,
         cause: None,
         attributes: if d.is_some() && action.writes() { vec![written] } else { Vec::new() },

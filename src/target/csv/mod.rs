@@ -156,7 +156,7 @@ impl Target for CsvTarget {
         files::check_writable(&self.folder)
     }
 
-    /// [`Current::id`] is the row's key, see [`ids`]. A broken file is an error, never a partial read.
+    /// [`Current::id`] is the row's key, see `ids`. A broken file is an error, never a partial read.
     async fn read(&self, ty: &TypeSpec, each: &mut (dyn FnMut(Current) -> Result<()> + Send)) -> Result<Coverage> {
         let path = self.path(ty)?;
         let hash = self.read_file(ty, &path, each)?;

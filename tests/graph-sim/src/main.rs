@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use graph_sim::{CLIENT_ID, CLIENT_SECRET, Fault, Options, Quota, Sim, Size, Tenant};
+use graph_sim::{CLIENT_ID, CLIENT_SECRET, Counters, Fault, Options, Quota, Sim, Size, Tenant};
+use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// A Microsoft Graph v1.0 and Entra token endpoint on loopback, with a made-up or recorded tenant in memory.
@@ -16,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 /// Prints `graph-sim: http://127.0.0.1:PORT` when ready. Graph is below /v1.0, tokens come from
 /// /TENANT/oauth2/v2.0/token (TENANT: contoso.com, or the id printed on stderr).
 #[derive(Parser)]
-#[command(name = "graph-sim", after_long_help = FAULT_HELP)]
+#[command(name = "graph-sim", after_long_help = MORE_HELP)]
 struct Arguments {
     /// Port on 127.0.0.1; 0 takes a free one
     #[arg(long, default_value_t = 0)]
@@ -60,6 +61,9 @@ struct Arguments {
     /// Life of a token in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 3599)]
     expires_in: i64,
+    /// Obey lines on stdin, and end when it ends (see below)
+    #[arg(long)]
+    control: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -74,7 +78,7 @@ enum QuotaName {
     None,
 }
 
-const FAULT_HELP: &str = "\
+const MORE_HELP: &str = "\
 Faults: KIND[:ARGUMENT][,path=TEXT][,nth=N][,every=N][,p=0.1][,seed=N][,times=N][,each=N]
   Kinds:
     429[:AFTER] 503[:AFTER]   AFTER: seconds, date, date+SECONDS, none, or any text (default 1)
@@ -94,7 +98,11 @@ Faults: KIND[:ARGUMENT][,path=TEXT][,nth=N][,every=N][,p=0.1][,seed=N][,times=N]
     times=N     at most N times in all             each=N    at most N times per address, so a retry succeeds
   Examples:
     --fault 429:2,path=/users,times=3       --fault reset,p=0.01,seed=7,each=1
-    --fault cut,path=/members,nth=5         --fault 403,path=/groups/GROUP-ID/members";
+    --fault cut,path=/members,nth=5         --fault 403,path=/groups/GROUP-ID/members
+
+With --control, each line on stdin is a command, answered by one line of JSON on stdout:
+    night SHARE   a night passes that changes this share of users, devices and memberships, such as 0.005
+    counters      what was asked for since the last time this was asked";
 
 impl Arguments {
     fn tenant(&self) -> io::Result<Tenant> {
@@ -148,13 +156,46 @@ async fn run(arguments: Arguments) -> io::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let tenant = arguments.tenant()?;
     eprintln!("graph-sim: tenant {} ({}), client {}", tenant.id(), tenant.domain(), arguments.client_id);
+    let control = arguments.control;
     let sim = Sim::start(tenant, arguments.options()).await?;
     println!("graph-sim: {}", sim.base_url());
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        () = obey(&sim), if control => {}
     }
     eprintln!("graph-sim: {:?}, peak in flight {}", sim.counters(), sim.peak_in_flight());
     sim.shutdown().await;
     Ok(())
+}
+
+/// Does what stdin says until it ends.
+async fn obey(sim: &Sim) {
+    let (lines, mut commands) = tokio::sync::mpsc::unbounded_channel();
+    // Reading stdin blocks, and nothing can call it off: a thread that nobody waits for.
+    std::thread::spawn(move || io::stdin().lines().map_while(Result::ok).try_for_each(|line| lines.send(line)));
+    let mut nights = 0;
+    while let Some(line) = commands.recv().await {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let answer = match words[..] {
+            ["counters"] => {
+                let Counters { graph, batched, tokens, units, throttled, bytes } = sim.counters();
+                let peak = sim.peak_in_flight();
+                sim.clear_requests();
+                json!({
+                    "graph": graph, "batched": batched, "tokens": tokens, "units": units, "throttled": throttled,
+                    "bytes": bytes, "peak_in_flight": peak,
+                })
+            }
+            ["night", share] => match share.parse::<f64>() {
+                Ok(share) if (0.0..=1.0).contains(&share) => {
+                    nights += 1;
+                    json!({ "changes": sim.tenant().mutate(nights, share) })
+                }
+                _ => json!({ "error": format!("{share:?} is not a share between 0 and 1") }),
+            },
+            _ => json!({ "error": format!("{line:?} is no command") }),
+        };
+        println!("{answer}");
+    }
 }

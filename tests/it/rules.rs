@@ -101,7 +101,7 @@ fn no_removal_when_a_right_goes_missing() {
             for _ in 0..3 {
                 world.next_night();
                 let ran = world.run(["run", "job.toml"]);
-                // 5 when nothing else is read than what the right was for.
+                // 5 when nothing else is read than what the right is for: nestings need groups alone.
                 ran.check(matches!(ran.code(), 0 | 3 | 5), "a run that ends well");
                 ran.check(world.records() == before, &format!("every record of {mappings:?} stands without {lost}"));
             }

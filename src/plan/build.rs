@@ -278,7 +278,7 @@ impl Walk<'_> {
     ) -> Result<()> {
         let source = self.inputs.states.state(&self.ty.input.policy.spec.name, key, Some(row))?;
         let found = match self.ty.matched.owned[row_index] {
-            Some(hit) => self.found(&Match::There(hit))?,
+            Some(hit) => self.found(&self.ty.matched.owned_at(hit, &self.ty.input.current))?,
             None => self.found(&Match::Absent)?,
         };
         let decision = decide::decide(&self.case(key, Some(row)), source, found);

@@ -3,7 +3,7 @@
 //! Works on keys and ids alone; records stay on disk unless an adopt rule needs a look at one. Hides the precedence of
 //! the three ways and every kind of collision. Deliberately decides nothing about changes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::change::{Current, TypeSpec};
 use super::datum::Datum;
@@ -88,6 +88,8 @@ pub struct Matched {
     pub owned: Vec<Option<u32>>,
     /// Records nobody owns and nobody wants, in the target's order.
     pub nobodys: Vec<u32>,
+    /// Records whose key another record carries too: which of them is meant nobody can say.
+    pub twins: HashSet<u32>,
 }
 
 /// Matches one type. `owned` is sorted by key.
@@ -114,7 +116,14 @@ pub fn match_up(spec: &TypeSpec, desired: &DesiredSide, current: &CurrentSide, o
     }
     let wanted_twice = target_keys_wanted_twice(desired);
     let adopt = AdoptIndex::new(spec, current)?;
-    let mut matched = Matched { desired: Vec::with_capacity(desired.keys.len()), owned: found, nobodys: Vec::new() };
+    let is_twin = |key: &Option<Key>| key.as_ref().and_then(|key| by_key.get(key)).is_some_and(|seen| seen.again);
+    let twins = (0..).zip(&current.keys).filter(|(_, record)| is_twin(&record.target_key)).map(|(index, _)| index);
+    let mut matched = Matched {
+        desired: Vec::with_capacity(desired.keys.len()),
+        owned: found,
+        nobodys: Vec::new(),
+        twins: twins.collect(),
+    };
     for entry in &desired.keys {
         let row = owned.binary_search_by(|owned| owned.key.cmp(&entry.key)).ok();
         let fate = if entry.state == DesiredState::Twice {
@@ -125,11 +134,7 @@ pub fn match_up(spec: &TypeSpec, desired: &DesiredSide, current: &CurrentSide, o
                 wanted_twice[key]
             ))
         } else if let Some(hit) = row.and_then(|row| matched.owned[row]) {
-            let key = &current.keys[hit as usize].target_key;
-            match key.as_ref().and_then(|key| by_key.get(key)) {
-                Some(seen) if seen.again => several(key.as_ref()),
-                _ => Match::There(hit),
-            }
+            matched.owned_at(hit, current)
         } else {
             let candidates = Candidates { spec, desired, current, by_key: &by_key, adopt: &adopt };
             candidates.find(entry, row, &owner, owned)?
@@ -150,6 +155,16 @@ pub fn match_up(spec: &TypeSpec, desired: &DesiredSide, current: &CurrentSide, o
     }
     matched.nobodys = (0..current.keys.len() as u32).filter(|index| !taken[*index as usize]).collect();
     Ok(matched)
+}
+
+impl Matched {
+    /// What an owned record is matched with that stands at that place.
+    pub fn owned_at(&self, hit: u32, current: &CurrentSide) -> Match {
+        match self.twins.contains(&hit) {
+            true => several(current.keys[hit as usize].target_key.as_ref()),
+            false => Match::There(hit),
+        }
+    }
 }
 
 /// How often a target key was seen.

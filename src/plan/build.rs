@@ -456,3 +456,7 @@ pub fn merge_twice(keys: Vec<DesiredKey>) -> Vec<DesiredKey> {
     }
     merged
 }
+
+#[cfg(test)]
+#[path = "build_tests.rs"]
+mod tests;

@@ -474,3 +474,7 @@ pub fn merge_twice(keys: Vec<DesiredKey>) -> Vec<DesiredKey> {
     }
     merged
 }
+
+#[cfg(test)]
+#[path = "build_tests.rs"]
+mod tests;

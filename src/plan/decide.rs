@@ -142,11 +142,13 @@ pub fn decide(case: &Case<'_>, source: Source, found: Found) -> Decision {
 fn decide_unprotected(case: &Case<'_>, source: Source, found: &Found) -> Decision {
     match source {
         Source::Desired(desired) => case.desired(&desired, found),
-        Source::Out(cause) | Source::Gone(cause) => case.leaving(cause, found),
+        Source::Out(cause) | Source::Gone(cause) => case.leaving(cause, found, None),
         Source::NotFound => match case.row.and_then(|row| row.missing_since) {
             Some(first) if first < case.times.source_as_of => case.leaving(
                 Cause { kind: CauseKind::Gone, words: format!("not found by id, first on {}", day(first)) },
                 found,
+                // Remembered: the next look-up that finds nothing is no first one again.
+                Some(first),
             ),
             _ => case.missing(),
         },
@@ -345,8 +347,9 @@ impl Case<'_> {
         decision
     }
 
-    fn leaving(&self, cause: Cause, found: &Found) -> Decision {
+    fn leaving(&self, cause: Cause, found: &Found, missing_since: Option<Timestamp>) -> Decision {
         let Some(row) = self.row else { return Decision::default() };
+        let row = &Row { missing_since, ..row.clone() };
         match (found, &row.state) {
             (_, State::Declined | State::DeletedInTarget) => Decision::default(),
             (Found::NotRead, _) => {
@@ -419,8 +422,7 @@ impl Case<'_> {
                         let mut change = self.change(Action::Retire, &row.label, Some(current.id.clone()));
                         change.attributes = attributes;
                         change.cause = Some(leaving.cause.clone());
-                        change.ledger =
-                            Some(Row { state: State::Retired(leaving), missing_since: None, ..row.clone() });
+                        change.ledger = Some(Row { state: State::Retired(leaving), ..row.clone() });
                         return Decision { change: Some(change), ..Decision::default() };
                     }
                     // The flag stands already: the next step may be due as well.
@@ -492,8 +494,8 @@ impl Case<'_> {
 
     /// Nothing is done now; the ledger remembers since when it is leaving.
     fn kept(&self, row: &Row, leaving: Leaving, words: String) -> Decision {
-        let after = Row { state: State::Retired(leaving), missing_since: None, ..row.clone() };
-        let change = (after != *row).then(|| self.settle(after));
+        let after = Row { state: State::Retired(leaving), ..row.clone() };
+        let change = (Some(&after) != self.row).then(|| self.settle(after));
         Decision { change, ..self.telling(NoteKind::Kept, &row.label, words) }
     }
 

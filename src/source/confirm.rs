@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use super::collections::{DEVICES, GET_BY_IDS, GROUPS, Resource, USERS};
 use super::graph::Stop;
-use super::objects::{Group, Row, fatal, select};
+use super::objects::{Group, Row, fatal, select, words};
 use super::units::{Price, units};
 use super::{Missing, Reader, selection};
 use crate::error::Result;
@@ -48,11 +48,11 @@ impl Reader<'_> {
             let mut extent = selection(self.needs, self.rights, resource);
             let rest = self.confirm_deleted(resource, ids, &mut extent).await?;
             let groups = self.look_up(resource, rest, &mut extent).await?;
-            add_requests(manifest, collection, &extent);
+            add_lookups(manifest, collection, &extent);
             if self.needs.memberships && !groups.is_empty() {
                 let read = self.members(&groups, &Coverage::Complete).await?;
                 vanished += read.vanished;
-                add_requests(manifest, Collection::Memberships, &read.extent);
+                add_lookups(manifest, Collection::Memberships, &read.extent);
             }
         }
         Ok(vanished)
@@ -82,6 +82,10 @@ impl Reader<'_> {
             Some(stop) => {
                 // Those found are proved; for the others the lookup by id still tells whether they exist.
                 tracing::warn!(collection = %resource.collection, reason = %stop, "deleted objects could not all be read");
+                // Where the app may never list them, every night is like this one and two reads prove what is gone.
+                if stop.refusal().is_none_or(|refusal| refusal.status() != 403) {
+                    lacks(extent, format!("deleted objects could not all be read: {}", told(&stop)));
+                }
                 Ok(ids)
             }
             None => Ok(ids),
@@ -92,6 +96,7 @@ impl Reader<'_> {
     async fn look_up(&self, resource: &Resource, ids: BTreeSet<Guid>, extent: &mut Extent) -> Result<Vec<Group>> {
         let mut one_by_one: Vec<Guid> = ids.into_iter().collect();
         let mut groups = Vec::new();
+        let mut failure = None;
         // Without this permission, properties would come as null and be taken for values.
         if self.rights.surely(GET_BY_IDS) {
             let all = std::mem::take(&mut one_by_one);
@@ -100,7 +105,7 @@ impl Reader<'_> {
                 let mut found = match self.get_by_ids(resource, ids, extent).await {
                     Ok(found) => found,
                     Err(stop) => {
-                        note_failure(resource, stop)?;
+                        failure = Some(note_failure(resource, stop)?);
                         continue;
                     }
                 };
@@ -114,15 +119,19 @@ impl Reader<'_> {
             }
         }
         extent.requests += one_by_one.len() as u64;
-        let (in_flight, extent) = (self.source.config.in_flight_max.max(1), &*extent);
+        let (in_flight, selection) = (self.source.config.in_flight_max.max(1), &*extent);
         let mut answers = futures::stream::iter(one_by_one)
-            .map(|id| async move { (id, self.get_one(resource, id, extent).await) })
+            .map(|id| async move { (id, self.get_one(resource, id, selection).await) })
             .buffer_unordered(in_flight);
         while let Some((id, answer)) = answers.next().await {
             match answer {
                 Ok(found) => groups.extend(self.note(resource, id, found)?),
-                Err(stop) => note_failure(resource, stop)?,
+                Err(stop) => failure = Some(note_failure(resource, stop)?),
             }
+        }
+        drop(answers);
+        if let Some(reason) = failure {
+            lacks(extent, format!("objects that the list did not show could not be looked up by id: {reason}"));
         }
         Ok(groups)
     }
@@ -194,17 +203,33 @@ fn decode_found(response: &Response) -> Result<HashMap<Guid, (Row, Box<RawValue>
     Ok(found)
 }
 
-/// A lookup that failed leaves the object unknown, unless nothing further can work either.
-fn note_failure(resource: &Resource, stop: Stop) -> Result<()> {
+/// A lookup that failed leaves the object unknown, unless nothing further can work either. Says why it failed.
+fn note_failure(resource: &Resource, stop: Stop) -> Result<String> {
     let error = fatal(stop)?;
     tracing::warn!(collection = %resource.collection, %error, "objects could not be looked up by id");
-    Ok(())
+    Ok(error.refusal().map_or_else(|| error.to_string(), words))
 }
 
-fn add_requests(manifest: &mut Manifest, collection: Collection, more: &Extent) {
+/// Why a list ended early, in words that are the same every night.
+fn told(stop: &Stop) -> String {
+    stop.refusal().map_or_else(|| stop.to_string(), words)
+}
+
+/// A night that could not prove what left must not look like one on which nobody left.
+fn lacks(extent: &mut Extent, reason: String) {
+    if extent.coverage.is_complete() {
+        extent.coverage = Coverage::partial(reason);
+    }
+}
+
+/// Adds what looking up took, and what it could not tell.
+fn add_lookups(manifest: &mut Manifest, collection: Collection, more: &Extent) {
     if let Some(extent) = manifest.collections.get_mut(&collection) {
         extent.requests += more.requests;
         extent.pages += more.pages;
+        if let (true, Some(reason)) = (extent.coverage.is_complete(), more.coverage.gap()) {
+            extent.coverage = Coverage::Partial(reason.clone());
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! Whole-program tests, linked once.
 
+mod bad_input;
+mod crash;
 mod docs;
+mod faults;
 mod rules;
 mod samples;
 mod source;

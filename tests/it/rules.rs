@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use graph_sim::{Deletion, Fault, FaultKind, Kind, Member, RetryAfter, Tenant};
 use serde_json::{Value, json};
 
-use crate::world::{ALL, DELETE, NO_LIMITS, Ran, World, all_rights, contoso, files_under, id, pair, user};
+use crate::world::{
+    ALL, DELETE, NO_LIMITS, Ran, World, all_rights, busy_night, contoso, files_under, id, pair, scoped_world, user,
+};
 
 /// Runs three nights on which the source cannot be read whole: nothing that was imported may change, and each night
 /// says that it was partial. Three, because two runs that miss an object prove it gone.
@@ -189,27 +191,6 @@ fn empty_but_successful_holds() {
             world.next_night();
         }
     }
-}
-
-/// A night with every kind of change and leaver, for a job that lets in enabled users only.
-fn busy_night(tenant: &mut Tenant) {
-    assert!(tenant.remove(Kind::User, &id(12), Deletion::Soft));
-    assert!(tenant.set(Kind::User, &id(11), "accountEnabled", false.into()));
-    assert!(tenant.set(Kind::User, &id(9), "userType", "Guest".into()));
-    assert!(tenant.set(Kind::User, &id(8), "department", "Legal".into()));
-    assert!(tenant.set(Kind::User, &id(7), "mail", Value::Null));
-    assert!(tenant.remove_member(&id(101), &id(2)));
-    assert!(tenant.add_member(&id(101), Member::new(Kind::User, id(10))));
-    assert!(tenant.remove(Kind::Device, &id(203), Deletion::Hard));
-    assert!(tenant.set(Kind::Group, &id(101), "displayName", "Sales & Marketing".into()));
-    assert!(tenant.remove(Kind::Group, &id(104), Deletion::Soft));
-    tenant.put(Kind::User, user(13));
-}
-
-const SCOPE: &str = "[scope]\nusers = \"accountEnabled eq true and userType eq 'Member'\"\n";
-
-fn scoped_world() -> World {
-    World::imported_with(contoso(), all_rights(), &ALL, &format!("{DELETE}{NO_LIMITS}{SCOPE}"))
 }
 
 fn changes(plan: &Value) -> &[Value] {

@@ -14,7 +14,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, SystemTime};
 
-use graph_sim::{CLIENT_ID, CLIENT_SECRET, Kind, Logged, Member, Options, Sim, Tenant};
+use graph_sim::{CLIENT_ID, CLIENT_SECRET, Deletion, Kind, Logged, Member, Options, Sim, Tenant};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -146,9 +146,25 @@ impl World {
 
     /// Runs the program with more environment.
     pub fn run_with<'a>(&self, args: impl IntoIterator<Item = &'a str>, more: &[(&str, &str)]) -> Ran {
-        self.sim.clear_requests();
         let mut command = self.command(args);
         command.envs(more.iter().copied());
+        self.end(command)
+    }
+
+    /// Runs the job where no file can grow over so many blocks of 512 bytes: a disk that is full.
+    pub fn run_on_a_full_disk(&self, blocks: u32) -> Ran {
+        let run = self.command(["run", "job.toml"]);
+        let limit = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", &limit, "sh"]).arg(run.get_program()).args(run.get_args());
+        command.current_dir(self.root.path()).env_clear();
+        command.envs(run.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        self.end(command)
+    }
+
+    fn end(&self, mut command: Command) -> Ran {
+        self.sim.clear_requests();
         let words = format!("{command:?}");
         let child = command.spawn().unwrap();
         let (pid, (tell, ended)) = (child.id(), mpsc::channel());
@@ -253,6 +269,21 @@ impl World {
         self.plan()["generation"].as_u64().unwrap()
     }
 
+    /// Puts everything that outlives a run aside.
+    pub fn save(&self) {
+        for name in ["export", "state"] {
+            copy(&self.path(name), &self.path("saved").join(name));
+        }
+    }
+
+    /// Brings back what was put aside; nothing when nothing was.
+    pub fn restore(&self) {
+        for name in ["export", "state"] {
+            let _ = fs::remove_dir_all(self.path(name));
+            copy(&self.path("saved").join(name), &self.path(name));
+        }
+    }
+
     /// Starts another simulator on this world's runtime.
     pub fn another_sim(&self, tenant: Tenant, options: Options) -> Sim {
         self.runtime.block_on(Sim::start(tenant, options)).unwrap()
@@ -305,6 +336,14 @@ impl fmt::Display for Ran {
 
 pub fn all_rights() -> Options {
     Options { roles: ["Directory.Read.All", "Member.Read.Hidden"].map(str::to_owned).to_vec(), ..Options::default() }
+}
+
+fn copy(from: &Path, to: &Path) {
+    for path in files_under(from) {
+        let target = to.join(path.strip_prefix(from).unwrap());
+        fs::create_dir_all(target.parent().unwrap()).unwrap();
+        fs::copy(&path, &target).unwrap();
+    }
 }
 
 pub fn files_under(folder: &Path) -> Vec<PathBuf> {
@@ -383,4 +422,26 @@ pub fn contoso() -> Tenant {
         "consumedUnits": 4, "prepaidUnits": { "enabled": 10, "suspended": 0, "warning": 0, "lockedOut": 0 }, "servicePlans": [],
     }));
     tenant
+}
+
+/// A night with every kind of change and leaver, for a job that lets in enabled users only.
+pub fn busy_night(tenant: &mut Tenant) {
+    assert!(tenant.remove(Kind::User, &id(12), Deletion::Soft));
+    assert!(tenant.set(Kind::User, &id(11), "accountEnabled", false.into()));
+    assert!(tenant.set(Kind::User, &id(9), "userType", "Guest".into()));
+    assert!(tenant.set(Kind::User, &id(8), "department", "Legal".into()));
+    assert!(tenant.set(Kind::User, &id(7), "mail", Value::Null));
+    assert!(tenant.remove_member(&id(101), &id(2)));
+    assert!(tenant.add_member(&id(101), Member::new(Kind::User, id(10))));
+    assert!(tenant.remove(Kind::Device, &id(203), Deletion::Hard));
+    assert!(tenant.set(Kind::Group, &id(101), "displayName", "Sales & Marketing".into()));
+    assert!(tenant.remove(Kind::Group, &id(104), Deletion::Soft));
+    tenant.put(Kind::User, user(13));
+}
+
+pub const SCOPE: &str = "[scope]\nusers = \"accountEnabled eq true and userType eq 'Member'\"\n";
+
+/// Contoso, imported by a job that lets in enabled users only.
+pub fn scoped_world() -> World {
+    World::imported_with(contoso(), all_rights(), &ALL, &format!("{DELETE}{NO_LIMITS}{SCOPE}"))
 }

@@ -1,0 +1,431 @@
+//! Properties of whole plans, against a target and a ledger in memory: random people, random nights, random hands.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+use crate::plan::attributes::AttributePolicy;
+use crate::plan::change::{AttributeSpec, Cause, Current, TypeSpec};
+use crate::plan::decide::MappingPolicy;
+use crate::plan::file;
+use crate::plan::matching::CurrentKey;
+use crate::plan::policy::{CauseKind, Empty, Recreate, Removal, Side, Step, StepAction, Write};
+use crate::record::Guid;
+use crate::spill::SpillWriter;
+
+const PEOPLE: u8 = 6;
+const NAME: usize = 1;
+const BOSS: usize = 2;
+const TAGS: usize = 3;
+const STATUS: usize = 4;
+
+/// What the source says of one person.
+#[derive(Clone, Debug)]
+enum Says {
+    Desired { name: Option<&'static str>, boss: Option<u8>, tags: Vec<&'static str>, more_tags: bool },
+    Out,
+    Gone,
+    NotFound,
+    Unknown,
+    Rejected,
+}
+
+/// What a person does to the target behind the job's back.
+#[derive(Clone, Debug)]
+enum Hand {
+    Writes(u8, usize, &'static str),
+    Removes(u8),
+    Adds(u8),
+}
+
+type People = Vec<Says>;
+
+fn key(n: u8) -> Key {
+    Key::Guid(Guid([n; 16]))
+}
+
+fn at(day: i64) -> Timestamp {
+    Timestamp::from_second(1_700_000_000 + day * 86_400).unwrap()
+}
+
+/// Target and ledger, as they stand between two runs.
+#[derive(Clone, Default)]
+struct Memory {
+    records: Vec<Current>,
+    ledger: BTreeMap<Key, Row>,
+    made_by_hand: usize,
+}
+
+impl Rows for Memory {
+    fn each(&self, _: &str, each: &mut dyn FnMut(Key, Row) -> Result<()>) -> Result<()> {
+        self.ledger.iter().try_for_each(|(key, row)| each(key.clone(), row.clone()))
+    }
+}
+
+struct Sayings<'a>(&'a People);
+
+impl States for Sayings<'_> {
+    fn state(&self, _: &str, wanted: &Key, _: Option<&Row>) -> Result<Source> {
+        let unknown = || Source::Unknown(Unknown::new("not read"));
+        let cause = |kind| Cause { kind, words: "a reason".into() };
+        let Some(at) = (0..PEOPLE).find(|n| key(*n) == *wanted) else { return Ok(unknown()) };
+        Ok(match self.0[at as usize] {
+            Says::Desired { .. } | Says::Rejected => {
+                Source::Desired(Desired { mapping: 0, label: String::new(), values: Vec::new() })
+            }
+            Says::Out => Source::Out(cause(CauseKind::Out)),
+            Says::Gone => Source::Gone(cause(CauseKind::Gone)),
+            Says::NotFound => Source::NotFound,
+            Says::Unknown => unknown(),
+        })
+    }
+}
+
+fn policy(attributes: AttributePolicy, delete: bool, recreate: bool) -> TypePolicy {
+    let attribute = |name: &str, many, reference: Option<&str>| AttributeSpec {
+        name: name.into(),
+        many,
+        reference: reference.map(Into::into),
+    };
+    let flag = StepAction::Flag(BTreeMap::from([("Status".to_string(), "Left".to_string())]));
+    let ladder = match delete {
+        true => vec![Step { action: StepAction::Delete, after_days: 0 }],
+        false => vec![Step { action: flag, after_days: 0 }, Step { action: StepAction::Delete, after_days: 30 }],
+    };
+    TypePolicy {
+        spec: TypeSpec {
+            name: "User".into(),
+            attributes: vec![
+                attribute("Id", false, None),
+                attribute("Name", false, None),
+                attribute("Boss", false, Some("User")),
+                attribute("Tags", true, None),
+                attribute("Status", false, None),
+            ],
+            key: vec![0],
+            adopt: vec![],
+        },
+        mappings: vec![MappingPolicy {
+            name: "user".into(),
+            attributes: vec![
+                Some(AttributePolicy::default()),
+                Some(attributes),
+                Some(attributes),
+                Some(attributes),
+                None,
+            ],
+            removal: Removal { default: ladder, by_cause: BTreeMap::new(), delete_adopted: true },
+            recreate: if recreate { Recreate::Create } else { Recreate::Report },
+        }],
+        links: false,
+    }
+}
+
+fn desired(people: &People) -> DesiredSide {
+    let mut records = SpillWriter::new().unwrap();
+    let mut keys = Vec::new();
+    for (n, says) in (0..).zip(people) {
+        let state = match says {
+            Says::Desired { name, boss, tags, more_tags } => {
+                let unknown = || Unknown::new("not shown");
+                let name = name.map_or_else(|| Datum::Unknown(unknown()), Datum::text);
+                let boss = boss.map_or(Datum::Empty, |boss| Datum::text(key(boss).to_string()));
+                let tags = Set::new(tags.iter().map(|tag| (*tag).into()).collect(), vec![], more_tags.then(unknown));
+                let values =
+                    vec![Some(Datum::text(key(n).to_string())), Some(name), Some(boss), Some(Datum::Set(tags)), None];
+                let record = Desired { mapping: 0, label: format!("Person {n}"), values };
+                DesiredState::Mapped(records.push(&record).unwrap())
+            }
+            Says::Rejected => DesiredState::Rejected { label: "Person".into(), reason: "no name".into() },
+            _ => continue,
+        };
+        keys.push(DesiredKey { key: key(n), target_key: Some(key(n)), state });
+    }
+    DesiredSide { keys, records: records.finish().unwrap() }
+}
+
+impl Memory {
+    fn current(&self, coverage: Coverage) -> CurrentSide {
+        let mut records = SpillWriter::new().unwrap();
+        let keys = self.records.iter().map(|record| CurrentKey {
+            id: record.id.as_str().into(),
+            target_key: record.values[0].as_text().map(Key::parse),
+            place: records.push(record).unwrap(),
+        });
+        CurrentSide { keys: keys.collect(), records: records.finish().unwrap(), coverage }
+    }
+
+    fn plan(&self, people: &People, policy: &TypePolicy, day: i64) -> Plan {
+        let header = Header {
+            format: file::FORMAT.into(),
+            id: String::new(),
+            job: "job".into(),
+            job_hash: String::new(),
+            tenant: "tenant".into(),
+            target: "memory".into(),
+            generation: 0,
+            as_of: at(day),
+            source_as_of: at(day),
+            preview: None,
+            first_run: self.ledger.is_empty(),
+            sources: Vec::new(),
+            types: Vec::new(),
+            limits: Vec::new(),
+        };
+        let inputs = Inputs {
+            header,
+            times: Times { as_of: at(day), source_as_of: at(day) },
+            limits: &Limits::default(),
+            collections: Vec::new(),
+            approved: Approved::default(),
+            rows: self,
+            states: &Sayings(people),
+            only: None,
+        };
+        let input = TypeInput {
+            policy: policy.clone(),
+            desired: desired(people),
+            current: self.current(Coverage::Complete),
+            ids_are_keys: true,
+        };
+        let mut plan = build(inputs, vec![input]).unwrap();
+        file::identify(&mut plan).unwrap();
+        plan
+    }
+
+    fn apply(&mut self, plan: &Plan, policy: &TypePolicy) {
+        for change in plan.changes().map(Result::unwrap) {
+            let mut id = change.target_id.clone().unwrap_or_default();
+            match change.action {
+                Action::Create => {
+                    id = change.key.to_string();
+                    self.records.push(Current { id: id.clone(), values: blank() });
+                }
+                Action::Delete => self.records.retain(|record| record.id != id),
+                _ => {}
+            }
+            if let (true, Some(record)) =
+                (change.action.writes(), self.records.iter_mut().find(|record| record.id == id))
+            {
+                for attribute in &change.attributes {
+                    let at = policy.spec.attributes.iter().position(|spec| spec.name == attribute.name).unwrap();
+                    assert!(attribute.after.is_known(), "only what is known is written: {attribute:?}");
+                    assert!(change.action == Action::Create || record.values[at] == attribute.before, "{attribute:?}");
+                    record.values[at] = normal(at, attribute.after.clone());
+                }
+            }
+            match change.ledger {
+                Some(row) => drop(self.ledger.insert(change.key, Row { target_id: id, ..row })),
+                None => drop(self.ledger.remove(&change.key)),
+            }
+        }
+    }
+
+    fn touch(&mut self, hand: &Hand) {
+        let at = |n: u8, records: &[Current]| {
+            records.iter().position(|record| record.values[0].as_text() == Some(key(n).to_string().as_str()))
+        };
+        match hand {
+            Hand::Writes(n, attribute, text) => {
+                if let Some(at) = at(*n, &self.records) {
+                    self.records[at].values[*attribute] = normal(*attribute, Datum::text(*text));
+                }
+            }
+            Hand::Removes(n) => {
+                if let Some(at) = at(*n, &self.records) {
+                    self.records.remove(at);
+                }
+            }
+            Hand::Adds(n) => {
+                self.made_by_hand += 1;
+                let mut values = blank();
+                values[0] = Datum::text(key(*n).to_string());
+                self.records.push(Current { id: format!("hand {}", self.made_by_hand), values });
+            }
+        }
+    }
+}
+
+fn blank() -> Vec<Datum> {
+    (0..5).map(|at| normal(at, Datum::Empty)).collect()
+}
+
+/// A set stays a set, also when it is empty or one text was typed into it.
+fn normal(at: usize, value: Datum) -> Datum {
+    match value {
+        Datum::Empty if at == TAGS => Datum::Set(Set::default()),
+        Datum::One(text) if at == TAGS => Datum::set([text]),
+        value => value,
+    }
+}
+
+fn changes(plan: &Plan) -> Vec<Change> {
+    plan.changes().map(Result::unwrap).collect()
+}
+
+fn removes(change: &Change) -> bool {
+    matches!(change.action, Action::Retire | Action::Delete | Action::Forget)
+}
+
+fn says() -> impl Strategy<Value = Says> {
+    let name = prop::option::weighted(0.9, prop::sample::select(vec!["Adele", "Alex", "Megan"]));
+    let tags = prop::sample::subsequence(vec!["red", "green", "blue"], 0..=3);
+    let desired = (name, prop::option::of(0..PEOPLE), tags, prop::bool::weighted(0.1))
+        .prop_map(|(name, boss, tags, more_tags)| Says::Desired { name, boss, tags, more_tags });
+    prop_oneof![
+        8 => desired,
+        1 => Just(Says::Out),
+        1 => Just(Says::Gone),
+        1 => Just(Says::NotFound),
+        1 => Just(Says::Unknown),
+        1 => Just(Says::Rejected),
+    ]
+}
+
+fn people() -> impl Strategy<Value = People> {
+    vec(says(), usize::from(PEOPLE))
+}
+
+fn hands() -> impl Strategy<Value = Vec<Hand>> {
+    let text = prop::sample::select(vec!["", "By hand", "Adele", "red"]);
+    let writes = (0..PEOPLE, prop::sample::select(vec![NAME, BOSS, TAGS, STATUS]), text);
+    let hand = prop_oneof![
+        4 => writes.prop_map(|(n, at, text)| Hand::Writes(n, at, text)),
+        1 => (0..PEOPLE).prop_map(Hand::Removes),
+        1 => (0..PEOPLE).prop_map(Hand::Adds),
+    ];
+    vec(hand, 0..4)
+}
+
+fn policies() -> impl Strategy<Value = TypePolicy> {
+    let side = prop::sample::select(vec![Side::Source, Side::Target]);
+    let write = prop::sample::select(vec![Write::Always, Write::UnlessEdited, Write::IfEmpty, Write::OnCreate]);
+    let empty = prop::sample::select(vec![Empty::Clear, Empty::Keep]);
+    (write, empty, side.clone(), side, any::<bool>(), any::<bool>()).prop_map(
+        |(write, empty, on_adopt, on_conflict, delete, recreate)| {
+            policy(AttributePolicy { write, empty, on_adopt, on_conflict }, delete, recreate)
+        },
+    )
+}
+
+/// Several nights, each with what people did to the target before it.
+fn nights() -> impl Strategy<Value = Vec<(Vec<Hand>, People)>> {
+    vec((hands(), people()), 1..4)
+}
+
+proptest! {
+    #[test]
+    fn what_was_applied_is_not_planned_again(policy in policies(), nights in nights()) {
+        let mut memory = Memory::default();
+        for (day, (hands, people)) in (0..).zip(&nights) {
+            hands.iter().for_each(|hand| memory.touch(hand));
+            let plan = memory.plan(people, &policy, day);
+            let deletes = changes(&plan).iter().any(|change| change.action == Action::Delete);
+            memory.apply(&plan, &policy);
+            let mut again = memory.plan(people, &policy, day);
+            if deletes {
+                // What referred to a deleted record is put right by the run after.
+                memory.apply(&again, &policy);
+                again = memory.plan(people, &policy, day);
+            }
+            prop_assert!(again.is_empty(), "night {day}: {:#?}\nthen {:#?}", changes(&plan), changes(&again));
+        }
+    }
+
+    #[test]
+    fn every_removal_is_of_an_owned_record_and_names_its_cause(policy in policies(), nights in nights()) {
+        let mut memory = Memory::default();
+        for (day, (hands, people)) in (0..).zip(&nights) {
+            hands.iter().for_each(|hand| memory.touch(hand));
+            let plan = memory.plan(people, &policy, day);
+            for change in changes(&plan).iter().filter(|change| removes(change)) {
+                let row = memory.ledger.get(&change.key);
+                prop_assert_eq!(row.map(|row| &row.target_id), change.target_id.as_ref());
+                prop_assert!(change.cause.as_ref().is_some_and(|cause| !cause.words.is_empty()), "{:?}", change);
+            }
+            memory.apply(&plan, &policy);
+        }
+    }
+
+    #[test]
+    fn a_partial_source_removes_and_clears_nothing(policy in policies(), nights in nights(), partial in people(), hands in hands()) {
+        let mut memory = Memory::default();
+        for (day, (hands, people)) in (0..).zip(&nights) {
+            hands.iter().for_each(|hand| memory.touch(hand));
+            memory.apply(&memory.plan(people, &policy, day), &policy);
+        }
+        hands.iter().for_each(|hand| memory.touch(hand));
+        // Nothing is known of those who are not there, and of those who are there neither name nor all tags.
+        let unknown = |says: &Says| match says {
+            Says::Desired { boss, tags, .. } => Says::Desired { name: None, boss: *boss, tags: tags.clone(), more_tags: true },
+            _ => Says::Unknown,
+        };
+        let partial: People = partial.iter().map(unknown).collect();
+        for change in changes(&memory.plan(&partial, &policy, 10)) {
+            prop_assert!(!removes(&change), "{:?}", change);
+            if matches!(change.action, Action::Create | Action::Return) {
+                continue;
+            }
+            for attribute in &change.attributes {
+                prop_assert!(attribute.name != "Name", "{:?}", change);
+                if let (Datum::Set(before), Datum::Set(after)) = (&attribute.before, &attribute.after) {
+                    prop_assert!(before.items.iter().all(|tag| after.items.contains(tag)), "{:?}", change);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_target_that_was_not_read_whole_is_neither_created_in_nor_removed_from(policy in policies(), nights in nights()) {
+        let mut memory = Memory::default();
+        for (day, (hands, people)) in (0..).zip(&nights) {
+            hands.iter().for_each(|hand| memory.touch(hand));
+            let current = memory.current(Coverage::partial("the second page did not arrive"));
+            let whole = memory.plan(people, &policy, day);
+            let seen: Vec<String> = current.keys.iter().map(|key| key.id.to_string()).take(2).collect();
+            let mut part = memory.clone();
+            part.records.retain(|record| seen.contains(&record.id));
+            let input = TypeInput {
+                policy: policy.clone(),
+                desired: desired(people),
+                current: part.current(Coverage::partial("the second page did not arrive")),
+                ids_are_keys: true,
+            };
+            let inputs = Inputs {
+                header: whole.header.clone(),
+                times: Times { as_of: at(day), source_as_of: at(day) },
+                limits: &Limits::default(),
+                collections: Vec::new(),
+                approved: Approved::default(),
+                rows: &memory,
+                states: &Sayings(people),
+                only: None,
+            };
+            for change in changes(&build(inputs, vec![input]).unwrap()) {
+                let unseen = change.target_id.as_ref().is_none_or(|id| !seen.contains(id));
+                prop_assert!(!(unseen && change.action.writes()), "{:?}", change);
+                prop_assert!(!(unseen && change.action == Action::Forget), "{:?}", change);
+            }
+            memory.apply(&whole, &policy);
+        }
+    }
+
+    #[test]
+    fn the_same_inputs_give_the_same_bytes(policy in policies(), nights in nights()) {
+        let mut memory = Memory::default();
+        let bytes = |plan: &Plan| {
+            let mut bytes = Vec::new();
+            file::write(plan, &mut bytes).unwrap();
+            bytes
+        };
+        for (day, (hands, people)) in (0..).zip(&nights) {
+            hands.iter().for_each(|hand| memory.touch(hand));
+            let plan = memory.plan(people, &policy, day);
+            prop_assert_eq!(bytes(&plan), bytes(&memory.plan(people, &policy, day)));
+            memory.apply(&plan, &policy);
+        }
+    }
+}

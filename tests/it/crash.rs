@@ -1,0 +1,91 @@
+//! Killed at any instant and run again: the same files as an undisturbed run leaves, and then nothing left to do.
+
+use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt;
+use std::time::Instant;
+
+use crate::world::{ALL, DELETE, NO_LIMITS, SCOPE, World, all_rights, busy_night, contoso};
+
+const ABORTED: i32 = 1006;
+const KILLED: i32 = 9;
+
+/// A world before the run that is disturbed, and the files that an undisturbed one leaves.
+fn worlds(mappings: &[&str]) -> [(&'static str, World, BTreeMap<String, String>); 2] {
+    let tables = format!("{DELETE}{NO_LIMITS}{SCOPE}");
+    let first = World::new(contoso());
+    first.job(mappings, &tables);
+    let night = World::imported_with(contoso(), all_rights(), mappings, &tables);
+    night.night(busy_night);
+    night.save();
+    [("the first run", first), ("a busy night", night)].map(|(name, world)| {
+        world.run(["run", "job.toml"]).exits(0);
+        let undisturbed = world.export();
+        world.restore();
+        (name, world, undisturbed)
+    })
+}
+
+/// After a death: the next run ends as if nothing had happened, and the one after it writes nothing.
+fn recovers(world: &World, undisturbed: &BTreeMap<String, String>, death: &str) {
+    let ran = world.run(["run", "job.toml"]);
+    ran.check(ran.code() == 0 && world.export() == *undisturbed, &format!("the undisturbed files after {death}"));
+    let touched = world.touched();
+    let third = world.run(["run", "job.toml"]);
+    third.check(third.code() == 0 && world.touched() == touched, &format!("nothing left to write after {death}"));
+}
+
+#[test]
+fn dying_at_every_point_and_running_again_gives_the_same_files() {
+    for (name, world, undisturbed) in worlds(&["users", "memberships"]) {
+        let mut point = 1;
+        loop {
+            world.restore();
+            let ran = world.run_with(["run", "job.toml"], &[("ENTRA_IMPORT_CRASH_AT", &point.to_string())]);
+            if ran.code() == 0 {
+                break;
+            }
+            ran.exits(ABORTED);
+            recovers(&world, &undisturbed, &format!("death at point {point} of {name}"));
+            point += 1;
+        }
+        assert!(point > 12, "{name} passed only {point} points");
+    }
+}
+
+#[test]
+fn dying_while_recovering_gives_the_same_files() {
+    for (name, world, undisturbed) in worlds(&["users", "memberships"]) {
+        for first in [8, 11, 14] {
+            for second in [1, 3, 5, 9] {
+                world.restore();
+                for point in [first, second] {
+                    world.run_with(["run", "job.toml"], &[("ENTRA_IMPORT_CRASH_AT", &point.to_string())]);
+                }
+                recovers(&world, &undisturbed, &format!("deaths at {first} and then {second} of {name}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn killed_at_random_instants_and_run_again_gives_the_same_files() {
+    let seed = std::env::var("CRASH_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
+    println!("CRASH_SEED={seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut killed = 0;
+    for (name, world, undisturbed) in worlds(&ALL) {
+        let started = Instant::now();
+        world.run(["run", "job.toml"]).exits(0);
+        let whole = started.elapsed();
+        for n in 0..10 {
+            world.restore();
+            let mut child = world.spawn(["run", "job.toml"]);
+            let instant = whole.mul_f64(random.f64());
+            std::thread::sleep(instant);
+            child.kill().unwrap();
+            killed += u32::from(child.wait().unwrap().signal() == Some(KILLED));
+            recovers(&world, &undisturbed, &format!("kill {n} after {instant:?} of {name}, seed {seed}"));
+        }
+    }
+    assert!(killed > 5, "only {killed} of 20 runs were killed before their end");
+}

@@ -123,7 +123,8 @@ impl Ledger {
     }
 
     fn approved_records(&self, approval: i64) -> Result<Vec<ApprovedRecord>> {
-        let read = || -> rusqlite::Result<Vec<(String, String, Option<String>, String)>> {
+        type Columns = (String, String, Option<String>, String);
+        let read = || -> rusqlite::Result<Vec<Columns>> {
             let query =
                 "SELECT type, key, cause, shown FROM approved_records WHERE approval = ?1 ORDER BY type, key, shown";
             let mut statement = self.connection.prepare_cached(query)?;

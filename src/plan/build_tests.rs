@@ -119,8 +119,10 @@ fn policy(attributes: AttributePolicy, delete: bool, recreate: bool) -> TypePoli
             ],
             removal: Removal { default: ladder, by_cause: BTreeMap::new(), delete_adopted: true },
             recreate: if recreate { Recreate::Create } else { Recreate::Report },
+            protect: None,
         }],
         links: false,
+        rekeyed: false,
     }
 }
 
@@ -181,6 +183,7 @@ impl Memory {
             limits: &Limits::default(),
             collections: Vec::new(),
             approved: Approved::default(),
+            orphans: Vec::new(),
             rows: self,
             states: &Sayings(people),
             only: None,
@@ -400,6 +403,7 @@ proptest! {
                 limits: &Limits::default(),
                 collections: Vec::new(),
                 approved: Approved::default(),
+                orphans: Vec::new(),
                 rows: &memory,
                 states: &Sayings(people),
                 only: None,

@@ -20,9 +20,7 @@ fn harms_nothing(world: &World, code: i32, texts: &[&str]) {
     let before = (world.export(), world.touched());
     let ran = world.run(["run", "job.toml"]);
     ran.exits(code);
-    for text in texts {
-        ran.says(text);
-    }
+    ran.says_all(texts);
     ran.check((world.export(), world.touched()) == before, "every byte stands");
 }
 
@@ -78,9 +76,7 @@ fn a_refused_sign_in_says_what_entra_said_and_what_to_do() {
     for (secret, texts) in secrets {
         let ran = world.run_with(["run", "job.toml"], &[("ENTRA_SECRET", secret)]);
         ran.exits(5).says("to do: ");
-        for text in texts {
-            ran.says(text);
-        }
+        ran.says_all(texts);
         ran.check(!ran.stderr.contains(secret), "the secret does not show");
     }
     let ran = world.run_with(["run", "job.toml"], &[("ENTRA_SECRET", "")]);

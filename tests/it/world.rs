@@ -313,6 +313,11 @@ impl Ran {
         self.check(self.stdout.contains(text) || self.stderr.contains(text), &format!("says {text:?}"))
     }
 
+    #[track_caller]
+    pub fn says_all(&self, texts: &[&str]) -> &Ran {
+        texts.iter().fold(self, |ran, text| ran.says(text))
+    }
+
     /// Nobody was asked for anything.
     #[track_caller]
     pub fn contacts_nobody(&self) -> &Ran {
@@ -376,7 +381,7 @@ pub fn user(n: u32) -> Value {
         "lastUpdatedDateTime": "2025-01-01T00:00:00Z" }]);
     json!({
         "id": id(n), "displayName": format!("User {n}"), "userPrincipalName": format!("user{n}@contoso.com"),
-        "mail": format!("user{n}@contoso.com"), "department": if n % 2 == 0 { "Sales" } else { "Research" },
+        "mail": format!("user{n}@contoso.com"), "department": if n.is_multiple_of(2) { "Sales" } else { "Research" },
         "accountEnabled": true, "userType": "Member", "licenseAssignmentStates": if licensed { states } else { json!([]) },
         "assignedLicenses": if licensed { json!([{ "skuId": id(301), "disabledPlans": [] }]) } else { json!([]) },
     })

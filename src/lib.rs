@@ -13,6 +13,7 @@ pub mod error;
 pub mod expr;
 pub mod http;
 pub mod job;
+pub mod json;
 pub mod ledger;
 pub mod lock;
 pub mod mapping;

@@ -189,6 +189,7 @@ impl State {
 
 /// One row of the ledger. The type and key it belongs to stand beside it.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(try_from = "FlatRow")]
 pub struct Row {
     /// The mapping that made it.
     pub mapping: String,
@@ -203,6 +204,52 @@ pub struct Row {
     /// The run in which a look-up by id first found nothing; a second such run proves it gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing_since: Option<Timestamp>,
+}
+
+/// A [`Row`] as it is read. Plans have millions: through a flattened enum, serde would copy each of them first.
+#[derive(Deserialize)]
+struct FlatRow {
+    mapping: String,
+    state: StateWord,
+    origin: Origin,
+    target_id: String,
+    label: String,
+    values: BTreeMap<String, Held>,
+    missing_since: Option<Timestamp>,
+    // Of a retired row.
+    since: Option<Timestamp>,
+    cause: Option<Cause>,
+    steps_done: Option<usize>,
+    #[serde(default)]
+    before: BTreeMap<String, (Datum, Datum)>,
+    paused_at: Option<Timestamp>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum StateWord {
+    Owned,
+    Retired,
+    Declined,
+    Pinned,
+}
+
+impl TryFrom<FlatRow> for Row {
+    type Error = &'static str;
+
+    fn try_from(flat: FlatRow) -> Result<Row, &'static str> {
+        let FlatRow { mapping, origin, target_id, label, values, missing_since, before, paused_at, .. } = flat;
+        let state = match (flat.state, flat.since, flat.cause, flat.steps_done) {
+            (StateWord::Owned, ..) => State::Owned,
+            (StateWord::Declined, ..) => State::Declined,
+            (StateWord::Pinned, ..) => State::Pinned,
+            (StateWord::Retired, Some(since), Some(cause), Some(steps_done)) => {
+                State::Retired(Leaving { since, cause, steps_done, before, paused_at })
+            }
+            (StateWord::Retired, ..) => return Err("a retired row needs since, cause and steps_done"),
+        };
+        Ok(Row { mapping, state, origin, target_id, label, values, missing_since })
+    }
 }
 
 /// Something the plan tells without doing it.

@@ -7,7 +7,8 @@
 use std::fmt;
 use std::fmt::Write as _;
 
-use serde::de::Error as _;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -225,26 +226,53 @@ impl Serialize for Datum {
     }
 }
 
-/// The JSON forms of a [`Datum`], as they are read back.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Written {
-    Empty(()),
-    One(Box<str>),
-    Set(Vec<Box<str>>),
-    Doubtful { items: Vec<Box<str>>, maybe: Vec<Box<str>>, rest: Option<Unknown> },
-    Unknown { unknown: Unknown },
-}
-
 impl<'de> Deserialize<'de> for Datum {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Datum, D::Error> {
-        Ok(match Written::deserialize(from).map_err(|_| D::Error::custom("not a value in its canonical form"))? {
-            Written::Empty(()) => Datum::Empty,
-            Written::One(text) => Datum::text(text),
-            Written::Set(items) => Datum::Set(Set::known(items)),
-            Written::Doubtful { items, maybe, rest } => Datum::Set(Set::new(items, maybe, rest)),
-            Written::Unknown { unknown } => Datum::Unknown(unknown),
-        })
+        from.deserialize_any(Written)
+    }
+}
+
+/// Reads the JSON forms. By hand, because millions are read back and an untagged enum copies each before it looks.
+struct Written;
+
+impl<'de> Visitor<'de> for Written {
+    type Value = Datum;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value in its canonical form")
+    }
+
+    fn visit_unit<E>(self) -> Result<Datum, E> {
+        Ok(Datum::Empty)
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Datum, E> {
+        Ok(Datum::text(text))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut texts: A) -> Result<Datum, A::Error> {
+        let mut items = Vec::<Box<str>>::new();
+        while let Some(text) = texts.next_element()? {
+            items.push(text);
+        }
+        Ok(Datum::Set(Set::known(items)))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Datum, A::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Doubtful {
+            items: Option<Vec<Box<str>>>,
+            maybe: Option<Vec<Box<str>>>,
+            rest: Option<Unknown>,
+            unknown: Option<Unknown>,
+        }
+        let Doubtful { items, maybe, rest, unknown } = Doubtful::deserialize(MapAccessDeserializer::new(members))?;
+        match (items, maybe, rest, unknown) {
+            (Some(items), Some(maybe), rest, None) => Ok(Datum::Set(Set::new(items, maybe, rest))),
+            (None, None, None, Some(reason)) => Ok(Datum::Unknown(reason)),
+            _ => Err(A::Error::custom("not a value in its canonical form")),
+        }
     }
 }
 

@@ -21,15 +21,14 @@ use std::fs;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 
+use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Serialize};
-use serde_json::ser::{CompactFormatter, Formatter, Serializer};
 use sha2::{Digest, Sha256};
 
 use super::change::{Change, Note};
 use super::{Header, Plan};
 use crate::error::{Context, Error, Result};
-use crate::report::visible::is_hidden;
+pub(crate) use crate::json::line as json_line;
 use crate::spill::{Place, SpillWriter};
 
 /// The format that is written and the only one that is read.
@@ -43,9 +42,10 @@ pub fn identify(plan: &mut Plan) -> Result<()> {
     plan.header.format = FORMAT.to_string();
     let mut sums = Sums::default();
     let mut line = Vec::new();
-    for change in plan.changes() {
-        sums.change(json_line(&change?, &mut line)?);
-    }
+    plan.each_line(&mut |change| {
+        sums.change(change);
+        Ok(())
+    })?;
     for note in plan.notes() {
         sums.note(json_line(note, &mut line)?);
     }
@@ -62,12 +62,13 @@ pub fn write(plan: &Plan, mut to: impl Write) -> Result<()> {
     // The header's closing brace gives way to the members that follow.
     to.write_all(&header[..header.len() - 1]).failing(failed)?;
     to.write_all(b",\"changes\":[").failing(failed)?;
-    for (index, change) in plan.changes().enumerate() {
-        let change = json_line(&change?, &mut line)?;
-        to.write_all(if index == 0 { b"\n" } else { b",\n" }).failing(failed)?;
-        to.write_all(change).failing(failed)?;
+    let mut between: &[u8] = b"\n";
+    plan.each_line(&mut |change| {
+        to.write_all(between).and_then(|()| to.write_all(change)).failing(failed)?;
+        between = b",\n";
         sums.change(change);
-    }
+        Ok(())
+    })?;
     to.write_all(b"\n],\n\"notes\":[").failing(failed)?;
     for (index, note) in plan.notes().iter().enumerate() {
         let note = json_line(note, &mut line)?;
@@ -183,33 +184,6 @@ impl Sums {
     }
 }
 
-/// The one JSON form of a part of the plan, on one line.
-pub(crate) fn json_line<'a>(part: &impl Serialize, line: &'a mut Vec<u8>) -> Result<&'a [u8]> {
-    line.clear();
-    part.serialize(&mut Serializer::with_formatter(&mut *line, Printable))
-        .failing(|| "cannot write a plan as JSON".to_string())?;
-    Ok(line)
-}
-
-/// Compact JSON in which every character that could steer a terminal is escaped: a plan may be shown with `cat`.
-struct Printable;
-
-impl Formatter for Printable {
-    fn write_string_fragment<W: ?Sized + Write>(&mut self, to: &mut W, fragment: &str) -> io::Result<()> {
-        let mut rest = fragment;
-        while let Some(at) = rest.find(is_hidden) {
-            let (plain, hidden) = rest.split_at(at);
-            CompactFormatter.write_string_fragment(to, plain)?;
-            let mut characters = hidden.chars();
-            for unit in characters.next().into_iter().flat_map(|c| c.encode_utf16(&mut [0; 2]).to_vec()) {
-                write!(to, "\\u{unit:04x}")?;
-            }
-            rest = characters.as_str();
-        }
-        CompactFormatter.write_string_fragment(to, rest)
-    }
-}
-
 /// What has been read of a document so far.
 struct Reading {
     name: String,
@@ -251,8 +225,9 @@ impl Reading {
                 self.types.len() - 1
             }
         };
-        self.sums.change(json_line(change, &mut self.line)?);
-        self.order.push((ty as u32, self.changes.push(change)?));
+        let place = self.changes.push(change)?;
+        self.sums.change(self.changes.line());
+        self.order.push((ty as u32, place));
         Ok(())
     }
 

@@ -48,6 +48,11 @@ impl Plan {
         self.order.iter().map(|(_, place)| self.changes.get(*place))
     }
 
+    /// All changes as the JSON lines that a saved plan has of them, in the order of applying.
+    pub fn each_line(&self, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        self.order.iter().try_for_each(|(_, place)| self.changes.with_line(*place, &mut *each))
+    }
+
     /// The changes of one type (index into `header.types`), in the order of applying.
     pub fn changes_of(&self, ty: usize) -> impl Iterator<Item = Result<Change>> + Send + '_ {
         let of_type = self.order.iter().filter(move |(index, _)| *index as usize == ty);

@@ -84,12 +84,18 @@ impl CsvTarget {
     }
 
     /// Writes the new state beside the old one, unless they say the same.
-    fn stage_file(&self, ty: &TypeSpec, path: &Path, batch: &mut Batch<'_>) -> Result<BatchMark> {
+    fn stage_file(
+        &self,
+        ty: &TypeSpec,
+        path: &Path,
+        batch: &mut Batch<'_>,
+        outcomes: &mut dyn FnMut(&Change, Outcome) -> Result<()>,
+    ) -> Result<BatchMark> {
         let mut sheet = Sheet::open(path, ty)?;
         let (staged, file) = Staged::create(path, sheet.as_ref().map(Sheet::file))?;
         let what = || format!("cannot write the new state of {}, which was left as it is", path.display());
         let mut out = BufWriter::with_capacity(1 << 18, Hashed::new(file));
-        let changed = batch.rewrite(sheet.as_mut(), &mut out)?;
+        let changed = batch.rewrite(sheet.as_mut(), &mut out, outcomes)?;
         let out = out.into_inner().map_err(|error| error.into_error()).failing(what)?;
         let before = sheet.map(Sheet::into_hash);
         if self.remembered().get(path).is_some_and(|read| *read != before) {
@@ -173,14 +179,7 @@ impl Target for CsvTarget {
     ) -> Result<BatchMark> {
         let path = self.path(ty)?;
         let mut batch = Batch::collect(ty, &path, changes)?;
-        let mark = self.stage_file(ty, &path, &mut batch)?;
-        match batch.report(outcomes) {
-            Ok(()) => Ok(mark),
-            Err(error) => {
-                files::remove(&mark.staged)?;
-                Err(error)
-            }
-        }
+        self.stage_file(ty, &path, &mut batch, outcomes)
     }
 
     /// Refuses as stale when the file changed since it was staged. A second commit of the same batch does nothing.

@@ -70,8 +70,14 @@ impl<'a> Batch<'a> {
         Ok(Batch { ty, path, changes: spill.finish()?, places, fates, keys })
     }
 
-    /// Writes the new file; returns whether it says anything else than the old one.
-    pub fn rewrite(&mut self, mut sheet: Option<&mut Sheet<'_>>, out: &mut impl Write) -> Result<bool> {
+    /// Writes the new file, with one outcome for each change in the order they came; returns whether it says anything
+    /// else than the old one.
+    pub fn rewrite(
+        &mut self,
+        mut sheet: Option<&mut Sheet<'_>>,
+        out: &mut impl Write,
+        outcomes: &mut dyn FnMut(&Change, Outcome) -> Result<()>,
+    ) -> Result<bool> {
         let old = sheet.as_ref().map(|sheet| sheet.layout.clone());
         let mut changed = old.is_none();
         let plan = Columns::new(self.ty, old);
@@ -82,8 +88,17 @@ impl<'a> Batch<'a> {
                 changed |= self.pass(sheet, &row, &plan, out)?;
             }
         }
-        for index in 0..self.fates.len() {
-            changed |= self.append(index, &plan, out)?;
+        for (index, fate) in std::mem::take(&mut self.fates).into_iter().enumerate() {
+            let change = self.changes.get(self.places[index])?;
+            let fate = match fate {
+                Fate::Open => {
+                    let (fate, appended) = self.append(&change, &plan, out)?;
+                    changed |= appended;
+                    fate
+                }
+                settled => settled,
+            };
+            outcomes(&change, self.outcome(&change, fate))?;
         }
         Ok(changed)
     }
@@ -107,7 +122,7 @@ impl<'a> Batch<'a> {
             self.fates[index] = Fate::Done(None);
             return Ok(true);
         }
-        let mut written = wanted(self.ty, change);
+        let mut written = wanted(self.ty, &change);
         written.retain(|(at, value)| *value != sheet.value(row, *at));
         let value =
             |attribute: usize| find(&written, attribute).cloned().unwrap_or_else(|| sheet.value(row, attribute));
@@ -129,7 +144,7 @@ impl<'a> Batch<'a> {
         let id = ids::id(key, tracked.after);
         let Some(create) = tracked.create.take() else { return Ok(id) };
         let change = self.changes.get(self.places[create as usize])?;
-        let same = wanted(self.ty, change).into_iter().all(|(at, after)| value(at) == after);
+        let same = wanted(self.ty, &change).into_iter().all(|(at, after)| value(at) == after);
         self.fates[create as usize] = if same {
             Fate::Done(Some(id.as_str().into()))
         } else {
@@ -139,19 +154,13 @@ impl<'a> Batch<'a> {
         Ok(id)
     }
 
-    /// Appends the row of a create that is still to be done.
-    fn append(&mut self, index: usize, plan: &Columns, out: &mut impl Write) -> Result<bool> {
-        if !matches!(self.fates[index], Fate::Open) {
-            return Ok(false);
-        }
-        let change = self.changes.get(self.places[index])?;
-        if change.action != Action::Create {
-            self.fates[index] = match change.action {
-                // The row is gone, which is what was wanted.
-                Action::Delete => Fate::Done(None),
-                _ => Fate::Rejected("the file has no such row any more".into()),
-            };
-            return Ok(false);
+    /// Settles a change that no row of the old file was about: a create is appended. Says whether that wrote a row.
+    fn append(&mut self, change: &Change, plan: &Columns, out: &mut impl Write) -> Result<(Fate, bool)> {
+        match change.action {
+            Action::Create => {}
+            // The row is gone, which is what was wanted.
+            Action::Delete => return Ok((Fate::Done(None), false)),
+            _ => return Ok((Fate::Rejected("the file has no such row any more".into()), false)),
         }
         let values = wanted(self.ty, change);
         let key = key_of(self.ty, |attribute| find(&values, attribute).cloned().unwrap_or_default());
@@ -159,10 +168,9 @@ impl<'a> Batch<'a> {
             tracked.after += 1;
             tracked.after
         });
-        self.fates[index] = Fate::Done(Some(ids::id(&key, nth).into()));
         let new = self.cells(plan, values);
         plan.write_changed(&Row::default(), &new, out).failing(|| self.writing())?;
-        Ok(true)
+        Ok((Fate::Done(Some(ids::id(&key, nth).into())), true))
     }
 
     /// The cells of values that are written, by column.
@@ -178,24 +186,18 @@ impl<'a> Batch<'a> {
         format!("cannot write the new state of {}, which was left as it is", self.path.display())
     }
 
-    /// One outcome for each change, in the order they came.
-    pub fn report(self, outcomes: &mut dyn FnMut(&Change, Outcome) -> Result<()>) -> Result<()> {
-        for (place, fate) in self.places.iter().zip(self.fates) {
-            let change = self.changes.get(*place)?;
-            let outcome = match fate {
-                Fate::Done(id) => {
-                    let named = |(at, value): (usize, Datum)| (self.ty.attributes[at].name.clone(), value);
-                    Outcome::Done {
-                        target_id: id.map_or_else(|| change.target_id.clone().unwrap_or_default(), String::from),
-                        read_back: wanted(self.ty, change.clone()).into_iter().map(named).collect(),
-                    }
+    fn outcome(&self, change: &Change, fate: Fate) -> Outcome {
+        match fate {
+            Fate::Done(id) => {
+                let named = |(at, value): (usize, Datum)| (self.ty.attributes[at].name.clone(), value);
+                Outcome::Done {
+                    target_id: id.map_or_else(|| change.target_id.clone().unwrap_or_default(), String::from),
+                    read_back: wanted(self.ty, change).into_iter().map(named).collect(),
                 }
-                Fate::Rejected(reason) => Outcome::Rejected { reason: reason.into() },
-                Fate::Open => Outcome::NotAttempted { reason: "the file was not rewritten".to_string() },
-            };
-            outcomes(&change, outcome)?;
+            }
+            Fate::Rejected(reason) => Outcome::Rejected { reason: reason.into() },
+            Fate::Open => Outcome::NotAttempted { reason: "the file was not rewritten".to_string() },
         }
-        Ok(())
     }
 }
 
@@ -204,13 +206,12 @@ fn position(ty: &TypeSpec, name: &str) -> Option<usize> {
 }
 
 /// What a change writes, by attribute, as the file gives it back.
-fn wanted(ty: &TypeSpec, change: Change) -> Vec<(usize, Datum)> {
+fn wanted(ty: &TypeSpec, change: &Change) -> Vec<(usize, Datum)> {
     if !change.action.writes() {
         return Vec::new();
     }
-    let written =
-        change.attributes.into_iter().filter_map(|written| Some((position(ty, &written.name)?, written.after)));
-    written.map(|(at, value)| (at, cells::normalise(ty.attributes[at].many, value))).collect()
+    let written = change.attributes.iter().filter_map(|written| Some((position(ty, &written.name)?, &written.after)));
+    written.map(|(at, value)| (at, cells::normalise(ty.attributes[at].many, value.clone()))).collect()
 }
 
 /// A row has few columns: searching beats hashing.

@@ -261,7 +261,7 @@ fn a_full_disk_is_named_with_the_file() {
         let mut changes = [create(&ty, &person(1, "Alex", &[]))].into_iter().map(Ok);
         let mut batch = Batch::collect(&ty, &path, &mut changes).unwrap();
         let mut sheet = Sheet::open(&path, &ty).unwrap();
-        let error = batch.rewrite(sheet.as_mut(), &mut Full(room)).unwrap_err();
+        let error = batch.rewrite(sheet.as_mut(), &mut Full(room), &mut |_, _| Ok(())).unwrap_err();
         assert!(error.to_string().contains("people.csv"), "{error}");
     }
 }

@@ -18,8 +18,8 @@ use crate::schema::{Navigation, Source};
 use crate::sku_names;
 use crate::snapshot::{Member, MemberKind, Members, Snapshot};
 
-/// Records decoded for navigation and kept; beyond this many the cache starts anew.
-const CACHED_RECORDS_MAX: usize = 200_000;
+/// Records decoded for navigation and kept, each about 2 KB; one that is not is decoded again in microseconds.
+const CACHED_RECORDS_MAX: usize = 32_768;
 
 /// One snapshot, read through one catalog.
 pub struct Directory<'a> {
@@ -38,8 +38,31 @@ pub struct Directory<'a> {
     cache: RefCell<Cache>,
 }
 
-/// Records by collection and id; `None` for what the snapshot does not hold.
-type Cache = HashMap<(Collection, Guid), Option<Arc<Record>>>;
+/// Records by collection and id; `None` for what the snapshot does not hold. Two generations: when the young one is
+/// full it becomes the old one, so that what is asked for again and again (the group whose members are walked) stays.
+#[derive(Default)]
+struct Cache {
+    young: HashMap<(Collection, Guid), Option<Arc<Record>>>,
+    old: HashMap<(Collection, Guid), Option<Arc<Record>>>,
+}
+
+impl Cache {
+    fn get(&mut self, of: (Collection, Guid)) -> Option<Option<Arc<Record>>> {
+        if let Some(known) = self.young.get(&of) {
+            return Some(known.clone());
+        }
+        let known = self.old.remove(&of)?;
+        self.put(of, known.clone());
+        Some(known)
+    }
+
+    fn put(&mut self, of: (Collection, Guid), record: Option<Arc<Record>>) {
+        if self.young.len() >= CACHED_RECORDS_MAX / 2 {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(of, record);
+    }
+}
 
 /// Just the manager of a user's JSON.
 #[derive(Deserialize)]
@@ -69,7 +92,7 @@ impl<'a> Directory<'a> {
             managers: Vec::new(),
             member_of: OnceCell::new(),
             doubtful: OnceCell::new(),
-            cache: RefCell::new(Cache::new()),
+            cache: RefCell::default(),
         };
         if catalog.navigations().contains(&Navigation::Manager) {
             directory.managers = directory.read_managers()?;
@@ -126,18 +149,14 @@ impl<'a> Directory<'a> {
 
     /// The record of an object, by id; `None` if the snapshot does not hold it.
     pub fn object(&self, collection: Collection, id: Guid) -> Result<Option<Arc<Record>>> {
-        if let Some(known) = self.cache.borrow().get(&(collection, id)) {
-            return Ok(known.clone());
+        if let Some(known) = self.cache.borrow_mut().get((collection, id)) {
+            return Ok(known);
         }
         let record = match self.snapshot.objects(collection).get(id)? {
             Some(line) => Some(Arc::new(self.decode(collection, id, &line)?)),
             None => None,
         };
-        let mut cache = self.cache.borrow_mut();
-        if cache.len() >= CACHED_RECORDS_MAX {
-            cache.clear();
-        }
-        cache.insert((collection, id), record.clone());
+        self.cache.borrow_mut().put((collection, id), record.clone());
         Ok(record)
     }
 

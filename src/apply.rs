@@ -25,6 +25,7 @@ use crate::ledger::{Ledger, RunId};
 use crate::plan::Plan;
 use crate::plan::change::{Action, Change};
 use crate::record::Key;
+use crate::report::log::Step;
 use crate::spill::{Place, Spill, SpillWriter};
 use crate::target::{BatchMark, Interrupted, Outcome, Target};
 use staging::{Staged, Staging};
@@ -257,7 +258,10 @@ impl TypeWork<'_, '_> {
     /// Applies the type whole or not at all, and accounts for each of its changes. Gives back why everything after it
     /// must not be attempted.
     async fn apply(&mut self, target: &impl Target, outcome: &mut TypeOutcome) -> Result<Option<Error>> {
-        let (refused, ended) = match self.stage(target, outcome).await {
+        let step = Step::begin("stage");
+        let staged = self.stage(target, outcome).await;
+        step.end(&outcome.ty);
+        let (refused, ended) = match staged {
             Ok(Staged { mark, rows, done, refused }) => {
                 let ended = match mark {
                     Some(mark) => self.commit(target, &mark, rows).await,
@@ -340,6 +344,7 @@ impl TypeWork<'_, '_> {
         rows: staging::Rows,
     ) -> Result<(), (Ending, Error)> {
         let ty = &self.plan.header.types[self.index].spec.name;
+        let step = Step::begin("journal");
         let batch = match self.ledger.journal_batch(self.run, ty, mark, rows.iter()) {
             Ok(batch) => batch,
             Err(error) => {
@@ -347,6 +352,7 @@ impl TypeWork<'_, '_> {
                 return Err(not_attempted(error));
             }
         };
+        step.end(ty);
         crash::point("before the target's commit");
         let committed = target.commit(mark).await;
         crash::point("after the target's commit");
@@ -362,10 +368,13 @@ impl TypeWork<'_, '_> {
             let why = format!("{}; the next run looks what became of it", reason(&error));
             return Err((Ending::Uncertain(why), error));
         }
+        let step = Step::begin("record");
         self.ledger.commit_batch(batch).map_err(|error| {
             let why = format!("written, but not recorded ({}); the next run records it", reason(&error));
             (Ending::Uncertain(why), error)
-        })
+        })?;
+        step.end(ty);
+        Ok(())
     }
 }
 

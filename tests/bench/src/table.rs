@@ -4,7 +4,7 @@ use crate::least::Least;
 use crate::run::{Run, Step};
 
 /// Steps as the program logs them, with what they are to a reader.
-const STEPS: [(&str, &str); 9] = [
+const STEPS: [(&str, &str); 12] = [
     ("extract", "extract"),
     ("confirm", "look up what is missing"),
     ("open", "open the snapshot"),
@@ -13,7 +13,10 @@ const STEPS: [(&str, &str); 9] = [
     ("target", "read the target"),
     ("compare", "compare"),
     ("identify", "name the plan"),
-    ("apply", "apply"),
+    ("apply", "apply: in all"),
+    ("stage", "apply: write the new files"),
+    ("journal", "apply: journal"),
+    ("record", "apply: record in the ledger"),
 ];
 
 /// Prints all runs, each with the least that its read could have cost.

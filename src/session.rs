@@ -21,6 +21,7 @@ use crate::plan::build::{Inputs, Rows, TypeInput, build};
 use crate::plan::change::{Action, Change, NoteKind, Row};
 use crate::plan::decide::{Times, TypePolicy};
 use crate::plan::limits::{Approved, CollectionBase, Orphan};
+use crate::plan::matching::OwnedKey;
 use crate::plan::policy::{Accept, AcceptWhat};
 use crate::plan::{Approval, Header, LimitName, Plan, SourceSummary, approve, file};
 use crate::record::{Collection, Coverage, Guid, Key};
@@ -161,8 +162,8 @@ impl<'a> Session<'a> {
         let Some(ledger) = &self.ledger else { return Ok(Vec::new()) };
         let members = snapshot.members()?;
         for mapping in &self.job.mappings {
-            ledger.rows(&mapping.target, &mut |key, _| {
-                scope::missing(snapshot, &members, &self.job.catalog, mapping, &key, &mut missing);
+            ledger.keys(&mapping.target, &mut |row, _| {
+                scope::missing(snapshot, &members, &self.job.catalog, mapping, &row.key, &mut missing);
                 Ok(())
             })?;
         }
@@ -509,7 +510,7 @@ impl<'a> Session<'a> {
             let current = sides::current(target, policy).await?;
             let mut moved = Vec::new();
             for key in &current.keys {
-                let Some(change) = touched.remove(&*key.id) else { continue };
+                let Some(change) = touched.remove(&key.id.to_string()) else { continue };
                 let record = current.records.get(key.place)?;
                 if change.based_on.is_some_and(|before| before != record.fingerprint()) {
                     moved.push(format!("{} was changed", change.label));
@@ -548,6 +549,10 @@ struct LedgerRows<'a>(Option<&'a Ledger>);
 impl Rows for LedgerRows<'_> {
     fn each(&self, ty: &str, each: &mut dyn FnMut(Key, Row) -> Result<()>) -> Result<()> {
         self.0.map_or(Ok(()), |ledger| ledger.rows(ty, each))
+    }
+
+    fn each_key(&self, ty: &str, each: &mut dyn FnMut(OwnedKey, &str) -> Result<()>) -> Result<()> {
+        self.0.map_or(Ok(()), |ledger| ledger.keys(ty, each))
     }
 }
 

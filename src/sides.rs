@@ -209,7 +209,7 @@ pub async fn current<T: Target>(target: &T, policy: &TypePolicy) -> Result<Curre
         .read(spec, &mut |record: Current| {
             let target_key = target_key(spec, |at| record.values.get(at));
             let place = records.push(&record)?;
-            keys.push(CurrentKey { id: record.id.into(), target_key, place });
+            keys.push(CurrentKey { id: Key::parse(&record.id), target_key, place });
             Ok(())
         })
         .await?;

@@ -15,6 +15,7 @@ use super::{Ledger, to_json};
 use crate::error::{Error, Result};
 use crate::plan::change::{Cause, Held, Leaving, Origin, Row, State};
 use crate::plan::datum::Datum;
+use crate::plan::matching::{OwnedKey, Ownership};
 use crate::record::Key;
 
 /// The columns of a row, in the order of [`Stored`].
@@ -45,6 +46,29 @@ impl Ledger {
         while let Some(columns) = self.sql("cannot read", found.next())? {
             let key: String = self.sql("cannot read", columns.get(10))?;
             each(Key::parse(&key), self.row_of(columns)?)?;
+        }
+        Ok(())
+    }
+
+    /// The same rows in the same order, each with what the target calls the record: all that matching needs, without
+    /// the values, which take most of the time to read.
+    pub fn keys(&self, ty: &str, each: &mut dyn FnMut(OwnedKey, &str) -> Result<()>) -> Result<()> {
+        let query = "SELECT key, target_id, state FROM records WHERE type = ?1 ORDER BY key";
+        let mut statement = self.sql("cannot read", self.connection.prepare_cached(query))?;
+        let mut found = self.sql("cannot read", statement.query([ty]))?;
+        while let Some(columns) = self.sql("cannot read", found.next())? {
+            let text = |index| {
+                let value = self.sql("cannot read", columns.get_ref(index))?;
+                value.as_str().map_err(|cause| self.damaged("a column of a record is no text").because(cause))
+            };
+            let (key, state) = (Key::parse(text(0)?), text(2)?);
+            let standing = match state {
+                "declined" => Ownership::Declined,
+                "deleted_in_target" => Ownership::DeletedInTarget,
+                "retired" => Ownership::Retired,
+                _ => Ownership::Owned,
+            };
+            each(OwnedKey { key, standing }, text(1)?)?;
         }
         Ok(())
     }

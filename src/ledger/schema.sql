@@ -26,8 +26,6 @@ CREATE TABLE records (
     PRIMARY KEY (type, key)
 ) WITHOUT ROWID;
 
-CREATE INDEX records_by_target_id ON records (type, target_id);
-
 -- Every invocation that took the lock.
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY AUTOINCREMENT,

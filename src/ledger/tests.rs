@@ -10,6 +10,7 @@ use super::*;
 use crate::error::Exit;
 use crate::plan::change::{Cause, Held, Leaving, Origin, Row, State};
 use crate::plan::datum::{Datum, Set};
+use crate::plan::matching::{OwnedKey, Ownership};
 use crate::plan::policy::CauseKind;
 use crate::plan::{Approval, ApprovedRecord, LimitCheck, LimitName};
 use crate::record::{Guid, Key, Unknown};
@@ -105,6 +106,16 @@ fn rows_of_every_state_read_back() {
     write(&mut ledger, "users", rows.iter().cloned().map(|(key, row)| (key, Some(row))).collect());
 
     assert_eq!(all(&ledger, "users"), rows);
+    let (mut keys, mut names) = (Vec::new(), Vec::new());
+    let mut take = |row: OwnedKey, target_id: &str| {
+        keys.push(row);
+        names.push(target_id.to_string());
+        Ok(())
+    };
+    ledger.keys("users", &mut take).unwrap();
+    let light = |(key, row): &(Key, Row)| OwnedKey { key: key.clone(), standing: Ownership::of(&row.state) };
+    assert_eq!(keys, rows.iter().map(light).collect::<Vec<_>>());
+    assert_eq!(names, rows.iter().map(|(_, row)| row.target_id.clone()).collect::<Vec<_>>());
     assert_eq!(ledger.row("users", &rows[1].0).unwrap().as_ref(), Some(&rows[1].1));
     assert_eq!(ledger.row("groups", &rows[1].0).unwrap(), None);
     assert_eq!(ledger.key_of("users", "id of pinned").unwrap(), Some(Key::Text("pinned".into())));

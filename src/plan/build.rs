@@ -24,6 +24,9 @@ use crate::spill::{Place, SpillWriter};
 pub trait Rows {
     /// Every row of the type, in key order.
     fn each(&self, ty: &str, each: &mut dyn FnMut(Key, Row) -> Result<()>) -> Result<()>;
+
+    /// The same rows in the same order, no more of each than matching needs: with what the target calls the record.
+    fn each_key(&self, ty: &str, each: &mut dyn FnMut(OwnedKey, &str) -> Result<()>) -> Result<()>;
 }
 
 /// What the source says about keys that are not desired.
@@ -70,13 +73,15 @@ pub fn build(inputs: Inputs<'_>, types: Vec<TypeInput>) -> Result<Plan> {
     let ranks = order::ranks(&types.iter().map(|ty| &ty.policy.spec).collect::<Vec<_>>());
     let mut joined = Vec::with_capacity(types.len());
     for (input, rank) in types.into_iter().zip(ranks) {
-        let mut owned = Vec::new();
-        inputs.rows.each(&input.policy.spec.name, &mut |key, row| {
-            let standing = Ownership::of(&row.state);
-            owned.push(OwnedKey { key, target_id: row.target_id.into(), standing });
+        let (mut owned, mut named) = (Vec::new(), Vec::new());
+        let by_id = input.current.by_id();
+        inputs.rows.each_key(&input.policy.spec.name, &mut |key, target_id| {
+            owned.push(key);
+            named.push(by_id.get(&Key::parse(target_id)).copied());
             Ok(())
         })?;
-        let matched = match_up(&input.policy.spec, &input.desired, &input.current, &owned)?;
+        drop(by_id);
+        let matched = match_up(&input.policy.spec, &input.desired, &input.current, &owned, named)?;
         joined.push(Joined { input, owned, matched, rank });
     }
     let mut writer = Writer::new()?;
@@ -194,7 +199,10 @@ struct Walk<'a> {
 struct Collected {
     counts: Counts,
     tally: Tally,
-    decisions: Vec<(Key, Place, Action)>,
+    /// In key order, as the walk goes.
+    decisions: Vec<(Place, Action)>,
+    /// Decisions about records that refer to others of their type, ascending.
+    referring: Vec<(u32, Key)>,
     /// Source keys that creates of this type refer to within it.
     refers: BTreeMap<Key, Vec<Key>>,
     notes: Vec<Note>,
@@ -347,15 +355,20 @@ impl Walk<'_> {
         *counts.changes.entry(change.action).or_default() += 1;
         collected.tally.add(&change, self.ty.input.policy.links, &self.inputs.approved);
         let place = writer.changes.push(&change)?;
-        collected.decisions.push((key.clone(), place, change.action));
+        if collected.refers.contains_key(key) {
+            collected.referring.push((collected.decisions.len() as u32, key.clone()));
+        }
+        collected.decisions.push((place, change.action));
         Ok(())
     }
 
     fn place(&self, writer: &mut Writer, collected: &mut Collected) {
         let levels = order::levels(&collected.refers);
-        for (key, place, action) in collected.decisions.drain(..) {
-            let level = levels.get(&key).copied().unwrap_or_default();
-            let position = order::position(action, self.ty.input.policy.links, self.ty.rank, level, key);
+        let mut referring = collected.referring.drain(..).peekable();
+        for (at, (place, action)) in (0u32..).zip(collected.decisions.drain(..)) {
+            let key = referring.next_if(|(other, _)| *other == at);
+            let level = key.and_then(|(_, key)| levels.get(&key).copied()).unwrap_or_default();
+            let position = order::position(action, self.ty.input.policy.links, self.ty.rank, level, at);
             writer.order.push((position, self.index as u32, place));
         }
     }

@@ -60,6 +60,10 @@ struct Memory {
 }
 
 impl Rows for Memory {
+    fn each_key(&self, ty: &str, each: &mut dyn FnMut(OwnedKey, &str) -> Result<()>) -> Result<()> {
+        self.each(ty, &mut |key, row| each(OwnedKey { key, standing: Ownership::of(&row.state) }, &row.target_id))
+    }
+
     fn each(&self, _: &str, each: &mut dyn FnMut(Key, Row) -> Result<()>) -> Result<()> {
         self.ledger.iter().try_for_each(|(key, row)| each(key.clone(), row.clone()))
     }
@@ -153,7 +157,7 @@ impl Memory {
     fn current(&self, coverage: Coverage) -> CurrentSide {
         let mut records = SpillWriter::new().unwrap();
         let keys = self.records.iter().map(|record| CurrentKey {
-            id: record.id.as_str().into(),
+            id: Key::parse(&record.id),
             target_key: record.values[0].as_text().map(Key::parse),
             place: records.push(record).unwrap(),
         });

@@ -231,6 +231,7 @@ enum StateWord {
     Owned,
     Retired,
     Declined,
+    DeletedInTarget,
     Pinned,
 }
 
@@ -242,6 +243,7 @@ impl TryFrom<FlatRow> for Row {
         let state = match (flat.state, flat.since, flat.cause, flat.steps_done) {
             (StateWord::Owned, ..) => State::Owned,
             (StateWord::Declined, ..) => State::Declined,
+            (StateWord::DeletedInTarget, ..) => State::DeletedInTarget,
             (StateWord::Pinned, ..) => State::Pinned,
             (StateWord::Retired, Some(since), Some(cause), Some(steps_done)) => {
                 State::Retired(Leaving { since, cause, steps_done, before, paused_at })

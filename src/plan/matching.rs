@@ -42,7 +42,8 @@ pub struct DesiredSide {
 /// One record of the target.
 #[derive(Clone, PartialEq, Debug)]
 pub struct CurrentKey {
-    pub id: Box<str>,
+    /// What the target calls the record; as a key, because ids take less room so than as text.
+    pub id: Key,
     /// The key attributes' value; `None` where one is empty.
     pub target_key: Option<Key>,
     pub place: Place,
@@ -56,11 +57,17 @@ pub struct CurrentSide {
     pub coverage: Coverage,
 }
 
+impl CurrentSide {
+    /// The records by what the target calls them.
+    pub fn by_id(&self) -> HashMap<&Key, u32> {
+        (0u32..).zip(&self.keys).map(|(index, record)| (&record.id, index)).collect()
+    }
+}
+
 /// One row of the ledger, as far as matching needs it.
 #[derive(Clone, PartialEq, Debug)]
 pub struct OwnedKey {
     pub key: Key,
-    pub target_id: Box<str>,
     pub standing: Ownership,
 }
 
@@ -117,12 +124,17 @@ pub struct Matched {
     pub twins: HashSet<u32>,
 }
 
-/// Matches one type. `owned` is sorted by key.
-pub fn match_up(spec: &TypeSpec, desired: &DesiredSide, current: &CurrentSide, owned: &[OwnedKey]) -> Result<Matched> {
-    let mut by_id: HashMap<&str, u32> = HashMap::with_capacity(current.keys.len());
+/// Matches one type. `owned` is sorted by key; `named` is aligned with it and says which record each row names by its
+/// target id, if that is there.
+pub fn match_up(
+    spec: &TypeSpec,
+    desired: &DesiredSide,
+    current: &CurrentSide,
+    owned: &[OwnedKey],
+    named: Vec<Option<u32>>,
+) -> Result<Matched> {
     let mut by_key: HashMap<&Key, Seen> = HashMap::with_capacity(current.keys.len());
     for (index, record) in current.keys.iter().enumerate() {
-        by_id.insert(&record.id, index as u32);
         if let Some(key) = &record.target_key {
             by_key
                 .entry(key)
@@ -131,13 +143,12 @@ pub fn match_up(spec: &TypeSpec, desired: &DesiredSide, current: &CurrentSide, o
         }
     }
     let mut owner: Vec<Option<u32>> = vec![None; current.keys.len()];
-    let mut found: Vec<Option<u32>> = Vec::with_capacity(owned.len());
-    for (row, owned) in owned.iter().enumerate() {
-        let hit = by_id.get(&*owned.target_id).copied().filter(|_| owned.standing != Ownership::Declined);
+    let mut found = named;
+    for (row, (owned, hit)) in owned.iter().zip(&mut found).enumerate() {
+        *hit = hit.filter(|_| owned.standing != Ownership::Declined);
         if let Some(hit) = hit {
-            owner[hit as usize] = Some(row as u32);
+            owner[*hit as usize] = Some(row as u32);
         }
-        found.push(hit);
     }
     let wanted_twice = target_keys_wanted_twice(desired);
     let adopt = AdoptIndex::new(spec, current)?;

@@ -25,15 +25,14 @@ fn current(records: &[(&str, &str, &str)]) -> CurrentSide {
     let keys = records.iter().map(|(row, id, mail)| {
         let values = vec![Datum::text(*id), Datum::text(*mail)];
         let place = spill.push(&Current { id: (*row).into(), values }).unwrap();
-        CurrentKey { id: (*row).into(), target_key: (!id.is_empty()).then(|| Key::parse(id)), place }
+        CurrentKey { id: Key::parse(row), target_key: (!id.is_empty()).then(|| Key::parse(id)), place }
     });
     CurrentSide { keys: keys.collect(), records: spill.finish().unwrap(), coverage: Coverage::Complete }
 }
 
 fn owned(rows: &[(&str, &str, bool)]) -> Vec<OwnedKey> {
-    let row = |(key, id, declined): &(&str, &str, bool)| OwnedKey {
+    let row = |(key, _, declined): &(&str, &str, bool)| OwnedKey {
         key: Key::parse(key),
-        target_id: (*id).into(),
         standing: if *declined { Ownership::Declined } else { Ownership::Owned },
     };
     rows.iter().map(row).collect()
@@ -47,7 +46,9 @@ fn check(
     expected: &[&str],
     nobodys: &[u32],
 ) {
-    let matched = match_up(&spec(), &desired(wanted), &current(there), &owned(rows)).unwrap();
+    let current = current(there);
+    let named = rows.iter().map(|(_, id, _)| current.by_id().get(&Key::parse(id)).copied()).collect();
+    let matched = match_up(&spec(), &desired(wanted), &current, &owned(rows), named).unwrap();
     let words: Vec<String> = matched
         .desired
         .iter()

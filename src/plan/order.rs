@@ -9,14 +9,15 @@ use super::change::{Action, TypeSpec};
 use crate::record::Key;
 
 /// Where a change stands; smaller comes first.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Position {
     phase: Phase,
     /// Rank of the type; negative ranks run backwards.
-    rank: i64,
+    rank: i32,
     /// Depth of references within the type.
-    level: i64,
-    key: Key,
+    level: i32,
+    /// Place among the type's changes in the order of their keys.
+    at: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -29,8 +30,8 @@ enum Phase {
     LedgerOnly,
 }
 
-/// The position of a change of the type with that rank.
-pub fn position(action: Action, links: bool, rank: usize, level: u32, key: Key) -> Position {
+/// The position of a change of the type with that rank, the `at`-th of the type in the order of keys.
+pub fn position(action: Action, links: bool, rank: usize, level: u32, at: u32) -> Position {
     let phase = match (action, links) {
         (Action::Settle | Action::Forget, _) => Phase::LedgerOnly,
         (Action::Delete | Action::Retire, true) => Phase::LinksRemoved,
@@ -40,8 +41,8 @@ pub fn position(action: Action, links: bool, rank: usize, level: u32, key: Key) 
         (_, false) => Phase::Records,
     };
     let backwards = phase == Phase::Deletes;
-    let signed = |number: i64| if backwards { -number } else { number };
-    Position { phase, rank: signed(rank as i64), level: signed(i64::from(level)), key }
+    let signed = |number: i32| if backwards { -number } else { number };
+    Position { phase, rank: signed(rank as i32), level: signed(level as i32), at }
 }
 
 /// Ranks of the types: what is referred to comes before what refers to it; else by name. Aligned with `types`.
@@ -136,7 +137,7 @@ mod tests {
 
     #[test]
     fn deletes_run_backwards_and_links_follow_records() {
-        let at = |action, links, rank, level| position(action, links, rank, level, Key::parse("k"));
+        let at = |action, links, rank, level| position(action, links, rank, level, 0);
         let mut positions = [
             at(Action::Delete, false, 0, 0),
             at(Action::Delete, false, 1, 0),
@@ -147,7 +148,7 @@ mod tests {
             at(Action::Create, false, 0, 0),
         ];
         positions.sort();
-        let order: Vec<(Phase, i64, i64)> = positions.iter().map(|at| (at.phase, at.rank, at.level)).collect();
+        let order: Vec<(Phase, i32, i32)> = positions.iter().map(|at| (at.phase, at.rank, at.level)).collect();
         assert_eq!(
             order,
             [

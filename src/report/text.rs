@@ -101,12 +101,14 @@ pub fn plan(plan: &Plan, view: &View, to: &mut dyn Write) -> Result<()> {
     page.flush()
 }
 
-/// What a person must look at before a run is let alone: gaps in the sources and limits that hold. Writes nothing
-/// when there is neither.
+/// What a person must look at before a run is let alone: gaps in the sources, records left out, and limits that hold.
+/// Writes nothing when there is none of it.
 pub fn attention(plan: &Plan, view: &View, to: &mut dyn Write) -> Result<()> {
     let mut page = Page::new(view, to);
     let gaps: Vec<SourceSummary> = plan.header.sources.iter().filter(|source| is_gap(source)).cloned().collect();
     page.sources(&gaps);
+    let left_out = |note: &&Note| matches!(note.kind, NoteKind::Collision | NoteKind::Returner | NoteKind::Rejected);
+    page.notes(&plan.notes().iter().filter(left_out).cloned().collect::<Vec<_>>())?;
     page.limits(&plan.header);
     page.flush()
 }

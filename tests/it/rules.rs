@@ -394,8 +394,9 @@ fn a_second_run_writes_nothing() {
     let (export, touched, generation) = (world.export(), world.touched(), world.generation());
     for _ in 0..2 {
         world.next_night();
-        world.run(["run", "job.toml"]).exits(0);
+        world.run(["run", "job.toml"]).exits(0).says("0 updated");
         assert_eq!((world.export(), world.touched()), (export.clone(), touched.clone()));
+        assert_eq!(changes(&world.plan()), [] as [Value; 0]);
         assert_eq!(world.generation(), generation);
     }
 }

@@ -261,15 +261,14 @@ pub struct Extract {
     /// The job file
     #[arg(value_name = "JOB")]
     pub job: PathBuf,
-    /// The folder to write; it must be new or empty
+    /// The folder to write; a snapshot in it is replaced, anything else is left alone and refused
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
 }
 
 /// Sign in and look at everything a run needs, without writing anything.
 ///
-/// Names rights that are missing and rights in excess, days until the credential ends, and whether the target can be
-/// reached and has what the mappings write. Over several jobs it prints one table.
+/// Names rights that are missing and rights in excess, and whether the target can be read and written. Over several jobs it prints one table.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -290,7 +289,7 @@ pub struct Check {
 Example:
   entra-import test mappings/user.toml")]
 pub struct Test {
-    /// Mapping files, or folders of them
+    /// Mapping files, folders of them, or shipped ones such as csv/users@1
     #[arg(required = true, value_name = "MAPPING")]
     pub mappings: Vec<PathBuf>,
 }

@@ -17,6 +17,7 @@ use crate::report::log::Log;
 use crate::report::progress::Progress;
 use crate::report::{self, Format, View};
 use crate::session;
+use crate::snapshot::is_snapshot;
 use crate::source::{self, Source, SourceNeeds};
 use crate::sync::{self, Context, Options};
 
@@ -175,6 +176,7 @@ impl Work<'_> {
             return Err(Error::usage(format!("{} reads a snapshot already", extract.job.display()))
                 .hint("extract needs a job whose [source] is a tenant"));
         };
+        refuse_foreign_folder(&extract.out)?;
         let source = Source::new(source::config(graph)?, &self.context.http)?;
         let needs = SourceNeeds::of(&job.catalog);
         let read = source.extract(&needs, self.context.progress, &extract.out).await?;
@@ -194,4 +196,14 @@ impl Work<'_> {
         println!("{} requests; written to {}", read.counts.requests, extract.out.display());
         Ok(exit)
     }
+}
+
+/// A snapshot replaces what stands in its place: only an empty folder or another snapshot may stand there.
+fn refuse_foreign_folder(out: &Path) -> Result<()> {
+    let empty = std::fs::read_dir(out).map_or(!out.exists(), |mut entries| entries.next().is_none());
+    if empty || is_snapshot(out) {
+        return Ok(());
+    }
+    Err(Error::usage(format!("{} holds something that is no snapshot", out.display()))
+        .hint("name a folder that does not exist yet, or one that a snapshot may replace"))
 }

@@ -15,7 +15,7 @@ use crate::report::visible::visible;
 /// Runs every case of every mapping and prints expected against got.
 pub fn test(mappings: &[PathBuf]) -> Result<Exit> {
     let (mut passed, mut failed) = (0, 0);
-    for path in mappings {
+    for path in &mapping_files(mappings)? {
         let which = path.display().to_string();
         let (mapping, catalog) = test_file(&which, false)?;
         let results = run_tests(&mapping, &catalog);
@@ -41,6 +41,23 @@ pub fn test(mappings: &[PathBuf]) -> Result<Exit> {
     }
     println!("{passed} passed, {failed} failed");
     Ok(if failed == 0 { Exit::Done } else { Exit::Usage })
+}
+
+/// The mappings that the arguments mean: of a folder every `*.toml` in it, by name.
+fn mapping_files(given: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in given {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let entries = std::fs::read_dir(path).failing(|| format!("cannot list {}", path.display()))?;
+        let toml = |path: &PathBuf| path.extension().is_some_and(|end| end == "toml");
+        let mut found: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(toml).collect();
+        found.sort();
+        files.extend(found);
+    }
+    Ok(files)
 }
 
 /// Checks or evaluates an expression.

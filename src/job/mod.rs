@@ -73,8 +73,6 @@ pub struct StateConfig {
     pub keep_snapshots: u32,
     /// Number of reports kept.
     pub keep_reports: u32,
-    /// When what is known of records that left is forgotten; never when `None`.
-    pub forget_after: Option<SignedDuration>,
 }
 
 /// How a job is loaded.

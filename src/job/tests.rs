@@ -87,7 +87,7 @@ fn a_small_job_has_the_documented_defaults() {
     assert_eq!(graph.credential, Credential::Secret(SecretFrom::Env("ENTRA_SECRET".into())));
     assert_eq!((graph.quota_share, graph.max_in_flight), (0.8, None));
     assert_eq!(job.state.dir, PathBuf::from("/home/adele/.local/state/entra-import"));
-    assert_eq!((job.state.keep_snapshots, job.state.keep_reports, job.state.forget_after), (2, 30, None));
+    assert_eq!((job.state.keep_snapshots, job.state.keep_reports), (2, 30));
     assert_eq!(job.plan_max_age, SignedDuration::from_hours(24));
     assert_eq!(job.limits, Limits::default());
     let TargetConfig::Csv { folder, .. } = &job.target;

@@ -72,10 +72,6 @@ pub struct Attribute {
     pub many: bool,
     /// A record for which it is empty or unknown is rejected.
     pub required: bool,
-    /// Masked in reports and plans that are shown.
-    pub private: bool,
-    /// What stands between many values where a target keeps them in one text.
-    pub separator: Option<String>,
 }
 
 /// Where an attribute's value comes from.
@@ -195,8 +191,6 @@ struct CanonicalAttribute<'m> {
     on_conflict: Side,
     reference: Option<&'m str>,
     required: bool,
-    private: bool,
-    separator: Option<&'m str>,
 }
 
 impl<'m> CanonicalAttribute<'m> {
@@ -215,8 +209,6 @@ impl<'m> CanonicalAttribute<'m> {
             on_conflict: attribute.on_conflict,
             reference: attribute.reference.as_deref(),
             required: attribute.required,
-            private: attribute.private,
-            separator: attribute.separator.as_deref(),
         }
     }
 }

@@ -317,14 +317,16 @@ impl AttributeReader<'_> {
         let sides = Sides::read(&mut fields, self.sides, problems);
         let reference = fields.get("ref").and_then(|node| Some((node.text(problems)?.to_string(), node.place.clone())));
         let mut flag = |key| fields.get(key).and_then(|node| node.bool(problems)).unwrap_or(false);
-        let (required, private) = (flag("required"), flag("private"));
-        let separator = fields.get("separator").and_then(|node| filled(node, problems)).map(str::to_string);
-        if let Some(node) = fields.get("find") {
-            problems.add_with_help(
-                &node.place,
-                "this version does not support `find` references",
-                "write the value as text, or refer with `ref` to a mapping of the job",
-            );
+        let required = flag("required");
+        for (key, instead) in [
+            ("find", "write the value as text, or refer with `ref` to a mapping of the job"),
+            // To accept it and mask nothing would be worse than to refuse it.
+            ("private", "leave the attribute out where a plan must not show it"),
+            ("separator", "CSV puts `; ` between values; `join(…, ' / ')` makes one text of them"),
+        ] {
+            if let Some(node) = fields.get(key) {
+                problems.add_with_help(&node.place, format!("this version does not support `{key}`"), instead);
+            }
         }
         fields.finish(&HOMES, problems);
         let (value, many) = self.value(value, constant, entry, problems)?;
@@ -341,8 +343,6 @@ impl AttributeReader<'_> {
             reference: reference.map(|(name, _)| name),
             many,
             required,
-            private,
-            separator,
         })
     }
 

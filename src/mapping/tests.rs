@@ -104,20 +104,17 @@ fn wrong_values_are_explained() {
 fn the_long_form_says_everything() {
     let text = format!(
         "{HEAD}removal = {{ gone = [{{ delete = {{}}, after_days = 7 }}], delete_adopted = true }}\non_adopt = \"source\"\nrecreate = true\n\
-         {ID}\"Office\" = {{ value = \"officeLocation\", write = \"if-empty\", required = true, private = true }}\n\
+         {ID}\"Office\" = {{ value = \"officeLocation\", write = \"if-empty\", required = true }}\n\
          \"City\" = {{ value = \"city\", empty = \"keep\", on_adopt = \"target\", on_conflict = \"source\" }}\n\
          \"Boss\" = {{ value = \"manager/id\", ref = \"user\" }}\n\
-         \"Phones\" = {{ value = \"businessPhones\", separator = \" / \" }}\n\
+         \"Phones\" = \"businessPhones\"\n\
          \"Tags\" = {{ const = [\"b\", \"a\"] }}\n\"Since\" = {{ const = 2024-01-01T01:00:00+01:00 }}\n"
     );
     let (mapping, _) = mapping(&text);
     let names: Vec<_> = mapping.attributes.iter().map(|attribute| attribute.name.as_str()).collect();
     assert_eq!(names, ["ID", "Office", "City", "Boss", "Phones", "Tags", "Since"]);
     let [_, office, city, boss, phones, tags, since] = mapping.attributes.as_slice() else { panic!("seven") };
-    assert_eq!(
-        (office.write, office.empty, office.required, office.private),
-        (Write::IfEmpty, Empty::Keep, true, true)
-    );
+    assert_eq!((office.write, office.empty, office.required), (Write::IfEmpty, Empty::Keep, true));
     assert_eq!(
         (office.on_adopt, office.on_conflict),
         (Side::Source, Side::Target),

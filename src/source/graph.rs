@@ -169,7 +169,8 @@ impl Graph {
         mut take: impl FnMut(T, &str) -> Result<bool>,
     ) -> Walk {
         let mut walk = Walk::default();
-        let mut seen = Seen { all: HashSet::from([first.to_string()]), last: first.to_string() };
+        // The links already followed.
+        let mut seen = HashSet::from([first.to_string()]);
         let mut without_news = 0;
         let mut url = first;
         loop {
@@ -194,8 +195,8 @@ impl Graph {
             }
             let Some(link) = page.next else { return walk };
             let guard = without_news >= PAGES_WITHOUT_NEWS_MAX || walk.pages >= self.pages_max;
-            // An empty page may ask to be read again; that it does so for ever, the guard notices.
-            let again = page.elements.is_empty() && seen.last == link;
+            // An empty page may send back to where it came from; that it does so for ever, the guard notices.
+            let again = page.elements.is_empty();
             url = match self.next(link, again, &mut seen) {
                 Ok(_) if guard => {
                     let reason = format!("the list does not seem to end: stopped after {} pages", walk.pages);
@@ -212,24 +213,17 @@ impl Graph {
     }
 
     /// Checks a link to a next page: to the configured host, and not followed before.
-    fn next(&self, link: String, again: bool, seen: &mut Seen) -> Result<Url, String> {
+    fn next(&self, link: String, again: bool, seen: &mut HashSet<String>) -> Result<Url, String> {
         let url = Url::parse(&link).map_err(|cause| format!("the link to the next page is no address: {cause}"))?;
         if !self.lane.endpoint().allows(&url) {
             let host = plain(&url.origin().ascii_serialization());
             return Err(format!("the link to the next page leads to {host}, not to the configured Graph host"));
         }
-        seen.last.clone_from(&link);
-        if !seen.all.insert(link) && !again {
+        if !seen.insert(link) && !again {
             return Err("the link to the next page leads back to a page already read".into());
         }
         Ok(url)
     }
-}
-
-/// The pages asked for.
-struct Seen {
-    all: HashSet<String>,
-    last: String,
 }
 
 struct Given {

@@ -126,11 +126,19 @@ impl Reader<'_> {
         while let Some((id, answer)) = answers.next().await {
             match answer {
                 Ok(found) => groups.extend(self.note(resource, id, found)?),
-                Err(stop) => failure = Some(note_failure(resource, stop)?),
+                Err(stop) => {
+                    // A right that is missing is missing for all of them; the rest stays unknown unasked.
+                    let refused = stop.refusal().is_some_and(|refusal| matches!(refusal.status(), 401 | 403));
+                    failure = Some(note_failure(resource, stop)?);
+                    if refused {
+                        break;
+                    }
+                }
             }
         }
         drop(answers);
         if let Some(reason) = failure {
+            tracing::warn!(collection = %resource.collection, reason, "not every object could be looked up by id");
             lacks(extent, format!("objects that the list did not show could not be looked up by id: {reason}"));
         }
         Ok(groups)
@@ -206,7 +214,7 @@ fn decode_found(response: &Response) -> Result<HashMap<Guid, (Row, Box<RawValue>
 /// A lookup that failed leaves the object unknown, unless nothing further can work either. Says why it failed.
 fn note_failure(resource: &Resource, stop: Stop) -> Result<String> {
     let error = fatal(stop)?;
-    tracing::warn!(collection = %resource.collection, %error, "objects could not be looked up by id");
+    tracing::info!(collection = %resource.collection, %error, "an object could not be looked up by id");
     Ok(error.refusal().map_or_else(|| error.to_string(), words))
 }
 

@@ -88,14 +88,17 @@ impl CsvTarget {
         &self,
         ty: &TypeSpec,
         path: &Path,
-        batch: &mut Batch<'_>,
+        changes: &mut dyn Iterator<Item = Result<Change>>,
         outcomes: &mut dyn FnMut(&Change, Outcome) -> Result<()>,
     ) -> Result<BatchMark> {
         let mut sheet = Sheet::open(path, ty)?;
         let (staged, file) = Staged::create(path, sheet.as_ref().map(Sheet::file))?;
         let what = || format!("cannot write the new state of {}, which was left as it is", path.display());
         let mut out = BufWriter::with_capacity(1 << 18, Hashed::new(file));
-        let changed = batch.rewrite(sheet.as_mut(), &mut out, outcomes)?;
+        let changed = match &mut sheet {
+            Some(sheet) => Batch::collect(ty, path, changes)?.rewrite(sheet, &mut out, outcomes)?,
+            None => Batch::first(ty, path, changes, &mut out, outcomes).map(|()| true)?,
+        };
         let out = out.into_inner().map_err(|error| error.into_error()).failing(what)?;
         let before = sheet.map(Sheet::into_hash);
         if self.remembered().get(path).is_some_and(|read| *read != before) {
@@ -178,8 +181,7 @@ impl Target for CsvTarget {
         outcomes: &mut (dyn FnMut(&Change, Outcome) -> Result<()> + Send),
     ) -> Result<BatchMark> {
         let path = self.path(ty)?;
-        let mut batch = Batch::collect(ty, &path, changes)?;
-        self.stage_file(ty, &path, &mut batch, outcomes)
+        self.stage_file(ty, &path, changes, outcomes)
     }
 
     /// Refuses as stale when the file changed since it was staged. A second commit of the same batch does nothing.

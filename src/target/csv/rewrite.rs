@@ -1,7 +1,8 @@
 //! The changes of one type, and the old file streamed into a new one with them.
 //!
 //! Hides how changes find their rows. In memory: the keys that changes name and what became of each change; the
-//! changes themselves lie in a [`Spill`], and of the file only one row is held. Rows nobody changes are copied byte
+//! changes themselves lie in a [`Spill`], and of the file only one row is held. A first file needs no looking for rows:
+//! its changes are written as they come. Rows nobody changes are copied byte
 //! for byte, as are the cells of columns that are not ours. Deliberately knows nothing of files and renames.
 
 use std::collections::HashMap;
@@ -61,32 +62,47 @@ impl<'a> Batch<'a> {
         for change in changes {
             let change = change?;
             places.push(spill.push(&change)?);
-            let fate = match fault(ty, &change) {
-                Some(reason) => Fate::Rejected(reason.into()),
-                None => track(ty, &mut keys, &change, fates.len() as u32),
-            };
-            fates.push(fate);
+            fates.push(judge(ty, &mut keys, &change, fates.len() as u32));
         }
         Ok(Batch { ty, path, changes: spill.finish()?, places, fates, keys })
+    }
+
+    /// Writes the first file of a type, with one outcome for each change in the order they come.
+    pub fn first(
+        ty: &'a TypeSpec,
+        path: &'a Path,
+        changes: &mut dyn Iterator<Item = Result<Change>>,
+        out: &mut impl Write,
+        outcomes: &mut dyn FnMut(&Change, Outcome) -> Result<()>,
+    ) -> Result<()> {
+        let mut batch = Batch::collect(ty, path, &mut std::iter::empty())?;
+        let plan = Columns::new(ty, None);
+        plan.write_header(ty, out).failing(|| batch.writing())?;
+        for (index, change) in (0u32..).zip(changes) {
+            let change = change?;
+            let fate = match judge(ty, &mut batch.keys, &change, index) {
+                Fate::Open => batch.append(&change, &plan, out)?.0,
+                settled => settled,
+            };
+            outcomes(&change, batch.outcome(&change, fate))?;
+        }
+        Ok(())
     }
 
     /// Writes the new file, with one outcome for each change in the order they came; returns whether it says anything
     /// else than the old one.
     pub fn rewrite(
         &mut self,
-        mut sheet: Option<&mut Sheet<'_>>,
+        sheet: &mut Sheet<'_>,
         out: &mut impl Write,
         outcomes: &mut dyn FnMut(&Change, Outcome) -> Result<()>,
     ) -> Result<bool> {
-        let old = sheet.as_ref().map(|sheet| sheet.layout.clone());
-        let mut changed = old.is_none();
-        let plan = Columns::new(self.ty, old);
+        let mut changed = false;
+        let plan = Columns::new(self.ty, Some(sheet.layout.clone()));
         plan.write_header(self.ty, out).failing(|| self.writing())?;
-        if let Some(sheet) = &mut sheet {
-            let mut row = Row::default();
-            while sheet.next(&mut row)? {
-                changed |= self.pass(sheet, &row, &plan, out)?;
-            }
+        let mut row = Row::default();
+        while sheet.next(&mut row)? {
+            changed |= self.pass(sheet, &row, &plan, out)?;
         }
         for (index, fate) in std::mem::take(&mut self.fates).into_iter().enumerate() {
             let change = self.changes.get(self.places[index])?;
@@ -253,6 +269,14 @@ fn fault(ty: &TypeSpec, change: &Change) -> Option<String> {
         }
         _ if change.target_id.is_none() => Some("the plan does not say which row it is about".to_string()),
         _ => None,
+    }
+}
+
+/// Rejects a change that cannot be written, and notes which rows any other is about.
+fn judge(ty: &TypeSpec, keys: &mut HashMap<Box<str>, Tracked>, change: &Change, index: u32) -> Fate {
+    match fault(ty, change) {
+        Some(reason) => Fate::Rejected(reason.into()),
+        None => track(ty, keys, change, index),
     }
 }
 

@@ -176,6 +176,25 @@ async fn a_new_file_has_the_types_columns_in_order() {
 }
 
 #[tokio::test]
+async fn a_first_file_judges_each_change_as_it_comes() {
+    let (ty, folder) = (people(), Folder::new());
+    let changes = [
+        create(&ty, &person(1, "Adele Vance", &[])),
+        change(&ty, Action::Update, Some("b"), &[("Name", Datum::text("Alex"))]),
+        change(&ty, Action::Delete, Some("c"), &[]),
+        create(&ty, &person(1, "Adele Vance", &[])),
+        create(&ty, &person(2, "Diego", &[])),
+    ];
+    let (_, outcomes) = stage(&folder.open(), &ty, &changes).await.unwrap();
+    assert_eq!((done(&outcomes[0]), done(&outcomes[2]), done(&outcomes[4])), (id(1).as_str(), "c", id(2).as_str()));
+    for (at, why) in [(1, "no such row"), (3, "another row with the same key")] {
+        assert!(matches!(&outcomes[at], Outcome::Rejected { reason } if reason.contains(why)), "{:?}", outcomes[at]);
+    }
+    let staged = fs::read_to_string(folder.export().join(".people.csv.entra-import")).unwrap();
+    assert_eq!(staged.lines().count(), 3);
+}
+
+#[tokio::test]
 async fn headers_are_guarded_like_cells() {
     let (mut ty, folder) = (people(), Folder::new());
     ty.attributes[1].name = "=Name".to_string();
@@ -260,8 +279,8 @@ fn a_full_disk_is_named_with_the_file() {
     for room in [0, 30, 50] {
         let mut changes = [create(&ty, &person(1, "Alex", &[]))].into_iter().map(Ok);
         let mut batch = Batch::collect(&ty, &path, &mut changes).unwrap();
-        let mut sheet = Sheet::open(&path, &ty).unwrap();
-        let error = batch.rewrite(sheet.as_mut(), &mut Full(room), &mut |_, _| Ok(())).unwrap_err();
+        let mut sheet = Sheet::open(&path, &ty).unwrap().unwrap();
+        let error = batch.rewrite(&mut sheet, &mut Full(room), &mut |_, _| Ok(())).unwrap_err();
         assert!(error.to_string().contains("people.csv"), "{error}");
     }
 }

@@ -1,19 +1,15 @@
 //! The rows of the ledger: reading them in key order, and their form in the table.
 //!
-//! Hides the column layout and the compact form of values: what was applied and what was settled are nearly always the
-//! same and then stored once. Refuses to store what is not known.
+//! Hides the column layout. Refuses to store what is not known.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use rusqlite::{OptionalExtension, params};
-use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer};
-use serde::ser::SerializeMap;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::{Ledger, to_json};
 use crate::error::{Error, Result};
-use crate::plan::change::{Cause, Held, Leaving, Origin, Row, State};
+use crate::plan::change::{Cause, Leaving, Origin, Row, State};
 use crate::plan::datum::Datum;
 use crate::plan::matching::{OwnedKey, Ownership};
 use crate::record::Key;
@@ -107,7 +103,7 @@ impl Ledger {
     fn row_of(&self, columns: &rusqlite::Row<'_>) -> Result<Row> {
         let text = |index| self.sql("cannot read", columns.get::<_, String>(index));
         let maybe = |index| self.sql("cannot read", columns.get::<_, Option<String>>(index));
-        let values: Attributes = self.json("the values of a record", &text(5)?)?;
+        let values = self.json("the values of a record", &text(5)?)?;
         Ok(Row {
             mapping: text(0)?,
             state: self.state_of(&text(1)?, maybe(6)?, maybe(7)?, maybe(8)?)?,
@@ -118,7 +114,7 @@ impl Ledger {
             },
             target_id: text(3)?,
             label: text(4)?,
-            values: values.0,
+            values,
             missing_since: self.time_or_none(maybe(9)?)?,
         })
     }
@@ -167,7 +163,7 @@ impl Stored {
                 return Err(not_known(ty, key, name));
             }
         }
-        let attributes = to_json(&Attributes(row.values))?;
+        let attributes = to_json(&row.values)?;
         let mut stored = Stored {
             mapping: row.mapping,
             state: "owned",
@@ -211,86 +207,4 @@ fn not_known(ty: &str, key: &Key, attribute: &str) -> Error {
         panic!("{message}");
     }
     Error::failed(message).hint("nothing was written; please report this, with the saved plan")
-}
-
-/// Values by attribute name, in their compact JSON form.
-struct Attributes(BTreeMap<String, Held>);
-
-impl Serialize for Attributes {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let mut map = to.serialize_map(Some(self.0.len()))?;
-        for (name, held) in &self.0 {
-            if held.applied == held.settled {
-                map.serialize_entry(name, &held.applied)?;
-            } else {
-                map.serialize_entry(name, held)?;
-            }
-        }
-        map.end()
-    }
-}
-
-impl<'de> Deserialize<'de> for Attributes {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Attributes, D::Error> {
-        struct Map;
-        impl<'de> Visitor<'de> for Map {
-            type Value = BTreeMap<String, Held>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("values by attribute name")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
-                let mut values = BTreeMap::new();
-                while let Some(name) = entries.next_key()? {
-                    values.insert(name, entries.next_value_seed(OneHeld)?);
-                }
-                Ok(values)
-            }
-        }
-        from.deserialize_map(Map).map(Attributes)
-    }
-}
-
-/// Reads one compact value. By hand, because a ledger has millions of them and an untagged enum tries each form.
-struct OneHeld;
-
-impl<'de> DeserializeSeed<'de> for OneHeld {
-    type Value = Held;
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Held, D::Error> {
-        from.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for OneHeld {
-    type Value = Held;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("null, a text, a list of texts, or {\"a\", \"d\"}")
-    }
-
-    fn visit_unit<E>(self) -> Result<Held, E> {
-        Ok(both(Datum::Empty))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Held, E> {
-        Ok(both(Datum::text(text)))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Held, A::Error> {
-        let mut set = Vec::<Box<str>>::new();
-        while let Some(item) = items.next_element()? {
-            set.push(item);
-        }
-        Ok(both(Datum::set(set)))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<Held, A::Error> {
-        Held::deserialize(MapAccessDeserializer::new(entries))
-    }
-}
-
-fn both(datum: Datum) -> Held {
-    Held { applied: datum.clone(), settled: datum }
 }

@@ -3,9 +3,13 @@
 //! Plain data that rendering, saving and applying read alike. Deliberately decides nothing.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::datum::Datum;
 use super::policy::CauseKind;
@@ -130,14 +134,70 @@ pub struct Change {
 }
 
 /// What the ledger knows of one attribute of an owned record.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+///
+/// In JSON `{"a": applied, "d": settled}`; where the two are the same, which is nearly always, that value alone.
+#[derive(Clone, PartialEq, Debug)]
 pub struct Held {
     /// `a`: the last value applied, as read back from the target.
-    #[serde(rename = "a")]
     pub applied: Datum,
     /// `d'`: the last desired value that was settled.
-    #[serde(rename = "d")]
     pub settled: Datum,
+}
+
+impl Serialize for Held {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        // What is not known is an object itself, and would be taken for the long form.
+        if self.applied == self.settled && self.applied.is_known() {
+            return self.applied.serialize(to);
+        }
+        let mut map = to.serialize_map(Some(2))?;
+        map.serialize_entry("a", &self.applied)?;
+        map.serialize_entry("d", &self.settled)?;
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Held {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Held, D::Error> {
+        from.deserialize_any(OneOrBoth)
+    }
+}
+
+/// Reads a [`Held`]. By hand, because a ledger has millions of them and an untagged enum tries each form.
+struct OneOrBoth;
+
+impl<'de> Visitor<'de> for OneOrBoth {
+    type Value = Held;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("null, a text, a list of texts, or {\"a\", \"d\"}")
+    }
+
+    fn visit_unit<E>(self) -> Result<Held, E> {
+        Ok(both(Datum::Empty))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Held, E> {
+        Ok(both(Datum::text(text)))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Held, A::Error> {
+        Datum::deserialize(SeqAccessDeserializer::new(items)).map(both)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<Held, A::Error> {
+        #[derive(Deserialize)]
+        struct Both {
+            a: Datum,
+            d: Datum,
+        }
+        let Both { a, d } = Both::deserialize(MapAccessDeserializer::new(entries))?;
+        Ok(Held { applied: a, settled: d })
+    }
+}
+
+fn both(datum: Datum) -> Held {
+    Held { applied: datum.clone(), settled: datum }
 }
 
 /// How a record became ours.

@@ -11,7 +11,7 @@ use entra_import::expr::{FUNCTIONS, Function};
 use entra_import::job::{Job, LoadOptions};
 use entra_import::mapping::{run_tests, test_file};
 
-const DOCUMENTS: [&str; 7] = [
+const DOCUMENTS: [&str; 8] = [
     "README.md",
     "ARCHITECTURE.md",
     "docs/jobs.md",
@@ -19,6 +19,7 @@ const DOCUMENTS: [&str; 7] = [
     "docs/expressions.md",
     "docs/running.md",
     "docs/snapshot.md",
+    "docs/performance.md",
 ];
 
 fn root() -> &'static Path {

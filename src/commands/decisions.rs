@@ -11,6 +11,7 @@ use crate::lock::Lock;
 use crate::plan::change::{Held, Row};
 use crate::plan::{LimitName, approve as approving, file};
 use crate::record::Key;
+use crate::report::say;
 use crate::report::visible::visible;
 use crate::snapshot::Snapshot;
 use crate::state::State;
@@ -56,24 +57,19 @@ pub fn pending(jobs: &[PathBuf]) -> Result<Exit> {
         let ledger = Ledger::open_to_read(&State::of(&job).ledger(), &identity(&job)?)?;
         let held = ledger.map(|ledger| ledger.pending()).transpose()?.unwrap_or_default();
         if held.is_empty() {
-            println!("{}: nothing is held", job.name);
+            say!("{}: nothing is held", job.name);
         }
         for plan in held {
             exit = Exit::Held;
-            println!("{}: plan {} of {} is held", job.name, plan.plan, plan.as_of);
+            say!("{}: plan {} of {} is held", job.name, plan.plan, plan.as_of);
             let mut names = BTreeSet::new();
             for check in &plan.limits {
                 names.insert(check.limit);
-                println!("  {}: {}", check.limit, visible(&check.words));
+                say!("  {}: {}", check.limit, visible(&check.words));
             }
             let limits: Vec<&str> = names.into_iter().map(LimitName::word).collect();
-            println!("  look at it:  {}", plan.file.display());
-            println!(
-                "  approve it:  entra-import approve {} {} --limit {}",
-                path.display(),
-                plan.plan,
-                limits.join(",")
-            );
+            say!("  look at it:  {}", plan.file.display());
+            say!("  approve it:  entra-import approve {} {} --limit {}", path.display(), plan.plan, limits.join(","));
         }
     }
     Ok(exit)
@@ -106,9 +102,9 @@ pub fn approve(command: &Approve, context: &Context<'_>) -> Result<Exit> {
         .collect::<Result<_>>()?;
     for approval in approvals {
         ledger.approve(&approval)?;
-        println!("{}: {} records of plan {} approved by {by}", approval.limit, approval.records.len(), approval.plan);
+        say!("{}: {} records of plan {} approved by {by}", approval.limit, approval.records.len(), approval.plan);
     }
-    println!("The next run proves each of them anew and goes through; anything beyond holds again.");
+    say!("The next run proves each of them anew and goes through; anything beyond holds again.");
     Ok(Exit::Done)
 }
 
@@ -149,7 +145,7 @@ pub async fn resolve(command: &Resolve, context: &Context<'_>) -> Result<Exit> {
                 Take::Source => difference.current.clone(),
             };
             if !settled.is_known() {
-                println!(
+                say!(
                     "{} {}: {} is not wholly known now; left as it is",
                     note.ty,
                     visible(&note.label),
@@ -161,7 +157,7 @@ pub async fn resolve(command: &Resolve, context: &Context<'_>) -> Result<Exit> {
             let held = Held { applied: difference.current.clone(), settled };
             row.values.insert(difference.name.clone(), held);
             resolved += 1;
-            println!("{} {}: {} takes the {}", note.ty, visible(&note.label), difference.name, side(command.take));
+            say!("{} {}: {} takes the {}", note.ty, visible(&note.label), difference.name, side(command.take));
         }
         changed.insert(place, row);
     }
@@ -178,6 +174,6 @@ pub async fn resolve(command: &Resolve, context: &Context<'_>) -> Result<Exit> {
         ledger.write_rows(run, &ty, rows)?;
     }
     ledger.finish_run(run, now, Exit::Done, &serde_json::json!({ "resolved": resolved }))?;
-    println!("{resolved} resolved; the next run acts on it");
+    say!("{resolved} resolved; the next run acts on it");
     Ok(Exit::Done)
 }

@@ -15,7 +15,7 @@ use crate::error::{Context as _, Error, Exit, Result};
 use crate::job::{Job, Source as JobSource, jobs_in};
 use crate::report::log::Log;
 use crate::report::progress::Progress;
-use crate::report::{self, Format, View};
+use crate::report::{self, Format, View, say};
 use crate::session;
 use crate::snapshot::is_snapshot;
 use crate::source::{self, Source, SourceNeeds};
@@ -164,7 +164,7 @@ impl Work<'_> {
         }
         if jobs.len() > 1 {
             let failed = exits.iter().filter(|exit| **exit != Exit::Done).count();
-            println!("{} jobs: {} done, {failed} to look at", jobs.len(), exits.len() - failed);
+            say!("{} jobs: {} done, {failed} to look at", jobs.len(), exits.len() - failed);
         }
         Ok(Exit::worst(exits))
     }
@@ -184,16 +184,16 @@ impl Work<'_> {
         let mut exit = Exit::Done;
         for (collection, extent) in &read.snapshot.manifest().collections {
             match extent.coverage.gap() {
-                None if extent.partial_lists == 0 => println!("{collection}: {} read", extent.count),
+                None if extent.partial_lists == 0 => say!("{collection}: {} read", extent.count),
                 gap => {
                     exit = Exit::Partial;
                     let lists = format!("{} member lists are incomplete", extent.partial_lists);
                     let why = gap.map_or(lists, |gap| gap.to_string());
-                    println!("{collection}: {} read, partial: {}", extent.count, report::visible::visible(&why));
+                    say!("{collection}: {} read, partial: {}", extent.count, report::visible::visible(&why));
                 }
             }
         }
-        println!("{} requests; written to {}", read.counts.requests, extract.out.display());
+        say!("{} requests; written to {}", read.counts.requests, extract.out.display());
         Ok(exit)
     }
 }

@@ -10,6 +10,7 @@ use crate::error::{Context, Error, Exit, Result};
 use crate::expr::{self, Catalog, NoNavigation, SyntaxError};
 use crate::mapping::{run_tests, test_file};
 use crate::record::Value;
+use crate::report::say;
 use crate::report::visible::visible;
 
 /// Runs every case of every mapping and prints expected against got.
@@ -20,7 +21,7 @@ pub fn test(mappings: &[PathBuf]) -> Result<Exit> {
         let (mapping, catalog) = test_file(&which, false)?;
         let results = run_tests(&mapping, &catalog);
         if results.is_empty() {
-            println!("{which}: no [[test]] cases");
+            say!("{which}: no [[test]] cases");
         }
         for result in results {
             if result.passed() {
@@ -28,18 +29,18 @@ pub fn test(mappings: &[PathBuf]) -> Result<Exit> {
                 continue;
             }
             failed += 1;
-            println!("{which}: {} failed ({})", visible(&result.name), result.place);
+            say!("{which}: {} failed ({})", visible(&result.name), result.place);
             if let Some(error) = result.error {
-                println!("  {}", visible(&error));
+                say!("  {}", visible(&error));
             }
             for mismatch in result.mismatches {
-                println!("  {}", visible(&mismatch.attribute));
-                println!("    expected {}", visible(&mismatch.expected.to_string()));
-                println!("    got      {}", visible(&mismatch.got.to_string()));
+                say!("  {}", visible(&mismatch.attribute));
+                say!("    expected {}", visible(&mismatch.expected.to_string()));
+                say!("    got      {}", visible(&mismatch.got.to_string()));
             }
         }
     }
-    println!("{passed} passed, {failed} failed");
+    say!("{passed} passed, {failed} failed");
     Ok(if failed == 0 { Exit::Done } else { Exit::Usage })
 }
 
@@ -67,7 +68,7 @@ pub fn expr(command: &ExprCommand, as_of: Timestamp) -> Result<Exit> {
         ExprCommand::Check(check) => {
             let compiled = expr::compile(&check.text, check.collection, &mut catalog);
             let compiled = compiled.map_err(|error| shown(&check.text, &error))?;
-            println!("{compiled}");
+            say!("{compiled}");
         }
         ExprCommand::Eval(eval) => {
             let compiled = expr::compile(&eval.text, eval.collection, &mut catalog);
@@ -86,7 +87,7 @@ pub fn expr(command: &ExprCommand, as_of: Timestamp) -> Result<Exit> {
                 None => compiled.eval_value(&Value::from_json(&json), &NoNavigation { as_of }),
             };
             let json = serde_json::to_string(&value.to_json()).failing(|| "cannot print the value".into())?;
-            println!("{json}");
+            say!("{json}");
         }
     }
     Ok(Exit::Done)

@@ -126,6 +126,23 @@ impl Colour {
     }
 }
 
+/// Prints one line to stdout, as `println!` does, but a reader that went away is no defect.
+macro_rules! say {
+    ($($words:tt)*) => {
+        $crate::report::say_line(format_args!($($words)*))
+    };
+}
+pub(crate) use say;
+
+/// See [`say!`].
+pub(crate) fn say_line(words: std::fmt::Arguments<'_>) {
+    if let Err(error) = writeln!(io::stdout().lock(), "{words}")
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        tracing::warn!(%error, "cannot write to the standard output");
+    }
+}
+
 /// Hands stdout to a renderer, buffered, and flushes it.
 ///
 /// A reader that went away (`plan … | head`) is not an error: the rest is dropped, and a run goes on.

@@ -8,6 +8,7 @@
 mod error;
 mod pacer;
 mod retry;
+mod route;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -29,6 +30,7 @@ pub use error::{HttpError, Refusal};
 use pacer::Pacer;
 pub use reqwest::Method;
 use retry::{Failure, Tries};
+pub use route::{Route, route};
 
 /// The program as servers see it.
 pub const USER_AGENT: &str = concat!("entra-import/", env!("CARGO_PKG_VERSION"));

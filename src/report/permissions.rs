@@ -198,8 +198,12 @@ mod tests {
 
     fn page(job: &str) -> Page {
         let users = ["displayName", "accountEnabled", "customSecurityAttributes"].map(str::to_owned).into();
-        let needs =
-            SourceNeeds { properties: [(Collection::Users, users)].into(), memberships: true, expand_manager: true };
+        let needs = SourceNeeds {
+            properties: [(Collection::Users, users)].into(),
+            memberships: true,
+            expand_manager: true,
+            ..SourceNeeds::default()
+        };
         let authority = Url::parse("https://login.microsoftonline.us").unwrap();
         let client = "00001111-aaaa-2222-bbbb-3333cccc4444";
         Page::new(job, "contoso.onmicrosoft.com", client, &authority, &needed(&needs, true))

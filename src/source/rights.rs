@@ -236,7 +236,7 @@ mod tests {
 
     fn needs(users: &[&str], memberships: bool) -> SourceNeeds {
         let properties = users.iter().map(|&property| property.to_owned()).collect();
-        SourceNeeds { properties: [(Collection::Users, properties)].into(), memberships, expand_manager: false }
+        SourceNeeds { properties: [(Collection::Users, properties)].into(), memberships, ..SourceNeeds::default() }
     }
 
     fn granted(rights: &[&str]) -> BTreeSet<String> {

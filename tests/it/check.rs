@@ -1,7 +1,7 @@
 //! `check` and `permissions`: rights missing, wider and in excess, hosts, and what is to be done.
 
-use graph_sim::Options;
-use serde_json::Value;
+use graph_sim::{CLIENT_ID, CLIENT_SECRET, Kind, Options};
+use serde_json::{Value, json};
 
 use crate::world::{ALL, World, all_rights, contoso, files_under};
 
@@ -65,7 +65,7 @@ fn check_writes_nothing_and_says_it_in_json() {
     let json: Value = serde_json::from_str(&ran.stdout).unwrap();
     let job = &json["jobs"][0];
     assert_eq!((&json["format"], &job["job"], &job["exit"]), (&"check/1".into(), &"contoso".into(), &0.into()));
-    assert_eq!(job["beyond_least"], serde_json::json!(["Directory.Read.All", "Mail.Read"]));
+    assert_eq!(job["beyond_least"], json!(["Directory.Read.All", "Mail.Read"]));
     let rights: Vec<(&str, &str, &str)> = job["rights"]
         .as_array()
         .unwrap()
@@ -135,4 +135,35 @@ fn permissions_are_listed_offline() {
     world.job(&["groups"], "");
     let ran = world.run(["permissions", "job.toml"]);
     ran.says("GroupMember.Read.All").check(!ran.stdout.contains("\nUser.Read"), "no right over users");
+}
+
+#[test]
+fn the_end_of_the_secret_is_warned_of_in_time() {
+    // The world's clock stands at 2026-03-01.
+    for (ends, verdict, words) in [
+        ("2026-03-20T12:00:00Z", "warning", "ends in 19 days, on 2026-03-20"),
+        ("2026-03-30T12:00:00Z", "warning", "ends in 29 days"),
+        ("2026-04-01T02:00:00Z", "good", "ends in 31 days"),
+        ("2026-03-01T08:00:00Z", "warning", "ends within a day"),
+    ] {
+        let world = world(&["Directory.Read.All"]);
+        let hint = &CLIENT_SECRET[..3];
+        world.sim.tenant().put(
+            Kind::Application,
+            json!({ "id": "00000000-0000-4000-8000-000000000901", "appId": CLIENT_ID, "displayName": "Import",
+                "passwordCredentials": [
+                    { "keyId": "a", "displayName": "nightly", "hint": hint, "endDateTime": ends },
+                    { "keyId": "b", "displayName": "other", "hint": "zzz", "endDateTime": "2026-03-02T00:00:00Z" },
+                ] }),
+        );
+        let ran = world.run(["check", "job.toml"]);
+        ran.exits(0).says(words).says("the client secret \"nightly\"");
+        let line = ran.stdout.lines().find(|line| line.contains("credential:")).unwrap();
+        ran.check(line.trim_start().starts_with(verdict), verdict);
+        let asked = ran.requests.iter().filter(|request| request.target.contains("/applications")).count();
+        ran.check(asked == 1, "one request");
+    }
+    let ran = world(&LEAST).run(["check", "job.toml"]);
+    ran.exits(0).says("when the client secret ends is not known").says("put the date into a calendar");
+    ran.check(ran.requests.iter().all(|request| !request.target.contains("/v1.0")), "nothing of Graph is asked");
 }

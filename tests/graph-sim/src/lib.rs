@@ -15,6 +15,7 @@ mod graph;
 mod load;
 mod night;
 mod object;
+mod odd;
 mod options;
 mod order;
 mod query;

@@ -25,8 +25,14 @@ sample: ## Runs one scenario of samples/scenarios and prints everything: make sa
 bless: ## Rewrites all expected files from what the program does now; review them like code
 	BLESS=1 cargo test
 
+simulator: ## A Microsoft Graph on this machine to try the program with, on port 8085; ends with Ctrl-C
+	cargo run --package graph-sim -- --port 8085 --users 2000 --quota auto --latency 120
+
+faults: ## Random faults of Graph, FAULT_SEEDS of them (default 500) from FAULT_FIRST on a scaled clock; names seeds that fail
+	FAULT_SEEDS=$${FAULT_SEEDS:-500} cargo test --quiet --test it faults:: -- --nocapture
+
 bench: ## Measures the program against a simulated tenant (BENCH_USERS, BENCH_GROUPS, BENCH_MEMBERSHIPS, BENCH_NIGHT)
 	cargo build --release --package entra-import --package graph-sim --package bench
 	target/release/bench
 
-.PHONY: help check test fmt docs demo sample bless bench
+.PHONY: help check test fmt docs demo sample bless simulator faults bench

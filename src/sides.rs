@@ -10,7 +10,7 @@ use crate::job::Job;
 use crate::mapping::{KeyRule, Mapping};
 use crate::plan::attributes::AttributePolicy;
 use crate::plan::build::merge_twice;
-use crate::plan::change::{AttributeSpec, Current, TypeSpec};
+use crate::plan::change::{AttributeSpec, Current, Note, NoteKind, TypeSpec};
 use crate::plan::datum::Datum;
 use crate::plan::decide::{Desired, MappingPolicy, TypePolicy, protect_name};
 use crate::plan::matching::{CurrentKey, CurrentSide, DesiredKey, DesiredSide, DesiredState};
@@ -59,6 +59,8 @@ fn extend(ty: &mut TypePolicy, job: &Job, mapping: &Mapping) -> Result<()> {
             name: attribute.name.clone(),
             many: attribute.many,
             reference: reference.map(|mapping| mapping.target.clone()),
+            private: attribute.private,
+            only_read: false,
         };
         let at = place(spec, wanted);
         policies.resize(spec.attributes.len(), None);
@@ -71,7 +73,7 @@ fn extend(ty: &mut TypePolicy, job: &Job, mapping: &Mapping) -> Result<()> {
         places.push(at);
     }
     for name in flagged(&mapping.removal) {
-        place(spec, AttributeSpec { name, many: false, reference: None });
+        place(spec, AttributeSpec { name, ..AttributeSpec::default() });
     }
     let protect = mapping.protect.as_deref().map(|text| protect(spec, text)).transpose()?;
     let key = match &mapping.key {
@@ -107,17 +109,23 @@ fn protect(spec: &mut TypeSpec, text: &str) -> Result<Expr> {
         .map_err(|error| Error::usage(format!("protect = {text:?}: {error}")))?;
     for name in compiled.names() {
         if !spec.attributes.iter().any(|attribute| protect_name(&attribute.name) == *name) {
-            place(spec, AttributeSpec { name: name.to_string(), many: false, reference: None });
+            place(spec, AttributeSpec { name: name.to_string(), only_read: true, ..AttributeSpec::default() });
         }
     }
     Ok(compiled)
 }
 
 fn place(spec: &mut TypeSpec, wanted: AttributeSpec) -> usize {
-    spec.attributes.iter().position(|attribute| attribute.name == wanted.name).unwrap_or_else(|| {
+    let Some(at) = spec.attributes.iter().position(|attribute| attribute.name == wanted.name) else {
         spec.attributes.push(wanted);
-        spec.attributes.len() - 1
-    })
+        return spec.attributes.len() - 1;
+    };
+    let there = &mut spec.attributes[at];
+    // What one mapping only looks at, another one writes.
+    if there.only_read {
+        *there = wanted;
+    }
+    at
 }
 
 fn flagged(removal: &Removal) -> impl Iterator<Item = String> + '_ {
@@ -159,7 +167,7 @@ pub fn desired<T: Target>(
 ) -> Result<DesiredSide> {
     let spec = &policy.spec;
     let mut records = SpillWriter::new()?;
-    let mut keys = Vec::new();
+    let (mut keys, mut notes) = (Vec::new(), Vec::new());
     for (index, name) in policy.mappings.iter().map(|mapping| &mapping.name).enumerate() {
         let Some(mapping) = job.mapping(name) else { continue };
         let places: Vec<usize> = mapping
@@ -187,6 +195,11 @@ pub fn desired<T: Target>(
                             None => target.normalise(spec, *at, value),
                         });
                     }
+                    for (at, words) in mapped.cut {
+                        let words = format!("\"{}\" {words}: it is cut.", mapping.attributes[at].name);
+                        let (kind, ty, key) = (NoteKind::Shortened, spec.name.clone(), record.key.clone());
+                        notes.push(Note { kind, ty, key, label: label.clone(), words, attribute: None });
+                    }
                     let target_key = target_key(spec, |at| values[at].as_ref());
                     let place = records.push(&Desired { mapping: index, label, values })?;
                     DesiredKey { key: record.key, target_key, state: DesiredState::Mapped(place) }
@@ -197,7 +210,7 @@ pub fn desired<T: Target>(
         })?;
     }
     keys.sort_by(|a, b| a.key.cmp(&b.key));
-    Ok(DesiredSide { keys: merge_twice(keys), records: records.finish()? })
+    Ok(DesiredSide { keys: merge_twice(keys), records: records.finish()?, notes })
 }
 
 /// Reads what the target holds of the type.

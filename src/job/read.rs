@@ -55,8 +55,19 @@ const NAME_LENGTH_MAX: usize = 64;
 const DEVICE_NAMES: [&str; 6] = ["con", "prn", "aux", "nul", "com1", "lpt1"];
 
 /// What a `[[mapping]]` may say otherwise than the mapping it uses.
-const OVERRIDES: [&str; 10] =
-    ["attributes", "target", "name", "key", "adopt", "removal", "recreate", "protect", "on_adopt", "on_conflict"];
+const OVERRIDES: [&str; 11] = [
+    "attributes",
+    "target",
+    "name",
+    "key",
+    "adopt",
+    "removal",
+    "recreate",
+    "protect",
+    "empty",
+    "on_adopt",
+    "on_conflict",
+];
 
 /// What readers of single tables share.
 pub(super) struct Reader {

@@ -5,6 +5,7 @@
 //! target system.
 
 mod cases;
+mod parts;
 pub mod read;
 pub mod removal;
 pub mod shipped;
@@ -19,7 +20,7 @@ pub use cases::{Case, Mismatch, TestResult, run_tests};
 pub use read::test_file;
 
 use crate::expr::{Expr, Navigate};
-use crate::plan::datum::Datum;
+use crate::plan::datum::{Datum, Set};
 use crate::plan::policy::{Empty, Recreate, Removal, Side, Write};
 use crate::record::{Collection, Record};
 use crate::tree::{Kind, Node};
@@ -72,6 +73,18 @@ pub struct Attribute {
     pub many: bool,
     /// A record for which it is empty or unknown is rejected.
     pub required: bool,
+    /// Reports say that it changed, and no value.
+    pub private: bool,
+    pub max_length: Option<MaxLength>,
+}
+
+/// The most characters (Unicode scalar values) of a value, for a list of each of its elements.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct MaxLength {
+    /// At least 1.
+    pub characters: usize,
+    /// A record with a longer value is rejected; otherwise the value is cut, and that is told.
+    pub reject: bool,
 }
 
 /// Where an attribute's value comes from.
@@ -86,6 +99,8 @@ pub enum AttributeValue {
 pub struct Mapped {
     /// One value for each of [`Mapping::attributes`], in their order.
     pub values: Vec<Datum>,
+    /// The attributes whose value was cut, each with what is to be told.
+    pub cut: Vec<(usize, String)>,
 }
 
 /// Why a record cannot be mapped. Its state becomes unknown, which never removes anything.
@@ -119,8 +134,20 @@ impl Mapping {
 
     /// Turns a source record into the target's values, or says why that is not possible.
     pub fn apply(&self, record: &Record, navigate: &dyn Navigate) -> Result<Mapped, Rejection> {
-        let values: Vec<Datum> = self.attributes.iter().map(|attribute| attribute.of(record, navigate)).collect();
-        for (index, (attribute, value)) in self.attributes.iter().zip(&values).enumerate() {
+        let values = self.attributes.iter().map(|attribute| attribute.of(record, navigate)).collect();
+        self.checked(values)
+    }
+
+    /// Values as the mapping allows them: what must be there is, and nothing is too long.
+    fn checked(&self, mut values: Vec<Datum>) -> Result<Mapped, Rejection> {
+        let mut cut = Vec::new();
+        for (index, (attribute, value)) in self.attributes.iter().zip(&mut values).enumerate() {
+            if let Some(words) = attribute.max_length.and_then(|most| shorten(value, most)) {
+                if attribute.max_length.is_some_and(|most| most.reject) {
+                    return Err(Rejection { attribute: attribute.name.clone(), reason: words });
+                }
+                cut.push((index, words));
+            }
             let role = match &self.key {
                 KeyRule::Attributes(key) if key.contains(&index) => "is the key",
                 _ if attribute.required => "is required",
@@ -134,7 +161,7 @@ impl Mapping {
             };
             return Err(Rejection { attribute: attribute.name.clone(), reason });
         }
-        Ok(Mapped { values })
+        Ok(Mapped { values, cut })
     }
 
     /// The meaning of the mapping in one fixed form: two files that mean the same give the same. Without tests,
@@ -191,6 +218,8 @@ struct CanonicalAttribute<'m> {
     on_conflict: Side,
     reference: Option<&'m str>,
     required: bool,
+    private: bool,
+    max_length: Option<MaxLength>,
 }
 
 impl<'m> CanonicalAttribute<'m> {
@@ -209,8 +238,35 @@ impl<'m> CanonicalAttribute<'m> {
             on_conflict: attribute.on_conflict,
             reference: attribute.reference.as_deref(),
             required: attribute.required,
+            private: attribute.private,
+            max_length: attribute.max_length,
         }
     }
+}
+
+/// Cuts what is longer than allowed; in words what was too long, without the value.
+fn shorten(value: &mut Datum, most: MaxLength) -> Option<String> {
+    let mut longest = 0;
+    let mut cut = |text: &mut Box<str>| {
+        if let Some((end, _)) = text.char_indices().nth(most.characters) {
+            longest = longest.max(text.chars().count());
+            // A blank at the cut is nothing that anybody wrote there, and many systems drop it.
+            *text = text[..end].trim_end().into();
+        }
+    };
+    match value {
+        Datum::One(text) => {
+            cut(text);
+            *value = Datum::text(std::mem::take(text));
+        }
+        Datum::Set(set) => {
+            let (mut items, mut maybe) = (std::mem::take(&mut set.items), std::mem::take(&mut set.maybe));
+            items.iter_mut().chain(&mut maybe).for_each(cut);
+            *set = Set::new(items, maybe, set.rest.take());
+        }
+        Datum::Empty | Datum::Unknown(_) => {}
+    }
+    (longest > 0).then(|| format!("has {longest} characters, and {} are allowed", most.characters))
 }
 
 /// The canonical text of a plain TOML value; `None` for lists and tables.

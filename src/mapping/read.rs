@@ -1,28 +1,29 @@
 //! From a mapping file, and what a job lays over it, to a compiled [`Mapping`].
 //!
 //! Hides the short forms (a text is `{ value = … }`), how an override merges with what is there, and every check that
-//! can be made before anything is contacted. Deliberately reads no file but the one it is given.
+//! can be made before anything is contacted. Deliberately reads no file but the one it is given and what that includes.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Attribute, AttributeValue, KeyRule, Mapping, cases, datum, removal, shipped};
+use super::{Attribute, AttributeValue, KeyRule, Mapping, MaxLength, cases, datum, parts, removal, shipped};
 use crate::diagnostic::{Diagnostic, Place, Problems, SourceFile, did_you_mean};
 use crate::error::Result;
 use crate::expr::{self, Catalog, Expr};
 use crate::plan::policy::{Empty, Recreate, Removal, Side, Write};
 use crate::record::Collection;
 use crate::schema;
-use crate::tree::{self, Entry, Fields, Kind, Node, Table};
+use crate::tree::{Entry, Fields, Kind, Node, Table};
 
 /// The format this program reads.
-const FORMAT: &str = "mapping/1";
+pub(super) const FORMAT: &str = "mapping/1";
 
 /// Where the keys of a mapping file belong, for those that TOML put into another table.
-pub(super) const HOMES: [(&str, &str); 12] = [
+pub(super) const HOMES: [(&str, &str); 14] = [
     ("format", ABOVE),
     ("name", ABOVE),
     ("version", ABOVE),
+    ("include", ABOVE),
     ("source", ABOVE),
     ("target", ABOVE),
     ("key", ABOVE),
@@ -30,6 +31,7 @@ pub(super) const HOMES: [(&str, &str); 12] = [
     ("removal", ABOVE),
     ("recreate", ABOVE),
     ("protect", ABOVE),
+    ("empty", ABOVE),
     ("on_adopt", ABOVE),
     ("on_conflict", ABOVE),
 ];
@@ -41,6 +43,7 @@ const WRITES: [(&str, Write); 4] = [
     ("if-empty", Write::IfEmpty),
     ("on-create", Write::OnCreate),
 ];
+const EMPTIES: [(&str, Empty); 2] = [("keep", Empty::Keep), ("clear", Empty::Clear)];
 const SIDES: [(&str, Side); 2] = [("source", Side::Source), ("target", Side::Target)];
 
 /// A mapping as it is written, with a job's overrides laid over it, and nothing compiled.
@@ -61,40 +64,19 @@ pub struct Compiled {
 }
 
 impl Draft {
-    /// Parses a mapping file.
+    /// Parses a mapping file and the parts it includes.
     pub fn parse(file: &Arc<SourceFile>, problems: &mut Problems) -> Option<Draft> {
-        let mut table = tree::parse(file, problems)?;
-        let place = Place { file: file.clone(), range: 0..0 };
-        if !check_format(&table, &place, FORMAT, problems) {
-            return None;
-        }
-        if let Some(Entry { value: Node { kind: Kind::Table(attributes), .. }, .. }) =
-            table.entries.iter_mut().find(|entry| entry.key == "attributes")
-        {
-            let written = std::mem::take(attributes);
-            overlay_attributes(attributes, written, problems);
-        }
-        Some(Draft { table, place, origin: file.name.clone() })
+        let table = parts::whole(file, problems)?;
+        Some(Draft { table, place: Place { file: file.clone(), range: 0..0 }, origin: file.name.clone() })
     }
 
-    /// Lays an entry `[[mapping]]` of a job over the file: attributes merge one by one, everything else replaces. The
-    /// file's own tests are left behind: they say what the file means, not what a job makes of it.
+    /// Lays an entry `[[mapping]]` of a job over the file. The file's own tests are left behind: they say what the file
+    /// means, not what a job makes of it.
     pub fn overlay(&mut self, over: &Table, problems: &mut Problems) {
         self.table.remove("test");
-        for entry in &over.entries {
-            match (entry.key.as_str(), &entry.value.kind) {
-                ("use", _) => {}
-                ("attributes", Kind::Table(written)) => self.overlay_attributes(written.clone(), problems),
-                _ => self.table.set(entry.clone()),
-            }
-        }
-    }
-
-    fn overlay_attributes(&mut self, written: Table, problems: &mut Problems) {
-        let found = self.table.entries.iter_mut().find(|entry| entry.key == "attributes");
-        if let Some(Entry { value: Node { kind: Kind::Table(attributes), .. }, .. }) = found {
-            overlay_attributes(attributes, written, problems);
-        }
+        let mut over = over.clone();
+        over.remove("use");
+        lay_over(&mut self.table, over, problems);
     }
 
     /// Checks and compiles it. `common` is the removal ladder of the job.
@@ -116,13 +98,14 @@ impl Draft {
         let recreate = fields.get("recreate").and_then(|node| recreate(node, problems)).unwrap_or_default();
         let protect = fields.get("protect").and_then(|node| protect(node, problems));
         let sides = Sides::read(&mut fields, Sides::default(), problems);
+        let empty = fields.get("empty").and_then(|node| node.word(&EMPTIES, problems));
         let attributes = fields.require("attributes", "[attributes]\n\"Name\" = \"displayName\"", problems);
         let tests = fields.get("test");
         fields.finish(&[("value", "to an attribute"), ("use", "to a [[mapping]] of a job file")], problems);
 
         // Keys alone may be wanted of a collection, even where every attribute is constant.
         source.into_iter().for_each(|source| catalog.require_collection(source));
-        let mut reader = AttributeReader { source, sides, catalog, references: Vec::new() };
+        let mut reader = AttributeReader { source, sides, empty, catalog, references: Vec::new() };
         let attributes = reader.all(attributes?, problems);
         let references = reader.references;
         let tests = tests.map(|node| cases::read(node, &attributes, problems)).unwrap_or_default();
@@ -202,6 +185,27 @@ fn expression(node: &Node, source: Collection, catalog: &mut Catalog, problems: 
 /// A mistake inside an expression, at its place in the file.
 pub(crate) fn syntax_error(node: &Node, error: expr::SyntaxError) -> Diagnostic {
     Diagnostic { place: node.inside(error.span), message: error.message, help: error.help }
+}
+
+/// Lays one table of a mapping over another: attributes merge one by one, everything else replaces.
+pub(super) fn lay_over(under: &mut Table, over: Table, problems: &mut Problems) {
+    for entry in over.entries {
+        let Entry { key, key_place, value } = entry;
+        let Node { place, kind } = value;
+        match (key.as_str(), kind) {
+            ("attributes", Kind::Table(written)) => {
+                if !under.get("attributes").is_some_and(|node| matches!(node.kind, Kind::Table(_))) {
+                    let empty = Node { place, kind: Kind::Table(Table::default()) };
+                    under.set(Entry { key, key_place, value: empty });
+                }
+                let found = under.entries.iter_mut().find(|entry| entry.key == "attributes");
+                if let Some(Entry { value: Node { kind: Kind::Table(attributes), .. }, .. }) = found {
+                    overlay_attributes(attributes, written, problems);
+                }
+            }
+            (_, kind) => under.set(Entry { key, key_place, value: Node { place, kind } }),
+        }
+    }
 }
 
 /// Lays attributes over others. `false` takes one away; a text is `{ value = … }`.
@@ -293,6 +297,7 @@ struct AttributeReader<'c> {
     source: Option<Collection>,
     /// What the mapping says for all attributes.
     sides: Sides,
+    empty: Option<Empty>,
     catalog: &'c mut Catalog,
     references: Vec<(String, Place)>,
 }
@@ -312,16 +317,14 @@ impl AttributeReader<'_> {
         let value = fields.get("value");
         let constant = fields.get("const");
         let write = fields.get("write").and_then(|node| node.word(&WRITES, problems)).unwrap_or_default();
-        let empty_words = [("keep", Empty::Keep), ("clear", Empty::Clear)];
-        let empty = fields.get("empty").and_then(|node| node.word(&empty_words, problems));
+        let empty = fields.get("empty").and_then(|node| node.word(&EMPTIES, problems)).or(self.empty);
         let sides = Sides::read(&mut fields, self.sides, problems);
         let reference = fields.get("ref").and_then(|node| Some((node.text(problems)?.to_string(), node.place.clone())));
         let mut flag = |key| fields.get(key).and_then(|node| node.bool(problems)).unwrap_or(false);
-        let required = flag("required");
+        let (required, private) = (flag("required"), flag("private"));
+        let max_length = max_length(&mut fields, problems);
         for (key, instead) in [
             ("find", "write the value as text, or refer with `ref` to a mapping of the job"),
-            // To accept it and mask nothing would be worse than to refuse it.
-            ("private", "leave the attribute out where a plan must not show it"),
             ("separator", "CSV puts `; ` between values; `join(…, ' / ')` makes one text of them"),
         ] {
             if let Some(node) = fields.get(key) {
@@ -343,6 +346,8 @@ impl AttributeReader<'_> {
             reference: reference.map(|(name, _)| name),
             many,
             required,
+            private,
+            max_length,
         })
     }
 
@@ -381,6 +386,22 @@ impl AttributeReader<'_> {
             }
         }
     }
+}
+
+/// Reads `max_length` and `too_long`.
+fn max_length(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<MaxLength> {
+    let most = fields.get("max_length");
+    let too_long = fields.get("too_long");
+    if let (None, Some(node)) = (most, too_long) {
+        problems.add_with_help(&node.place, "`too_long` says nothing without `max_length`", "write `max_length = 255`");
+    }
+    if let (Some(node), Some(_)) = (most, fields.get("ref")) {
+        let help = "a reference is an id: give the length limit to the attribute that is referred to";
+        problems.add_with_help(&node.place, "a reference cannot be cut", help);
+    }
+    let characters = most?.int(1..=i64::from(u32::MAX), problems)?;
+    let reject = too_long.and_then(|node| node.word(&[("cut", false), ("reject", true)], problems)).unwrap_or(false);
+    Some(MaxLength { characters: usize::try_from(characters).ok()?, reject })
 }
 
 fn plain_name(node: &Node, problems: &mut Problems) -> Option<String> {
@@ -445,6 +466,15 @@ fn key_rule(node: &Node, attributes: &[Attribute], problems: &mut Problems) -> O
     let key = positions(node, attributes, problems);
     for index in &key {
         let attribute = &attributes[*index];
+        let (cut, name) = (attribute.max_length.is_some_and(|most| !most.reject), &attribute.name);
+        if cut {
+            let help = "two keys that are cut may become one: write too_long = \"reject\" beside its max_length";
+            problems.add_with_help(&node.place, format!("\"{name}\" is a key and may be cut"), help);
+        }
+        if attribute.private {
+            let help = "plans name records by their keys; leave `private` away, or take another key";
+            problems.add_with_help(&node.place, format!("\"{name}\" is a key and cannot be private"), help);
+        }
         if attribute.many || matches!(attribute.value, AttributeValue::Const(_)) {
             let message = format!("\"{}\" cannot be a key", attribute.name);
             let help = "a key has exactly one value for each record, and another one for every record";

@@ -221,7 +221,7 @@ impl Case<'_> {
                     name: spec.name.clone(),
                     before: Datum::Empty,
                     after,
-                    cause: None,
+                    ..AttributeChange::default()
                 });
             }
             row.values.extend(verdict.held.map(|held| (spec.name.clone(), held)));
@@ -307,6 +307,7 @@ impl Case<'_> {
                     before: flagged.clone(),
                     after: restored.clone(),
                     cause: Some("put back".into()),
+                    ..AttributeChange::default()
                 }),
                 None => {}
             }
@@ -338,6 +339,7 @@ impl Case<'_> {
                     desired: value.clone(),
                     current: current.values[index].clone(),
                     applied: held.map(|held| held.applied.clone()),
+                    hidden: false,
                 };
                 let mut note = self.note(kind, left_alone_words(kind).into());
                 note.label.clone_from(&desired.label);
@@ -350,6 +352,7 @@ impl Case<'_> {
                     before: current.values[index].clone(),
                     after,
                     cause: verdict.cause.map(Into::into),
+                    ..AttributeChange::default()
                 });
             }
             row.values.extend(verdict.held.map(|held| (spec.name.clone(), held)));
@@ -495,7 +498,7 @@ impl Case<'_> {
                     name: spec.name.clone(),
                     before: before.clone(),
                     after: flag,
-                    cause: None,
+                    ..AttributeChange::default()
                 });
             }
         }

@@ -43,6 +43,7 @@ pub struct Desired {
     pub mapping: usize,
     pub label: String,
     /// Aligned with [`TypeSpec::attributes`]; `None` where the mapping says nothing. References are target ids.
+    #[serde(with = "super::datum::said")]
     pub values: Vec<Option<Datum>>,
 }
 

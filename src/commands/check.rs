@@ -14,7 +14,7 @@ use crate::snapshot::Snapshot;
 use crate::source::collections::{RECOMMENDED, RESOURCES, Rights};
 use crate::source::{self, Source, SourceNeeds, Token};
 use crate::target::{self, Target as _};
-use crate::{session, sides};
+use crate::{find, session, sides};
 
 /// Checks every job and shows one table.
 pub async fn check(command: &cli::Check, work: &Work<'_>) -> Result<Exit> {
@@ -127,7 +127,7 @@ async fn target(job: &Job, check: &mut Check) -> Exit {
         Ok(types) => types,
         Err(error) => return failed(check, "target types", error),
     };
-    let specs: Vec<_> = types.into_iter().map(|ty| ty.spec).collect();
+    let specs: Vec<_> = types.into_iter().map(|ty| ty.spec).chain(find::types(job)).collect();
     match target.check(&specs).await {
         Ok(()) => {
             check.findings.push(good("target", format!("{} is readable and writable", target.identity())));

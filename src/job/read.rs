@@ -287,6 +287,13 @@ fn check_together(mappings: &[Compiled], problems: &mut Problems) {
             );
             problems.add_with_help(target_place, message, "give one of them another `target`");
         }
+        for find in mapping.attributes.iter().filter_map(|attribute| attribute.find.as_ref()) {
+            if let Some(own) = mappings.iter().find(|other| other.mapping.target.eq_ignore_ascii_case(&find.among.ty)) {
+                let message = format!("`find` looks for records of {}, which this job writes itself", find.among.ty);
+                let help = format!("refer to them with `ref = \"{}\"`", own.mapping.name);
+                problems.add_with_help(name_place, message, help);
+            }
+        }
         for (name, place) in references {
             if all_here && !names.contains(&name.as_str()) {
                 let help = did_you_mean(name, &names, "mappings of this job");

@@ -19,10 +19,12 @@ use serde::Serialize;
 pub use cases::{Case, Mismatch, TestResult, run_tests};
 pub use read::test_file;
 
+use crate::distinct;
 use crate::expr::{Expr, Navigate};
+use crate::plan::change::FindIn;
 use crate::plan::datum::{Datum, Set};
 use crate::plan::policy::{Empty, Recreate, Removal, Side, Write};
-use crate::record::{Collection, Record};
+use crate::record::{Collection, Record, Value};
 use crate::tree::{Kind, Node};
 
 /// A compiled mapping: one collection of the source into one type of the target.
@@ -31,6 +33,8 @@ pub struct Mapping {
     /// What references and messages call it.
     pub name: String,
     pub source: Collection,
+    /// One record for each distinct value of an attribute of `source`, in place of one for each of its records.
+    pub distinct: Option<Distinct>,
     /// The target's type; for CSV the name of the file without `.csv`.
     pub target: String,
     pub key: KeyRule,
@@ -47,6 +51,13 @@ pub struct Mapping {
     pub tests: Vec<Case>,
     /// Where it comes from: `csv/users@1`, or the path of a file.
     pub origin: String,
+}
+
+/// Records made of values: see [`crate::distinct`].
+#[derive(Clone, Debug)]
+pub struct Distinct {
+    /// Over the records of the mapping's source.
+    pub value: Expr,
 }
 
 /// How a target record is recognised.
@@ -76,6 +87,27 @@ pub struct Attribute {
     /// Reports say that it changed, and no value.
     pub private: bool,
     pub max_length: Option<MaxLength>,
+    /// The value names a record of the target that the job does not own.
+    pub find: Option<Find>,
+}
+
+/// A reference to a record that stands in the target and that no mapping of the job makes.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Find {
+    /// Where it is looked for, and by which attribute.
+    #[serde(flatten)]
+    pub among: FindIn,
+    pub missing: Missing,
+}
+
+/// What becomes of a name that no record has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Missing {
+    /// What stands in the target stays.
+    Report,
+    /// The value counts as empty.
+    Empty,
 }
 
 /// The most characters (Unicode scalar values) of a value, for a list of each of its elements.
@@ -117,14 +149,34 @@ impl fmt::Display for Rejection {
 }
 
 impl Attribute {
-    /// The value for one record; an expression is evaluated once.
-    fn of(&self, record: &Record, navigate: &dyn Navigate) -> Datum {
+    /// The value, where `eval` evaluates an expression over the record.
+    fn of(&self, eval: impl FnOnce(&Expr) -> Value) -> Datum {
         match &self.value {
             AttributeValue::Const(value) => value.clone(),
-            AttributeValue::Expr(expr) => Datum::of(&expr.eval(record, navigate), self.many),
+            AttributeValue::Expr(expr) => Datum::of(&eval(expr), self.many),
         }
     }
 }
+
+impl Attribute {
+    /// Refuses a value that is missing, where the mapping requires one.
+    pub fn check_required(&self, value: &Datum) -> Result<(), Rejection> {
+        if self.required { self.check_filled("is required", value) } else { Ok(()) }
+    }
+
+    fn check_filled(&self, role: &str, value: &Datum) -> Result<(), Rejection> {
+        let reason = match value {
+            Datum::Unknown(reason) => format!("{role} and is unknown: {reason}"),
+            Datum::Set(_) if role == KEY_ROLE => format!("{role} and holds several values"),
+            value if value.is_empty() => format!("{role} and is empty"),
+            _ => return Ok(()),
+        };
+        Err(Rejection { attribute: self.name.clone(), reason })
+    }
+}
+
+/// What a value is for in the words of a rejection.
+const KEY_ROLE: &str = "is the key";
 
 impl Mapping {
     /// The position of an attribute.
@@ -134,8 +186,15 @@ impl Mapping {
 
     /// Turns a source record into the target's values, or says why that is not possible.
     pub fn apply(&self, record: &Record, navigate: &dyn Navigate) -> Result<Mapped, Rejection> {
-        let values = self.attributes.iter().map(|attribute| attribute.of(record, navigate)).collect();
-        self.checked(values)
+        let value = |attribute: &Attribute| attribute.of(|expr| expr.eval(record, navigate));
+        self.checked(self.attributes.iter().map(value).collect())
+    }
+
+    /// [`Mapping::apply`] for a mapping of distinct values.
+    pub fn apply_value(&self, spelling: &str, navigate: &dyn Navigate) -> Result<Mapped, Rejection> {
+        let record = distinct::record(spelling);
+        let value = |attribute: &Attribute| attribute.of(|expr| expr.eval_value(&record, navigate));
+        self.checked(self.attributes.iter().map(value).collect())
     }
 
     /// Values as the mapping allows them: what must be there is, and nothing is too long.
@@ -148,18 +207,10 @@ impl Mapping {
                 }
                 cut.push((index, words));
             }
-            let role = match &self.key {
-                KeyRule::Attributes(key) if key.contains(&index) => "is the key",
-                _ if attribute.required => "is required",
-                _ => continue,
-            };
-            let reason = match value {
-                Datum::Unknown(reason) => format!("{role} and is unknown: {reason}"),
-                Datum::Set(_) if role == "is the key" => format!("{role} and holds several values"),
-                value if value.is_empty() => format!("{role} and is empty"),
-                _ => continue,
-            };
-            return Err(Rejection { attribute: attribute.name.clone(), reason });
+            match (&self.key, value) {
+                (KeyRule::Attributes(key), value) if key.contains(&index) => attribute.check_filled(KEY_ROLE, value)?,
+                (_, value) => attribute.check_required(value)?,
+            }
         }
         Ok(Mapped { values, cut })
     }
@@ -183,7 +234,8 @@ impl Mapping {
             KeyRule::Ledger => Vec::new(),
             KeyRule::Attributes(key) => key.iter().map(|index| self.attributes[*index].name.clone()).collect(),
         };
-        Identity { name: self.name.clone(), source: self.source, target: self.target.clone(), key }
+        let distinct = self.distinct.as_ref().map(|distinct| distinct.value.to_string());
+        Identity { name: self.name.clone(), source: self.source, distinct, target: self.target.clone(), key }
     }
 }
 
@@ -192,6 +244,8 @@ impl Mapping {
 pub struct Identity {
     pub name: String,
     pub source: Collection,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distinct: Option<String>,
     pub target: String,
     pub key: Vec<String>,
 }
@@ -220,6 +274,7 @@ struct CanonicalAttribute<'m> {
     required: bool,
     private: bool,
     max_length: Option<MaxLength>,
+    find: Option<&'m Find>,
 }
 
 impl<'m> CanonicalAttribute<'m> {
@@ -240,6 +295,7 @@ impl<'m> CanonicalAttribute<'m> {
             required: attribute.required,
             private: attribute.private,
             max_length: attribute.max_length,
+            find: attribute.find.as_ref(),
         }
     }
 }

@@ -6,12 +6,17 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Attribute, AttributeValue, KeyRule, Mapping, MaxLength, cases, datum, parts, removal, shipped};
+use super::{
+    Attribute, AttributeValue, Distinct, Find, KeyRule, Mapping, MaxLength, Missing, cases, datum, parts, removal,
+    shipped,
+};
 use crate::diagnostic::{Diagnostic, Place, Problems, SourceFile, did_you_mean};
+use crate::distinct;
 use crate::error::Result;
 use crate::expr::{self, Catalog, Expr};
+use crate::plan::change::FindIn;
 use crate::plan::policy::{Empty, Recreate, Removal, Side, Write};
-use crate::record::Collection;
+use crate::record::{Collection, Form};
 use crate::schema;
 use crate::tree::{Entry, Fields, Kind, Node, Table};
 
@@ -88,14 +93,24 @@ impl Draft {
         }
         let name = fields.require("name", "name = \"user\"", problems);
         let name_text = name.and_then(|node| plain_name(node, problems));
-        let source = fields
-            .require("source", "source = \"users\"", problems)
-            .and_then(|node| collection(node, catalog, problems));
+        let source = fields.require("source", "source = \"users\"", problems);
+        let (source, distinct) = source.map_or((None, None), |node| self::source(node, catalog, problems));
+        let values = distinct.is_some();
         let target = fields.require("target", "target = \"Users\"", problems);
         let target_text = target.and_then(|node| filled(node, problems)).map(str::to_string);
         let key = fields.require("key", "key = \"Entra ID\"", problems);
         let adopt = fields.get("adopt");
-        let removal = fields.get("removal").map_or_else(|| common.clone(), |node| removal::read(node, problems));
+        let removal = match fields.get("removal") {
+            Some(node) if values => {
+                let help = "a text that nobody has any more proves nothing about what it named: such rows are listed";
+                problems.add_with_help(&node.place, "records of distinct values are never removed", help);
+                Removal::default()
+            }
+            Some(node) => removal::read(node, problems),
+            // The job's common ladder is for records of Entra.
+            None if values => Removal::default(),
+            None => common.clone(),
+        };
         let recreate = fields.get("recreate").and_then(|node| recreate(node, problems)).unwrap_or_default();
         let protect = fields.get("protect").and_then(|node| protect(node, problems));
         let sides = Sides::read(&mut fields, Sides::default(), problems);
@@ -106,7 +121,7 @@ impl Draft {
 
         // Keys alone may be wanted of a collection, even where every attribute is constant.
         source.into_iter().for_each(|source| catalog.require_collection(source));
-        let mut reader = AttributeReader { source, sides, empty, catalog, references: Vec::new() };
+        let mut reader = AttributeReader { source, values, sides, empty, catalog, references: Vec::new() };
         let attributes = reader.all(attributes?, problems);
         let references = reader.references;
         let tests = tests.map(|node| cases::read(node, &attributes, problems)).unwrap_or_default();
@@ -115,6 +130,7 @@ impl Draft {
         let mapping = Mapping {
             name: name_text?,
             source: source?,
+            distinct,
             target: target_text?,
             key: key?,
             adopt,
@@ -296,6 +312,8 @@ impl Sides {
 struct AttributeReader<'c> {
     /// `None` when the mapping's source is wrong: then expressions cannot be checked.
     source: Option<Collection>,
+    /// Expressions are over a distinct value, not over a record.
+    values: bool,
     /// What the mapping says for all attributes.
     sides: Sides,
     empty: Option<Empty>,
@@ -324,10 +342,9 @@ impl AttributeReader<'_> {
         let mut flag = |key| fields.get(key).and_then(|node| node.bool(problems)).unwrap_or(false);
         let (required, private) = (flag("required"), flag("private"));
         let max_length = max_length(&mut fields, problems);
-        for (key, instead) in [
-            ("find", "write the value as text, or refer with `ref` to a mapping of the job"),
-            ("separator", "CSV puts `; ` between values; `join(…, ' / ')` makes one text of them"),
-        ] {
+        let find = fields.get("find").and_then(|node| find(node, reference.is_some(), problems));
+        for (key, instead) in [("separator", "CSV puts `; ` between values; `join(…, ' / ')` makes one text of them")]
+        {
             if let Some(node) = fields.get(key) {
                 problems.add_with_help(&node.place, format!("this version does not support `{key}`"), instead);
             }
@@ -349,6 +366,7 @@ impl AttributeReader<'_> {
             required,
             private,
             max_length,
+            find,
         })
     }
 
@@ -365,7 +383,10 @@ impl AttributeReader<'_> {
         }
         match (value, constant) {
             (Some(node), None) => {
-                let expr = expression(node, self.source?, self.catalog, problems)?;
+                let expr = match self.values {
+                    true => over_value(node, problems)?,
+                    false => expression(node, self.source?, self.catalog, problems)?,
+                };
                 let many = expr.ty().many;
                 Some((AttributeValue::Expr(expr), many))
             }
@@ -389,6 +410,14 @@ impl AttributeReader<'_> {
     }
 }
 
+/// A key that is absent is fine, one that is there and wrong is not.
+fn transposed<T>(value: Option<Option<T>>) -> Option<Option<T>> {
+    match value {
+        None => Some(None),
+        Some(inner) => inner.map(Some),
+    }
+}
+
 /// Reads `max_length` and `too_long`.
 fn max_length(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<MaxLength> {
     let most = fields.get("max_length");
@@ -396,7 +425,7 @@ fn max_length(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<MaxLen
     if let (None, Some(node)) = (most, too_long) {
         problems.add_with_help(&node.place, "`too_long` says nothing without `max_length`", "write `max_length = 255`");
     }
-    if let (Some(node), Some(_)) = (most, fields.get("ref")) {
+    if let (Some(node), true) = (most, ["ref", "find"].map(|key| fields.get(key).is_some()).contains(&true)) {
         let help = "a reference is an id: give the length limit to the attribute that is referred to";
         problems.add_with_help(&node.place, "a reference cannot be cut", help);
     }
@@ -422,6 +451,73 @@ fn filled<'n>(node: &'n Node, problems: &mut Problems) -> Option<&'n str> {
         return None;
     }
     Some(text)
+}
+
+/// Reads `source`: a collection, or the distinct values of an attribute of one.
+fn source(node: &Node, catalog: &mut Catalog, problems: &mut Problems) -> (Option<Collection>, Option<Distinct>) {
+    let Kind::Table(table) = &node.kind else { return (collection(node, catalog, problems), None) };
+    let mut fields = Fields::new(table, &node.place, "`source`");
+    let value = fields.require("distinct", "{ distinct = \"department\", of = \"users\" }", problems);
+    let of = fields.require("of", "{ distinct = \"department\", of = \"users\" }", problems);
+    fields.finish(&HOMES, problems);
+    let found = of.and_then(|node| collection(node, catalog, problems));
+    if let (Some(collection), Some(node)) = (found, of)
+        && collection.form() != Form::Objects
+    {
+        let help = "take the attribute of the objects themselves: users, groups, devices, licenses";
+        problems.add_with_help(&node.place, format!("{collection} are links, and links have no values"), help);
+        return (None, None);
+    }
+    let value = value.zip(found).and_then(|(node, of)| expression(node, of, catalog, problems));
+    (found, value.map(|value| Distinct { value }))
+}
+
+/// Compiles an expression over a distinct value, which has no other name than `value`.
+fn over_value(node: &Node, problems: &mut Problems) -> Option<Expr> {
+    let text = node.text(problems)?;
+    let expr = match expr::compile(text, None, &mut Catalog::new()) {
+        Ok(expr) => expr,
+        Err(error) => {
+            problems.push(syntax_error(node, error));
+            return None;
+        }
+    };
+    if let Some(name) = expr.names().iter().find(|name| ***name != *distinct::NAME) {
+        let message = format!("there is no `{name}` here: the mapping is over distinct values");
+        problems.add_with_help(&node.inside(0..text.len()), message, "the value itself is called `value`");
+        return None;
+    }
+    Some(expr)
+}
+
+/// Reads `find = { type, by, take, missing }`.
+fn find(node: &Node, has_ref: bool, problems: &mut Problems) -> Option<Find> {
+    let mut fields = Fields::new(node.table(problems)?, &node.place, "`find`");
+    let example = "{ type = \"locations\", by = \"Name\" }";
+    let mut text = |key, problems: &mut Problems| {
+        let found = fields.require(key, example, problems);
+        found.and_then(|node| filled(node, problems)).map(str::to_string)
+    };
+    let (ty, by) = (text("type", problems), text("by", problems));
+    let take = fields.get("take").map(|node| filled(node, problems).map(str::to_string));
+    let missing = fields.get("missing").map(|node| missing(node, problems));
+    fields.finish(&HOMES, problems);
+    if has_ref {
+        let help = "`ref` is for records that a mapping of the job makes, `find` for all others";
+        problems.add_with_help(&node.place, "an attribute has `ref` or `find`, not both", help);
+        return None;
+    }
+    let among = FindIn { ty: ty?, by: by?, take: transposed(take)? };
+    Some(Find { among, missing: missing.unwrap_or(Some(Missing::Report))? })
+}
+
+fn missing(node: &Node, problems: &mut Problems) -> Option<Missing> {
+    if matches!(&node.kind, Kind::Text(text) if text == "create") {
+        let help = "a mapping with `source = { distinct = …, of = … }` makes such records; refer to it with `ref`";
+        problems.add_with_help(&node.place, "`find` creates nothing: what it finds is not the job's", help);
+        return None;
+    }
+    node.word(&[("report", Missing::Report), ("empty", Missing::Empty)], problems)
 }
 
 fn collection(node: &Node, catalog: &Catalog, problems: &mut Problems) -> Option<Collection> {

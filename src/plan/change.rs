@@ -376,6 +376,8 @@ pub enum NoteKind {
     DiffersSinceAdoption,
     /// A reference points to a record that is not there.
     ReferenceLeftOut,
+    /// A name leads to no record, or to several, of a type that the job does not own.
+    NotFound,
     /// A value was longer than the mapping allows and is cut.
     Shortened,
     /// Carries an Entra id that this job does not own.
@@ -420,13 +422,29 @@ pub struct AttributeSpec {
     pub many: bool,
     /// The type whose records it refers to.
     pub reference: Option<String>,
+    /// Refers to records of a type that the job does not own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub find: Option<FindIn>,
     /// Reports say that it changed, and no value.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub private: bool,
-    /// Looked at and never written: `protect` names it, and no mapping does. A target that holds the type without it
-    /// refuses to read, since such a rule would protect nothing.
+    /// Looked at and never written: `protect` or `find` names it, and no mapping does. A target that holds the type
+    /// without it refuses to read, since such a rule would protect or find nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub only_read: bool,
+}
+
+/// Where a reference finds records that the job does not own.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct FindIn {
+    /// The target's type.
+    #[serde(rename = "type")]
+    pub ty: String,
+    /// The attribute that holds the name; case and surrounding blanks do not count.
+    pub by: String,
+    /// The attribute whose value is written; none is what the target itself calls the record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub take: Option<String>,
 }
 
 impl Change {

@@ -310,7 +310,7 @@ impl AdoptIndex {
 }
 
 /// Mail addresses and names are matched as people read them: without case and surrounding blanks.
-fn fold(text: &str) -> String {
+pub fn fold(text: &str) -> String {
     text.trim().to_lowercase()
 }
 

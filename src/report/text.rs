@@ -702,6 +702,10 @@ fn note_words(kind: NoteKind, count: u64) -> &'static str {
             "protected record would have changed and was left alone",
             "protected records would have changed and were left alone",
         ),
+        NoteKind::NotFound => (
+            "name leads to no record of the target, or to several",
+            "names lead to no record of the target, or to several",
+        ),
         NoteKind::Shortened => (
             "value was longer than the mapping allows and is cut",
             "values were longer than the mapping allows and are cut",

@@ -247,13 +247,13 @@ fn layout(path: &Path, ty: &TypeSpec, header: &Row, bom: bool, delimiter: u8) ->
     })
 }
 
-/// A rule over a column that is not there would let everything pass.
+/// A rule over a column that is not there would let everything pass, and a name would lead nowhere.
 fn unprotected(path: &Path, wanted: &str, names: &[String]) -> Error {
     let column =
         if wanted.contains('_') { format!("{wanted:?}, or with blanks for `_`") } else { format!("{wanted:?}") };
-    Error::usage(format!("`protect` names a column that {} does not have: {wanted:?}", path.display()))
-        .cause("the rule would protect nothing, so nothing was written")
-        .hint(format!("Correct the rule, or add the column {column} to the file; it has {}.", quoted(names)))
+    Error::usage(format!("{} has no column {wanted:?}, which `protect` or `find` names", path.display()))
+        .cause("a rule over it would protect nothing and find nothing, so nothing was written")
+        .hint(format!("Correct the mapping, or add the column {column} to the file; it has {}.", quoted(names)))
 }
 
 /// At most a line's worth of names, for a message.

@@ -24,6 +24,7 @@ pub mod plan;
 pub mod record;
 pub mod report;
 pub mod schema;
+pub mod schemas;
 pub mod scope;
 pub mod session;
 pub mod sides;

@@ -5,6 +5,7 @@
 //! secret, and reads no file but those the job names as its own.
 
 mod files;
+mod origins;
 mod read;
 mod scope;
 mod settings;
@@ -19,6 +20,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 pub use files::jobs_in;
+pub use origins::origins;
 pub use scope::{Accepted, Exclude, Filter, Scope};
 pub use source::{Credential, GraphSource, SecretFrom, Source};
 

@@ -11,6 +11,7 @@ pub mod defect;
 pub mod json;
 pub mod log;
 mod private;
+pub mod permissions;
 pub mod progress;
 pub mod text;
 pub mod visible;

@@ -11,6 +11,9 @@ use crate::job::{Job, LoadOptions};
 use crate::mapping::{shipped, test_file};
 use crate::tree;
 
+#[path = "validator.rs"]
+mod validator;
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -44,8 +47,7 @@ fn of(node: &tree::Node) -> Json {
 
 /// Why the text does not fit; empty when it does.
 fn misfits(schema: &Json, text: &str) -> Vec<String> {
-    let validator = jsonschema::draft7::new(schema).expect("a schema");
-    validator.iter_errors(&json(text)).map(|error| format!("{}: {error}", error.instance_path())).collect()
+    validator::misfits(schema, &json(text))
 }
 
 fn toml_files(folder: &Path, files: &mut Vec<PathBuf>) {

@@ -84,6 +84,7 @@ impl Work<'_> {
             Command::Run(run) => {
                 let options = |job: &Path| Options {
                     dry_run: run.dry_run,
+                    full: run.full,
                     out: None,
                     detailed_exitcode: false,
                     trial: run.trial.clone(),
@@ -98,6 +99,7 @@ impl Work<'_> {
             Command::Plan(plan) => {
                 let options = Options {
                     dry_run: true,
+                    full: plan.full,
                     out: plan.out.clone(),
                     detailed_exitcode: plan.detailed_exitcode,
                     trial: plan.trial.clone(),
@@ -135,6 +137,7 @@ impl Work<'_> {
     fn plain(&self, job: &Path, format: Format) -> Options {
         Options {
             dry_run: false,
+            full: false,
             out: None,
             detailed_exitcode: false,
             trial: Trial::default(),

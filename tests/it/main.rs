@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod crash;
+mod delta;
 mod docs;
 mod faults;
 mod rules;

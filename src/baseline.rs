@@ -111,3 +111,73 @@ pub fn open(folder: &Path) -> Result<Option<Snapshot>> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Coverage;
+    use crate::snapshot::{DeltaLink, Extent, How, Manifest, Writer};
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    /// A snapshot of users with links for these collections, the users last read in full on the first of the month.
+    fn snapshot(folder: &Path, linked: &[Collection]) -> Snapshot {
+        let mut manifest = Manifest::new("contoso.com", at("2026-03-04T02:00:00Z"));
+        let how = How::Delta { since: at("2026-03-03T02:00:00Z"), full: at("2026-03-01T02:00:00Z"), changed: 1 };
+        manifest.collections.insert(Collection::Users, Extent { how, ..Extent::new(Coverage::Complete) });
+        let link = DeltaLink { url: "https://graph.microsoft.com/x".into(), taken: manifest.as_of };
+        manifest.links.0 = linked.iter().map(|collection| (*collection, link.clone())).collect();
+        Snapshot::open(&Writer::create(folder).unwrap().seal(manifest).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn every_doubt_leads_to_a_full_read() {
+        let root = tempfile::tempdir().unwrap();
+        let found = snapshot(&root.path().join("20260304T020000Z"), &[Collection::Users]);
+        let base = base_of(&found).unwrap();
+        let other = Base { fingerprint: "0".repeat(64), ..base.clone() };
+        let sure = || Facts {
+            full: false,
+            now: at("2026-03-05T02:00:00Z"),
+            full_every: SignedDuration::from_hours(7 * 24),
+            base: Some(&base),
+            found: Some(&found),
+            unknown_newer: false,
+        };
+        let check = |facts: Facts<'_>, expected: Option<&str>| {
+            let found = doubt(&facts);
+            match expected {
+                None => assert_eq!(found, None, "{facts:?}"),
+                Some(words) => assert!(found.as_ref().is_some_and(|why| why.contains(words)), "{found:?} {facts:?}"),
+            }
+        };
+        check(sure(), None);
+        check(Facts { full: true, ..sure() }, Some("--full"));
+        check(Facts { base: None, ..sure() }, Some("no earlier read"));
+        check(Facts { unknown_newer: true, ..sure() }, Some("older ledger"));
+        check(Facts { found: None, ..sure() }, Some("gone"));
+        check(Facts { base: Some(&other), ..sure() }, Some("not as it was left"));
+        check(Facts { now: at("2026-03-04T01:59:59Z"), ..sure() }, Some("still to come"));
+        // Six nights after the last full read, and the seventh a little early.
+        check(Facts { now: at("2026-03-07T02:00:00Z"), ..sure() }, None);
+        check(Facts { now: at("2026-03-08T01:58:00Z"), ..sure() }, Some("2026-03-01T02:00:00Z"));
+        check(
+            Facts { full_every: SignedDuration::from_hours(31 * 24), now: at("2026-03-20T02:00:00Z"), ..sure() },
+            None,
+        );
+    }
+
+    #[test]
+    fn a_snapshot_that_lost_a_link_does_not_take_the_place_of_the_base() {
+        use Collection::{Groups, Users};
+        let root = tempfile::tempdir().unwrap();
+        let make = |name: &str, linked: &[Collection]| snapshot(&root.path().join(name), linked);
+        let (none, users, both) = (make("a", &[]), make("b", &[Users]), make("c", &[Users, Groups]));
+        assert!(supersedes(&users, None) && supersedes(&both, Some(&users)) && supersedes(&users, Some(&users)));
+        assert!(!supersedes(&users, Some(&both)) && !supersedes(&none, Some(&users)));
+        assert_eq!(base_of(&none), None);
+        assert_ne!(fingerprint(&users), fingerprint(&both));
+    }
+}

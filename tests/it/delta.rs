@@ -11,7 +11,7 @@ use entra_import::record::{Collection, Guid};
 use entra_import::snapshot::{How, Member as SnapshotMember, Snapshot};
 use entra_import::source::{Credential, Extracted, Since, Source, SourceConfig, SourceNeeds};
 use fastrand::Rng;
-use graph_sim::{CLIENT_ID, CLIENT_SECRET, Deletion, Kind, Member, Options, Sim, Size, Tenant};
+use graph_sim::{CLIENT_ID, CLIENT_SECRET, Deletion, Fault, FaultKind, Kind, Member, Options, Sim, Size, Tenant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -148,6 +148,14 @@ fn is_delta(snapshot: &Snapshot, collection: Collection) -> bool {
     matches!(how(snapshot, collection), How::Delta { .. })
 }
 
+#[track_caller]
+fn reads_in_full(snapshot: &Snapshot, collection: Collection, because: &str) {
+    match how(snapshot, collection) {
+        How::Full(Some(why)) if why.contains(because) => {}
+        other => panic!("{collection}: in full because {because:?}, not {other:?}"),
+    }
+}
+
 const DELTAS: [Collection; 4] = [Collection::Users, Collection::Groups, Collection::Memberships, Collection::Devices];
 
 /// What happens to a directory between two nights, of every kind there is.
@@ -183,11 +191,13 @@ impl Life {
                 tenant.remove(kind, &id, deletion);
                 self.deleted.push(id);
             }
-            2 => drop(self.rng.choice(self.deleted.clone()).map(|id| tenant.restore(&id))),
-            3 => drop(self.rng.choice(self.deleted.clone()).map(|id| tenant.purge(&id))),
+            2 => _ = self.rng.choice(self.deleted.clone()).map(|id| tenant.restore(&id)),
+            3 => _ = self.rng.choice(self.deleted.clone()).map(|id| tenant.purge(&id)),
             4..=6 => self.set(tenant, kind),
             7 => {
-                let (Some(user), manager) = (self.any(tenant, Kind::User), self.any(tenant, Kind::User)) else { return };
+                let (Some(user), manager) = (self.any(tenant, Kind::User), self.any(tenant, Kind::User)) else {
+                    return;
+                };
                 let manager = manager.filter(|_| self.rng.u8(..4) > 0);
                 tenant.set_manager(&user, manager.map(|id| Member::new(Kind::User, id)));
             }
@@ -199,7 +209,7 @@ impl Life {
             9 | 10 => {
                 let Some(group) = self.any(tenant, Kind::Group) else { return };
                 let members: Vec<String> = tenant.members(&group).iter().map(|member| member.id.to_string()).collect();
-                drop(self.rng.choice(members).map(|id| tenant.remove_member(&group, &id)));
+                _ = self.rng.choice(members).map(|id| tenant.remove_member(&group, &id));
             }
             _ => {
                 let (Some(group), Some(id)) = (self.any(tenant, Kind::Group), self.any(tenant, kind)) else { return };
@@ -271,5 +281,281 @@ async fn a_delta_fed_snapshot_equals_a_full_one_over_many_random_nights() {
         // Without the right to hidden members, and without the one to look up many ids at once.
         let few = roles(&["User.Read.All", "GroupMember.Read.All", "Device.Read.All", "LicenseAssignment.Read.All"]);
         equals_a_full_read(seed, if seed.is_multiple_of(3) { few } else { all_rights() }).await;
+    }
+}
+
+/// The files of a snapshot's folder, byte by byte.
+fn files(snapshot: &Snapshot) -> BTreeMap<std::path::PathBuf, Vec<u8>> {
+    let entries = std::fs::read_dir(snapshot.dir()).unwrap().map(|entry| entry.unwrap().path());
+    entries.map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
+}
+
+/// Twelve changed users, a group that was renamed and one with another member.
+fn some_changes(tenant: &mut Tenant) {
+    let ids = |kind| tenant.list(kind).map(|object| object.id().to_string()).collect::<Vec<_>>();
+    let (users, groups) = (ids(Kind::User), ids(Kind::Group));
+    for user in &users[..12] {
+        tenant.set(Kind::User, user, "department", "Legal".into());
+    }
+    tenant.set(Kind::Group, &groups[0], "displayName", "Legal".into());
+    tenant.add_member(&groups[1], Member::new(Kind::Group, groups[2].clone()));
+}
+
+/// A tenant after a night of changes, and the snapshot from before.
+async fn after_some_changes() -> (Nights, Snapshot) {
+    let mut nights = Nights::new(small_tenant(5), all_rights()).await;
+    let base = nights.full().await;
+    some_changes(&mut nights.sim.tenant());
+    (nights, base)
+}
+
+#[tokio::test]
+async fn changes_that_cannot_be_had_whole_lead_to_a_full_read_and_leave_the_base_alone() {
+    let checks: [(&str, FaultKind, &str); 5] = [
+        ("users/delta?$deltatoken", FaultKind::Status(410), "no longer knows the delta link (HTTP 410"),
+        ("users/delta?$deltatoken", FaultKind::Status(500), "could not be read to their end"),
+        // The second page of a round.
+        ("users/delta?$skiptoken", FaultKind::Status(400), "could not be read to their end"),
+        ("users/delta?$skiptoken", FaultKind::Foreign("https://graph.contoso.example".into()), "not to the configured"),
+        ("users/$count", FaultKind::Status(403), "could not be checked"),
+    ];
+    for (path, kind, because) in checks {
+        let (mut nights, base) = after_some_changes().await;
+        nights.sim.tenant().tell_badly(1);
+        let before = files(&base);
+        nights.sim.add_fault(Fault::new(path, kind));
+        let read = nights.read(Since::Base(&base)).await;
+        reads_in_full(&read, Collection::Users, because);
+        assert!(is_delta(&read, Collection::Groups), "what is sound is read by changes");
+        assert_eq!(files(&base), before);
+        nights.sim.clear_faults();
+        let full = nights.full().await;
+        let differences = Content::of(&read).differences(&Content::of(&full));
+        assert!(differences.is_empty(), "{path}: {differences:#?}");
+    }
+}
+
+#[tokio::test]
+async fn expired_links_lead_to_a_full_read() {
+    let (mut nights, base) = after_some_changes().await;
+    nights.sim.tenant().forget_history();
+    let read = nights.read(Since::Base(&base)).await;
+    for collection in DELTAS {
+        reads_in_full(&read, collection, "no longer knows the delta link (HTTP 400 syncStateNotFound)");
+    }
+    let full = nights.full().await;
+    assert_eq!(Content::of(&read).differences(&Content::of(&full)), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_count_that_does_not_fit_leads_to_a_full_read() {
+    let (mut nights, base) = after_some_changes().await;
+    // Thirty users whose coming no delta query tells.
+    let size = Size { users: 150, groups: 25, memberships: 400, devices: 40, ..Size::default() };
+    *nights.sim.tenant() = Tenant::synthetic(5, &size);
+    let read = nights.read(Since::Base(&base)).await;
+    reads_in_full(&read, Collection::Users, "Graph counts");
+    let full = nights.full().await;
+    assert_eq!(read.objects(Collection::Users).len(), full.objects(Collection::Users).len());
+}
+
+#[tokio::test]
+async fn another_selection_or_other_permissions_lead_to_a_full_read() {
+    let (mut nights, base) = after_some_changes().await;
+    nights.needs.properties.get_mut(&Collection::Users).unwrap().insert("city".into());
+    let read = nights.read(Since::Base(&base)).await;
+    reads_in_full(&read, Collection::Users, "other properties");
+    assert!(is_delta(&read, Collection::Groups) && is_delta(&read, Collection::Devices));
+    nights.needs.properties.get_mut(&Collection::Users).unwrap().insert("licenseAssignmentStates".into());
+    let read = nights.read(Since::Base(&read)).await;
+    reads_in_full(&read, Collection::Users, "licenseAssignmentStates");
+
+    let few = Nights::new(small_tenant(5), roles(&["User.Read.All", "GroupMember.Read.All", "Device.Read.All"])).await;
+    let mut few = Nights { needs: nights.needs.clone(), ..few };
+    few.needs.properties.remove(&Collection::Licenses);
+    let read = few.read(Since::Base(&read)).await;
+    reads_in_full(&read, Collection::Groups, "other permissions");
+}
+
+#[tokio::test]
+async fn devices_without_the_right_to_their_changes_are_read_in_full() {
+    let mut nights = Nights::new(small_tenant(5), roles(&["Directory.Read.All"])).await;
+    let base = nights.full().await;
+    let read = nights.read(Since::Base(&base)).await;
+    reads_in_full(&read, Collection::Devices, "kept no delta link");
+    assert!(is_delta(&read, Collection::Users) && is_delta(&read, Collection::Groups));
+}
+
+#[tokio::test]
+async fn a_collection_that_came_in_part_keeps_no_link() {
+    let (mut nights, base) = after_some_changes().await;
+    nights.sim.add_fault(Fault::new("/v1.0/groups", FaultKind::Status(500)));
+    let read = nights.read(Since::Base(&base)).await;
+    assert!(!read.coverage(Collection::Groups).is_complete());
+    let linked: Vec<Collection> = read.manifest().links.0.keys().copied().collect();
+    assert_eq!(linked, [Collection::Users, Collection::Devices]);
+}
+
+#[tokio::test]
+async fn a_night_by_changes_asks_for_no_more_than_the_changes() {
+    let (mut nights, base) = after_some_changes().await;
+    let full = nights.full().await;
+    let asked = nights.sim.requests().len();
+    let read = nights.read(Since::Base(&base)).await;
+    assert_eq!(Content::of(&read).differences(&Content::of(&full)), [""; 0]);
+    let targets: Vec<String> = nights.sim.requests().into_iter().map(|request| request.target).collect();
+    // A token; one page and one count for each of users, groups, devices; the products.
+    assert_eq!(targets.len(), 8, "{targets:#?}; {asked} in full");
+    assert!(!targets.iter().any(|target| target.contains("/members")), "{targets:#?}");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn links_are_for_the_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut nights = Nights::new(small_tenant(5), all_rights()).await;
+    let links = nights.full().await.dir().join("delta.json");
+    assert_eq!(std::fs::metadata(links).unwrap().permissions().mode() & 0o777, 0o600);
+    let never = nights.read(Since::Never).await;
+    assert!(!never.dir().join("delta.json").exists());
+}
+
+/// The program itself, with a job that reads by changes.
+mod program {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use graph_sim::{Deletion, Fault, FaultKind, Kind, Options};
+    use jiff::SignedDuration;
+
+    use crate::world::{self, DELETE, NO_LIMITS, SCOPE, World, busy_night, contoso, files_under, id};
+
+    /// None of these needs a property that delta queries do not track.
+    const MAPPINGS: [&str; 5] = ["users", "groups", "memberships", "nestings", "devices"];
+
+    fn all_rights() -> Options {
+        let mut options = world::all_rights();
+        options.roles.push("Device.Read.All".into());
+        options
+    }
+
+    /// Contoso, imported once.
+    fn imported(mappings: &[&str]) -> World {
+        let world = World::with(contoso(), all_rights());
+        world.job(mappings, &format!("{DELETE}{NO_LIMITS}{SCOPE}"));
+        world.edit("job.toml", "[target]", "delta = true\n[target]");
+        world.run(["run", "job.toml"]).exits(0).says("; read in full: there is no earlier read to begin at");
+        world
+    }
+
+    fn state(world: &World) -> Vec<(PathBuf, Vec<u8>)> {
+        files_under(&world.path("state")).into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect()
+    }
+
+    /// A full read finds nothing that the night by changes did not do.
+    fn nothing_is_left(world: &World) {
+        world.run(["plan", "job.toml", "--full", "--detailed-exitcode"]).exits(0).says("asked for with --full");
+    }
+
+    #[test]
+    fn a_night_by_changes_does_what_a_full_one_would() {
+        let world = imported(&MAPPINGS);
+        world.sim.tenant().tell_badly(7);
+        world.night(busy_night);
+        let before = state(&world);
+        world.run(["plan", "job.toml"]).exits(0).says("changes since 2026-03-01T02:00:00Z");
+        assert!(state(&world) == before, "a dry run moves no base");
+        let ran = world.run(["run", "job.toml"]);
+        ran.exits(0).says("; changes since 2026-03-01T02:00:00Z");
+        let by_list = ["/v1.0/users?", "/v1.0/groups?", "/v1.0/devices?"];
+        let listed = |target: &str| by_list.iter().any(|list| target.contains(list));
+        ran.check(!ran.requests.iter().any(|request| listed(&request.target)), "no list was read");
+        assert!(!world.rows("users").contains_key(&id(12)), "who left was looked up, and removed");
+        nothing_is_left(&world);
+        world.next_night();
+        world.run(["run", "job.toml"]).exits(0).says("; changes since 2026-03-02T02:00:00Z");
+        nothing_is_left(&world);
+    }
+
+    #[test]
+    fn nothing_is_removed_that_changes_alone_say_is_gone() {
+        let world = imported(&MAPPINGS);
+        world.night(|tenant| assert!(tenant.remove(Kind::User, &id(12), Deletion::Soft)));
+        for path in ["deletedItems", "getByIds", &format!("users/{}", id(12))] {
+            world.sim.add_fault(Fault::new(path, FaultKind::Status(500)));
+        }
+        world.run(["run", "job.toml"]).exits(3).says("partial (users");
+        assert!(world.rows("users").contains_key(&id(12)));
+        world.sim.clear_faults();
+        // The night that knew too little is no base.
+        world.next_night();
+        world.run(["run", "job.toml"]).exits(0).says("; changes since 2026-03-01T02:00:00Z");
+        assert!(!world.rows("users").contains_key(&id(12)));
+        nothing_is_left(&world);
+    }
+
+    #[test]
+    fn everything_is_read_in_time_and_after_any_doubt() {
+        let world = imported(&MAPPINGS);
+        let full = |because: &str| world.run(["run", "job.toml"]).exits(0).says(&format!("; read in full: {because}"));
+        for _ in 1..7 {
+            world.next_night();
+            world.run(["run", "job.toml"]).exits(0).says("; changes since ");
+        }
+        world.next_night();
+        full("due, since the last full read was at 2026-03-01T02:00:00Z");
+        world.next_night();
+        world.run(["run", "job.toml", "--full"]).exits(0).says("; read in full: asked for with --full");
+        // Down for a week.
+        world.edit("job.toml", "delta = true", "delta = true\nfull_every = \"31 days\"");
+        world.pass(SignedDuration::from_hours(7 * 24));
+        full("the delta link is of 2026-03-09T02:00:00Z");
+        // An older ledger is put back.
+        world.save();
+        world.next_night();
+        world.run(["run", "job.toml"]).exits(0).says("; changes since ");
+        fs::copy(world.path("saved/state/contoso/ledger.sqlite3"), world.path("state/contoso/ledger.sqlite3")).unwrap();
+        world.next_night();
+        full("there is a newer snapshot that the ledger does not know");
+        // The base is cleared away by hand.
+        fs::remove_dir_all(world.path("state/contoso/snapshots")).unwrap();
+        world.next_night();
+        full("the snapshot of the last read is gone");
+    }
+
+    #[test]
+    fn a_trial_moves_no_base() {
+        let world = imported(&MAPPINGS);
+        world.night(busy_night);
+        world.run(["run", "job.toml", "--only", &id(8)]).exits(0);
+        world.next_night();
+        world.run(["run", "job.toml"]).exits(0).says("; changes since 2026-03-01T02:00:00Z");
+        nothing_is_left(&world);
+    }
+
+    /// Wherever a run dies, the next one begins at a base with its own links: nothing that happened before or since is
+    /// missed.
+    #[test]
+    fn dying_at_every_point_of_a_night_by_changes_misses_nothing() {
+        let world = imported(&["users", "memberships"]);
+        world.night(busy_night);
+        world.save();
+        let evening = world.sim.read_tenant().clone();
+        for point in 1.. {
+            world.restore();
+            world.sim.tenant().clone_from(&evening);
+            let ran = world.run_with(["run", "job.toml"], &[("ENTRA_IMPORT_CRASH_AT", &point.to_string())]);
+            if ran.code() == 0 {
+                assert!(point > 16, "passed only {point} points");
+                break;
+            }
+            {
+                let mut tenant = world.sim.tenant();
+                tenant.set(Kind::User, &id(6), "department", "Finance".into());
+                assert!(tenant.remove_member(&id(101), &id(3)));
+            }
+            world.run(["run", "job.toml"]).exits(0).says("; changes since ");
+            nothing_is_left(&world);
+        }
     }
 }

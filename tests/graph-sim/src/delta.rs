@@ -422,14 +422,14 @@ fn removed(id: &str, reason: &str) -> String {
 
 /// The object as it might have been before: told again, ahead of what it is now.
 fn stale(now: &Value) -> String {
-    let mut before = now.clone();
-    for (name, value) in before.as_object_mut().into_iter().flatten() {
+    let mut before = now.as_object().expect("an entry is an object").clone();
+    before.retain(|name, _| !name.contains('@'));
+    for (name, value) in &mut before {
         if let (true, Value::String(text)) = (name != "id", value) {
             text.insert_str(0, "formerly ");
         }
     }
-    before.as_object_mut().map(|map| map.retain(|name, _| !name.contains('@')));
-    before.to_string()
+    Value::from(before).to_string()
 }
 
 /// A member that left, as it joined; one that joined, as it left before.

@@ -182,11 +182,14 @@ pub fn applied_summary(applied: &Applied) -> String {
 fn kind_of_read(header: &Header) -> String {
     let hows = || header.sources.iter().map(|source| &source.how);
     let since = hows().filter_map(|how| if let How::Delta { since, .. } = how { Some(since) } else { None }).min();
-    let why = hows().find_map(|how| if let How::Full(why) = how { why.as_ref() } else { None });
-    match (since, why) {
-        (Some(since), _) => format!("; changes since {since:.0}"),
-        (None, Some(why)) => format!("; read in full: {}", shortened(why, WORDS_WIDTH)),
-        (None, None) => String::new(),
+    let mut whys: Vec<&str> =
+        hows().filter_map(|how| if let How::Full(why) = how { why.as_deref() } else { None }).collect();
+    whys.sort_unstable();
+    whys.dedup();
+    match since {
+        Some(since) => format!("; changes since {since:.0}"),
+        None if whys.is_empty() => String::new(),
+        None => format!("; read in full: {}", shortened(&whys.join(", and "), WORDS_WIDTH)),
     }
 }
 

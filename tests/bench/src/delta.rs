@@ -7,14 +7,15 @@ use std::path::Path;
 use crate::run::Run;
 use crate::sim::Sim;
 
-/// Runs a job like `job` that reads by changes: everything once, then the changes of one night. Without license
-/// assignments, whose states no delta query tells: they cost the users' list each night, whatever changed.
+/// Runs a job like `job` that reads by changes: everything once, then the changes of one night. Without
+/// licenses of users, whose states no delta query tells: they cost the users' list each night, whatever changed.
 pub fn night(program: &Path, job: &Path, state: &Path, sim: &mut Sim, share: f64) -> io::Result<String> {
     let text = fs::read_to_string(job)?;
     let mappings = text.replace("[[mapping]]\nuse = \"csv/license_assignments@1\"\n", "");
     let nightly = mappings
         .replace("name = \"bench\"", "name = \"bench-delta\"")
         .replace("path = \"export\"", "path = \"export-delta\"")
+        .replace("csv/users@1\"\n", "csv/users@1\"\nattributes.\"Licenses\" = false\n")
         .replace("[target]\n", "delta = true\n[target]\n");
     let path = job.with_file_name("bench-delta.toml");
     fs::write(&path, nightly)?;

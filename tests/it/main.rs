@@ -6,6 +6,7 @@ mod crash;
 mod delta;
 mod docs;
 mod faults;
+mod recording;
 mod rules;
 mod samples;
 mod source;

@@ -12,12 +12,12 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::apply::{self, Applied, Watch};
-use crate::baseline;
-use crate::baseline::Base;
+use crate::baseline::{self, Base};
 use crate::cli::SnapshotChoice;
 use crate::crash;
 use crate::directory::Directory;
 use crate::error::{Error, Exit, Result};
+use crate::find::Found;
 use crate::job::{GraphSource, Job, Source as JobSource};
 use crate::ledger::{ApprovalId, GoodRun, HeldPlan, Identity, Ledger, Run, RunId, RunState};
 use crate::lock::Lock;
@@ -32,7 +32,7 @@ use crate::record::{Collection, Coverage, Form, Guid, Key};
 use crate::report::log::Step;
 use crate::report::{self, Format, to_stdout};
 use crate::scope::{self, Judge};
-use crate::sides;
+use crate::sides::{self, Against};
 use crate::snapshot::{Members, Snapshot};
 use crate::source::{self, Since, Source, SourceNeeds};
 use crate::state::State;
@@ -241,10 +241,11 @@ impl<'a> Session<'a> {
         let step = Step::begin("judge");
         let sources = self.sources(&directory, &judge)?;
         step.end("");
+        let found = Found::read(&self.job, target).await?;
         let mut types = Vec::with_capacity(self.types.len());
         for policy in &self.types {
             let step = Step::begin("map");
-            let desired = sides::desired(&self.job, &directory, &judge, policy, target)?;
+            let desired = sides::desired(&self.job, &directory, &judge, policy, Against { target, found: &found })?;
             step.end(&policy.spec.name);
             let step = Step::begin("target");
             let current = sides::current(target, policy).await?;

@@ -3,9 +3,10 @@
 //! Hides how slots are given out. While expressions are compiled the catalog grows; records are decoded once it has
 //! all it will have. Deliberately reads nothing: extraction asks it what to select.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::lookup::Table;
 use crate::record::Collection;
 use crate::schema::{self, Kind, Navigation, Property, Source, Type};
 
@@ -17,6 +18,7 @@ pub struct Catalog {
     /// In the order of [`Collection::ALL`].
     used: Vec<bool>,
     navigations: BTreeSet<Navigation>,
+    tables: BTreeMap<Arc<str>, Arc<Table>>,
 }
 
 /// The slots of one collection's records.
@@ -50,7 +52,17 @@ impl Catalog {
             shapes: Collection::ALL.into_iter().map(shape).collect(),
             used: vec![false; Collection::ALL.len()],
             navigations: BTreeSet::new(),
+            tables: BTreeMap::new(),
         }
+    }
+
+    /// Makes a table known to `lookup` under a name; a table of the same name is replaced.
+    pub fn define(&mut self, name: impl Into<Arc<str>>, table: Table) {
+        self.tables.insert(name.into(), Arc::new(table));
+    }
+
+    pub(super) fn tables(&self) -> &BTreeMap<Arc<str>, Arc<Table>> {
+        &self.tables
     }
 
     /// The slots of the records of `collection`.

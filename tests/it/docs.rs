@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{CommandFactory, Parser};
 use entra_import::cli::Cli;
-use entra_import::expr::{FUNCTIONS, Function};
+use entra_import::expr::{Example, FUNCTIONS};
 use entra_import::job::{Job, LoadOptions};
 use entra_import::mapping::{run_tests, test_file};
 
@@ -165,22 +165,15 @@ fn every_job_and_mapping_in_the_documents_is_right() {
     assert!(["job", "mapping", "fragment"].iter().all(|kind| seen.contains_key(kind)), "{seen:?}");
 }
 
-fn signature(function: &Function) -> String {
-    let parameters = function.parameters.iter().map(|parameter| match parameter.optional {
-        true => format!("[{}]", parameter.name),
-        false => parameter.name.to_string(),
-    });
-    let more = function.variadic.then(|| "…".to_string());
-    format!("{}({})", function.name, parameters.chain(more).collect::<Vec<_>>().join(", "))
-}
-
 #[test]
 fn the_table_of_functions_is_that_of_the_language() {
     let mut table = String::from("| function | gives | examples |\n| --- | --- | --- |\n");
     for function in FUNCTIONS {
-        let examples = function.examples.iter().map(|example| format!("`{}` is `{}`", example.call, example.gives));
-        let examples = examples.collect::<Vec<_>>().join("<br>");
-        table.push_str(&format!("| `{}` | {} | {examples} |\n", signature(function), function.help));
+        // A bar would end the cell, even inside code.
+        let cell = |text: &str| text.replace('|', "\\|");
+        let example = |example: &Example| format!("`{}` is `{}`", cell(example.call), cell(example.gives));
+        let examples = function.examples.iter().map(example).collect::<Vec<_>>().join("<br>");
+        table.push_str(&format!("| `{}` | {} | {examples} |\n", function.signature(), function.help));
     }
     let document = text("docs/expressions.md");
     let (start, rest) = document.split_once("-->\n").expect("the mark before the table");

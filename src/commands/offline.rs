@@ -111,8 +111,7 @@ fn record(path: &Path) -> Result<serde_json::Value> {
     let name = path.display();
     let text = std::fs::read_to_string(path)
         .map_err(|cause| Error::usage(format!("cannot read the record {name}")).because(cause))?;
-    serde_json::from_str(&text)
-        .map_err(|cause| Error::usage(format!("the record {name} is not JSON")).because(cause))
+    serde_json::from_str(&text).map_err(|cause| Error::usage(format!("the record {name} is not JSON")).because(cause))
 }
 
 /// Every function in a line, or all there is to say of one.

@@ -223,11 +223,7 @@ mod tests {
         check(Value::text("TRUE"), "Edm.Boolean", "true");
         check(Value::Int(1), "Edm.Boolean", "null");
         check(Value::text("T0RhdGE"), "Edm.Binary", "binary'T0RhdGE'");
-        check(
-            Value::text("87D349ED-44d7-43e1-9a83-5f2406dee5bd"),
-            "Edm.Guid",
-            "87d349ed-44d7-43e1-9a83-5f2406dee5bd",
-        );
+        check(Value::text("87D349ED-44d7-43e1-9a83-5f2406dee5bd"), "Edm.Guid", "87d349ed-44d7-43e1-9a83-5f2406dee5bd");
     }
 
     #[test]

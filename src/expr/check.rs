@@ -197,7 +197,7 @@ impl Checker<'_> {
     fn property(&mut self, collections: &[Collection], step: &mut Step) -> Checked {
         let mut found = None;
         for collection in collections {
-            let Some(property) = schema::property(*collection, &step.name) else { continue };
+            let Some(property) = self.catalog.property(*collection, &step.name) else { continue };
             let slot = self.catalog.intern(*collection, &step.name, &property);
             let slot = slot.ok_or_else(|| SyntaxError::new(step.span.clone(), "too many properties are used"))?;
             step.slots.set(*collection, slot);
@@ -482,7 +482,8 @@ fn arithmetic(operator: Binary, a: Type, b: Type) -> Option<Type> {
 
 fn accept(function: &Function, parameter: &Parameter, ty: Type, argument: &Node) -> Result<(), SyntaxError> {
     // A duration may be written without its prefix.
-    let duration = |node: &Node| matches!(&node.kind, NodeKind::Literal(Value::Text(text)) if literal::duration(text).is_some());
+    let duration =
+        |node: &Node| matches!(&node.kind, NodeKind::Literal(Value::Text(text)) if literal::duration(text).is_some());
     if parameter.accepts.fits(ty) || (parameter.accepts == Accepts::Duration && duration(argument)) {
         return Ok(());
     }
@@ -669,14 +670,14 @@ mod tests {
             "`1 add deviceEnrollmentLimit in (1, 2)` `add` does not work on number and true/false | `in` and `has` bind \
              tighter: write (a add b) in (…)",
         );
-        users(
-            "memberOf/$filter(accountEnabled)/id",
-            "`accountEnabled` groups have no property `accountEnabled`",
-        );
+        users("memberOf/$filter(accountEnabled)/id", "`accountEnabled` groups have no property `accountEnabled`");
         users("mail eq @p", "`@p` `@p` has no value | add it behind the expression: &@p='…'");
         users("city in ('Oslo', 7)", "`7` `in` cannot compare text with number");
-        users("cast(manager, Edm.String)", "`manager` only single values and lists of them have a primitive type, this is \
-             record of users");
+        users(
+            "cast(manager, Edm.String)",
+            "`manager` only single values and lists of them have a primitive type, this is \
+             record of users",
+        );
         users("-displayName", "`displayName` `-` needs a number, this is text");
         users("accountEnabled has 'x'", "`accountEnabled has 'x'` `has` tests flags, this is true/false and text");
     }
@@ -710,10 +711,16 @@ mod tests {
             "`'(?=a)'` this pattern cannot be used: look-around, including look-ahead and look-behind, is not supported \
              | patterns are regular expressions, without looking ahead or behind and references back",
         );
-        users("formatdate(createdDateTime, 'YYYY')", "`'YYYY'` `YYYY` stands for no part of a date | yyyy yy MMMM MMM MM \
-             M dddd ddd dd d HH H hh h mm ss fff tt zzz; \\ before a letter that is itself");
-        users("lookup('sites', city, 'x')", "`'sites'` there is no table `sites` | tables are CSV files, named under \
-             [tables] or with --table NAME=FILE");
+        users(
+            "formatdate(createdDateTime, 'YYYY')",
+            "`'YYYY'` `YYYY` stands for no part of a date | yyyy yy MMMM MMM MM \
+             M dddd ddd dd d HH H hh h mm ss fff tt zzz; \\ before a letter that is itself",
+        );
+        users(
+            "lookup('sites', city, 'x')",
+            "`'sites'` there is no table `sites` | tables are CSV files, named under \
+             [tables] or with --table NAME=FILE",
+        );
         users("year(displayName)", "`displayName` `year` needs a date as its date, this is text | year(date)");
         users(
             "substring(mail, '1')",

@@ -98,9 +98,8 @@ pub(super) fn equal(a: &Value, b: &Value) -> Option<bool> {
             Some(a.items.len() == b.items.len() && a.items.iter().zip(b.items.iter()).all(|(a, b)| same(a, b)))
         }
         (Value::Object(a), Value::Object(b)) => {
-            let there = |(name, value): &(_, Value)| {
-                b.iter().any(|(other, of_other)| other == name && same(value, of_other))
-            };
+            let there =
+                |(name, value): &(_, Value)| b.iter().any(|(other, of_other)| other == name && same(value, of_other));
             Some(a.len() == b.len() && a.iter().all(there))
         }
         // Text that is no id is simply another one than the id it is compared with.

@@ -288,7 +288,7 @@ impl Catalog {
         };
         let mut slots: Box<[Option<Value>]> = shape.fields.iter().map(blank).collect();
         for (name, value) in given.iter().filter(|(name, _)| !name.starts_with('@')) {
-            let Some(property) = schema::property(collection, name) else {
+            let Some(property) = self.property(collection, name) else {
                 let help = nearest(name, schema::names(collection)).map(|name| format!("did you mean `{name}`?"));
                 let message = format!("{collection} have no property `{name}`");
                 return Err(InlineError { path: Vec::new(), message, help });
@@ -383,7 +383,11 @@ mod tests {
         check("deviceEnrollmentLimit", "-5", "Int(-5)");
         check("deviceEnrollmentLimit", "5.5", "Double(5.5)");
         check("deviceEnrollmentLimit", "18446744073709551615", "Double(1.8446744073709552e19)");
-        check("createdDateTime", r#""2024-01-01T00:00:00Z""#, "DateTime(Moment { at: 2024-01-01T00:00:00Z, offset: 0 })");
+        check(
+            "createdDateTime",
+            r#""2024-01-01T00:00:00Z""#,
+            "DateTime(Moment { at: 2024-01-01T00:00:00Z, offset: 0 })",
+        );
         check("createdDateTime", r#""soon""#, r#"Text("soon")"#);
         check(
             "businessPhones",

@@ -48,9 +48,9 @@ impl Input {
     fn start(&self) -> usize {
         let text = self.text.trim_start();
         let blank = self.text.len() - text.len();
-        let address = ["http://", "https://"].iter().any(|scheme| {
-            text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
-        });
+        let address = ["http://", "https://"]
+            .iter()
+            .any(|scheme| text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)));
         match text.find('?') {
             Some(at) if address || at == 0 => blank + at + 1,
             _ => 0,
@@ -106,7 +106,9 @@ impl Input {
             match self.option(part) {
                 Some((name, value)) if name == "filter" && found.is_none() => found = Some(value),
                 Some((name, _)) if name == "filter" => {
-                    return Err(SyntaxError::new(part.clone(), "there are two filters here").help("join them with `and`"));
+                    return Err(
+                        SyntaxError::new(part.clone(), "there are two filters here").help("join them with `and`")
+                    );
                 }
                 Some((name, _)) if CHOOSING.contains(&&*name) => {
                     return Err(SyntaxError::new(part.clone(), format!("`${name}` cannot be part of a filter"))
@@ -203,7 +205,10 @@ mod tests {
         check("filter= true", " true");
         check("https://graph.microsoft.com/v1.0/users?$top=5&$filter=a", "`$top=5` `$top` cannot be part of a filter");
         check("https://graph.microsoft.com/v1.0/users?$filter=city%20eq%20'Oslo'", "city eq 'Oslo'");
-        check("https://graph.microsoft.com/v1.0/users?", "`https://graph.microsoft.com/v1.0/users?` there is no `$filter` in this address");
+        check(
+            "https://graph.microsoft.com/v1.0/users?",
+            "`https://graph.microsoft.com/v1.0/users?` there is no `$filter` in this address",
+        );
         check("contains(a,@w)&@w='Black'", "contains(a,@w) @w='Black'");
         check("$filter=a eq @t&@t=%22x%26y%22", "a eq @t @t=\"x&y\"");
         check("$filter=a&@t=1&@t=2", "`@t=2` `@t` is given twice");

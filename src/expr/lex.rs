@@ -217,7 +217,10 @@ impl<'t> Lexer<'t> {
                 return no("places on a map (geography, geometry) are not supported", "the directory has none");
             }
             _ if is("guid") || is("datetime") || is("datetimeoffset") || is("time") || is("x") => {
-                return no(&format!("{word}'…' is the old OData 2 form"), &format!("write {text} without {word} and quotes"));
+                return no(
+                    &format!("{word}'…' is the old OData 2 form"),
+                    &format!("write {text} without {word} and quotes"),
+                );
             }
             _ => {
                 let help = "put a space between an operator and quoted text";
@@ -227,9 +230,7 @@ impl<'t> Lexer<'t> {
         match value {
             Some(value) => Ok((Token::Literal(value), length + quoted)),
             None if is("binary") => no("this is not binary data", "it is written as base64url: binary'T0RhdGE'"),
-            None => {
-                no("this is not a duration", "days, hours, minutes, seconds: duration'P90D', duration'PT1H30M'")
-            }
+            None => no("this is not a duration", "days, hours, minutes, seconds: duration'P90D', duration'PT1H30M'"),
         }
     }
 }

@@ -234,9 +234,8 @@ fn quoted(text: &str) -> String {
 
 /// Text in which no percent sign will be read as the start of an encoded character.
 pub(super) fn unencoded(text: &str) -> Cow<'_, str> {
-    let encodes = |at: usize| {
-        text.as_bytes().get(at + 1..at + 3).is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit))
-    };
+    let encodes =
+        |at: usize| text.as_bytes().get(at + 1..at + 3).is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit));
     if !text.match_indices('%').any(|(at, _)| encodes(at)) {
         return Cow::Borrowed(text);
     }

@@ -25,7 +25,9 @@ impl Table {
         let headings = reader.headers().map_err(|error| error.to_string())?;
         let columns: Vec<String> = headings.iter().map(|name| name.trim().to_owned()).collect();
         if columns.len() < 2 {
-            return Err("a table needs a first line with at least two headings: the key and what it leads to".to_owned());
+            return Err(
+                "a table needs a first line with at least two headings: the key and what it leads to".to_owned()
+            );
         }
         let mut rows = HashMap::new();
         for row in reader.records() {

@@ -139,8 +139,9 @@ pub fn compile_filter(text: &str, root: Option<Collection>, catalog: &mut Catalo
     compile_checked(text, root, catalog, |node, ty| {
         // A table's content is no part of the filter's text, so an edit of it could not be told from changed data.
         if node.calls("lookup") {
-            return Err(SyntaxError::new(node.span.clone(), "a filter cannot use `lookup`")
-                .help("its table could change what is in scope unseen; write the values into the filter: … in ('a', 'b')"));
+            return Err(SyntaxError::new(node.span.clone(), "a filter cannot use `lookup`").help(
+                "its table could change what is in scope unseen; write the values into the filter: … in ('a', 'b')",
+            ));
         }
         match ty {
             Type { kind: Kind::Bool | Kind::Any, many: false } => Ok(()),

@@ -134,7 +134,8 @@ fn time(operator: Binary, a: &Value, b: &Value) -> Option<Option<Value>> {
         (Binary::Sub, Value::Date(a), Value::Date(b)) => Some(Value::Duration(a.duration_since(*b))),
         (Binary::Add, Value::Duration(a), Value::Duration(b)) => a.checked_add(*b).map(Value::Duration),
         (Binary::Sub, Value::Duration(a), Value::Duration(b)) => a.checked_sub(*b).map(Value::Duration),
-        (Binary::Mul, Value::Duration(span), Value::Int(factor)) | (Binary::Mul, Value::Int(factor), Value::Duration(span)) => {
+        (Binary::Mul, Value::Duration(span), Value::Int(factor))
+        | (Binary::Mul, Value::Int(factor), Value::Duration(span)) => {
             let factor = i32::try_from(*factor).ok();
             factor.and_then(|factor| span.checked_mul(factor)).map(Value::Duration)
         }

@@ -8,9 +8,7 @@
 
 use std::sync::Arc;
 
-use super::ast::{
-    Binary, Call, End, Head, Items, Lambda, Node, NodeKind, Path, Segment, Slots, Span, Step, power,
-};
+use super::ast::{Binary, Call, End, Head, Items, Lambda, Node, NodeKind, Path, Segment, Slots, Span, Step, power};
 use super::cast::EdmType;
 use super::functions::{self, Prepared};
 use super::input::Input;
@@ -50,8 +48,7 @@ fn constant(mut node: Node, name: &str) -> Result<Node, SyntaxError> {
     super::check::check(&mut node, None, &mut Catalog::new())?;
     let nowhere = NoNavigation { as_of: jiff::Timestamp::UNIX_EPOCH };
     let value = super::eval::value(&node, super::eval::Root::Value(&Value::Null), &nowhere);
-    literal_node(&value, &node.span)
-        .ok_or_else(|| SyntaxError::new(node.span, format!("`@{name}` has no value")))
+    literal_node(&value, &node.span).ok_or_else(|| SyntaxError::new(node.span, format!("`@{name}` has no value")))
 }
 
 /// The tree that a value is written as.
@@ -351,7 +348,11 @@ impl<'t> Parser<'t> {
         if found.is_none() {
             let inner = self.expression(power::OR)?;
             if self.token != Token::Comma {
-                let name = if let NodeKind::Path(_) = &inner.kind { self.text[inner.span.clone()].to_owned() } else { String::new() };
+                let name = if let NodeKind::Path(_) = &inner.kind {
+                    self.text[inner.span.clone()].to_owned()
+                } else {
+                    String::new()
+                };
                 return Err(match name.is_empty() {
                     true => self.unexpected("`,` and a type"),
                     false => no_type(&name, inner.span),
@@ -623,7 +624,10 @@ fn no_function(word: &str, span: Span) -> SyntaxError {
 
 /// The error for a type that is not a primitive one.
 fn no_type(name: &str, span: Span) -> SyntaxError {
-    let error = SyntaxError::new(span, format!("`{name}` is not a primitive type; types of the directory's model are not supported"));
+    let error = SyntaxError::new(
+        span,
+        format!("`{name}` is not a primitive type; types of the directory's model are not supported"),
+    );
     match nearest(name, EdmType::names()).filter(|_| name.contains("dm.") || name.starts_with("edm")) {
         Some(known) => error.help(format!("did you mean `{known}`?")),
         None => error.help("types are Edm.String, Edm.Int32, Edm.Boolean, Edm.Date, Edm.DateTimeOffset …"),
@@ -792,10 +796,7 @@ mod tests {
             "6..7 a list in parentheses holds plain values only | a list of properties or calculations has brackets: \
              in [a, b]",
         );
-        check(
-            "('a', 'b')",
-            "0..5 a list can only stand after `in` | everywhere else a list has brackets: ['a', 'b']",
-        );
+        check("('a', 'b')", "0..5 a list can only stand after `in` | everywhere else a list has brackets: ['a', 'b']");
         check("startwith(a, 'x')", "0..9 there is no function `startwith` | did you mean `startswith`?");
         check("any(x: x)", "0..3 there is no function `any` | `any` needs a list before it: memberOf/any(g: …)");
         check(

@@ -88,7 +88,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn any_value() -> impl Strategy<Value = Value> {
-        let id = proptest::sample::select(vec!["87d349ed-44d7-43e1-9a83-5f2406dee5bd", "06EBC4EE-1bb5-47dd-8120-11324bc54e06"]);
+        let id = proptest::sample::select(vec![
+            "87d349ed-44d7-43e1-9a83-5f2406dee5bd",
+            "06EBC4EE-1bb5-47dd-8120-11324bc54e06",
+        ]);
         prop_oneof![
             "[aAäÄ]{0,2}".prop_map(Value::text),
             id.clone().prop_map(|id| Value::Guid(id.parse().unwrap())),

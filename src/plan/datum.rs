@@ -300,7 +300,10 @@ mod tests {
                 Value::Guid("87D349ED-44D7-43E1-9A83-5F2406DEE5BD".parse().unwrap()),
                 "87d349ed-44d7-43e1-9a83-5f2406dee5bd",
             ),
-            (Value::DateTime(Moment { at: "2024-01-01T00:00:00Z".parse().unwrap(), offset: 60 }), "2024-01-01T00:00:00Z"),
+            (
+                Value::DateTime(Moment { at: "2024-01-01T00:00:00Z".parse().unwrap(), offset: 60 }),
+                "2024-01-01T00:00:00Z",
+            ),
             (Value::Date("2024-02-29".parse().unwrap()), "2024-02-29"),
             (Value::Object(Arc::from([(Arc::from("city"), Value::text("Oslo"))])), "city=Oslo"),
         ];

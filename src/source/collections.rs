@@ -5,6 +5,7 @@
 //! Deliberately sends nothing. Adding a collection is adding a row, and its file in the snapshot.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::units::Price;
 use crate::record::{Collection, Unknown};
@@ -122,7 +123,10 @@ const USERS_WHOLE: &[&str] = &[
 /// <https://learn.microsoft.com/graph/throttling-limits>
 pub const SIGN_IN_ACTIVITY: &str = "signInActivity";
 pub const SIGN_IN_PAGE_SIZE_MAX: u32 = 500;
-pub const SIGN_IN_REQUESTS_PER_S: f64 = 10.0 / 60.0;
+pub const SIGN_IN_REQUESTS_MAX: f64 = 10.0;
+pub const SIGN_IN_WINDOW: Duration = Duration::from_secs(60);
+/// The tenth request is the burst: then no minute sees more than ten.
+pub const SIGN_IN_SHARE: f64 = 0.9;
 
 /// Properties of users that need a permission of their own besides the collection's; without it Graph refuses the
 /// whole request. <https://learn.microsoft.com/graph/api/resources/user?view=graph-rest-1.0#properties>

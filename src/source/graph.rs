@@ -15,8 +15,8 @@ use serde_json::value::RawValue;
 use url::Url;
 
 use super::auth::Auth;
-use super::collections::{SIGN_IN_ACTIVITY, SIGN_IN_REQUESTS_PER_S};
-use super::{SourceConfig, units_per_s};
+use super::collections::{SIGN_IN_ACTIVITY, SIGN_IN_REQUESTS_MAX, SIGN_IN_SHARE, SIGN_IN_WINDOW};
+use super::{SourceConfig, pace};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::http::{Endpoint, Http, HttpError, Lane, Pace, Refusal, Request, Response, plain};
@@ -108,11 +108,10 @@ struct Page {
 impl Graph {
     pub fn new(config: &SourceConfig, http: &Http) -> Result<Graph> {
         let endpoint = Endpoint::new(config.graph.clone())?;
-        let pace = Pace { units_per_s: units_per_s(config, 0), in_flight_max: config.in_flight_max };
-        let slow = Pace { units_per_s: SIGN_IN_REQUESTS_PER_S, in_flight_max: 1 };
+        let slow = Pace::share_of(SIGN_IN_REQUESTS_MAX, SIGN_IN_WINDOW, SIGN_IN_SHARE, 1);
         Ok(Graph {
             auth: Auth::new(config, http)?,
-            lane: http.lane(&endpoint, &config.client_id, pace)?,
+            lane: http.lane(&endpoint, &config.client_id, pace(config, 0))?,
             slow_lane: http.lane(&endpoint, &format!("{} {SIGN_IN_ACTIVITY}", config.client_id), slow)?,
             clock: http.clock().clone(),
             base: config.graph.clone(),

@@ -16,14 +16,16 @@ mod units;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use secrecy::SecretString;
 use url::Url;
 
+use crate::custom::Custom;
 use crate::error::{Error, Exit, Result};
 use crate::expr::{Catalog, Navigation};
-use crate::http::{Counts, Http};
-use crate::record::{Collection, Coverage};
+use crate::http::{Counts, Http, Pace};
+use crate::record::{Collection, Coverage, Form};
 use crate::snapshot::{Extent, Manifest, Snapshot, Writer};
 
 pub use auth::{Claims, Token, claims};
@@ -37,32 +39,43 @@ use objects::{Read, Why};
 /// What must be read; nothing more is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SourceNeeds {
-    /// Graph property names per collection (users, groups, devices, licenses). A collection that is not named is not
-    /// read; the key is always read.
+    /// Graph property names per collection of objects (users, groups, custom ones …). A collection that is not named is
+    /// not read; the key is always read.
     pub properties: BTreeMap<Collection, BTreeSet<String>>,
     /// Users come with `"manager":{"id":…}`.
     pub expand_manager: bool,
     /// The direct members of every group; reads the groups too.
     pub memberships: bool,
+    /// Other collections of pairs that are read as lists, such as the owners of groups; each reads the objects that the
+    /// lists belong to, too.
+    pub links: BTreeSet<Collection>,
+    /// What the custom collections among `properties` are.
+    pub custom: Vec<Arc<Custom>>,
 }
 
 impl SourceNeeds {
     /// What the compiled expressions of a job use, and no more.
     pub fn of(catalog: &Catalog) -> SourceNeeds {
-        let objects = [Collection::Users, Collection::Groups, Collection::Devices, Collection::Licenses];
-        let used = objects.into_iter().filter(|collection| catalog.uses(*collection));
+        let used = || catalog.collections().filter(|collection| catalog.uses(*collection));
+        let objects = used().filter(|collection| matches!(collection.form(), Form::Objects | Form::Custom));
+        let lists: BTreeSet<Collection> = used().filter_map(Collection::pairs).map(|pairs| pairs.lists).collect();
         SourceNeeds {
-            properties: used
+            properties: objects
                 .map(|collection| (collection, catalog.properties(collection).map(Into::into).collect()))
                 .collect(),
             expand_manager: catalog.navigations().contains(&Navigation::Manager),
-            memberships: catalog.uses(Collection::Memberships) || catalog.uses(Collection::Nestings),
+            memberships: lists.contains(&Collection::Memberships),
+            links: lists.into_iter().filter(|lists| *lists != Collection::Memberships).collect(),
+            custom: catalog.custom().iter().filter(|custom| catalog.uses(custom.collection)).cloned().collect(),
         }
     }
 
     /// Whether a collection of objects is to be read.
     fn wants(&self, collection: Collection) -> bool {
-        self.properties.contains_key(&collection) || (collection == Collection::Groups && self.memberships)
+        let of_lists = |lists: &Collection| lists.pairs().is_some_and(|pairs| pairs.of == collection);
+        self.properties.contains_key(&collection)
+            || (collection == Collection::Groups && self.memberships)
+            || self.links.iter().any(of_lists)
     }
 }
 
@@ -90,7 +103,7 @@ pub struct SourceConfig {
     pub quota_share: f64,
     /// Overrides the quota that follows from the tenant's size.
     pub units_per_10_s: Option<u32>,
-    /// Requests under way at the same time.
+    /// Requests under way at the same time, at most; fewer while fewer suffice to spend the quota.
     pub in_flight_max: usize,
     /// Pages of one list; more are taken for a loop.
     pub pages_max: u64,
@@ -111,7 +124,7 @@ impl SourceConfig {
             graph: url("https://graph.microsoft.com"),
             quota_share: 0.8,
             units_per_10_s: None,
-            in_flight_max: 16,
+            in_flight_max: 256,
             pages_max: 100_000,
             low_priority: false,
         }
@@ -253,15 +266,15 @@ impl<'a> Reader<'a> {
     fn raise_quota(&self, users: u64) {
         let config = &self.source.config;
         if config.units_per_10_s.is_none() && matches!(users, 50 | 501) {
-            self.graph().lane.set_units_per_s(units_per_s(config, users));
+            self.graph().lane.set_pace(pace(config, users));
         }
     }
 }
 
 /// The pace for a tenant of so many users.
-fn units_per_s(config: &SourceConfig, users: u64) -> f64 {
+fn pace(config: &SourceConfig, users: u64) -> Pace {
     let quota = config.units_per_10_s.unwrap_or_else(|| units::quota_per_10_s(users));
-    f64::from(quota) / 10.0 * config.quota_share
+    Pace::share_of(f64::from(quota), units::QUOTA_WINDOW, config.quota_share, config.in_flight_max)
 }
 
 /// Fails when something was asked for and not one page of it came.

@@ -175,12 +175,14 @@ fn rearranged(arguments: &Arguments<'_>, rearrange: fn(&mut Vec<Value>)) -> Valu
 /// Values of one type in their order, types one after another, what cannot be ordered last as it stood.
 pub(super) fn sort(arguments: &Arguments<'_>) -> Value {
     rearranged(arguments, |values| {
-        values.sort_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| match (a, b) {
-            // Alike but for case: then the order must not depend on where they came from.
-            (Value::Text(a), Value::Text(b)) => crate::expr::compare_text(a, b).then_with(|| a.cmp(b)),
-            (Value::Double(a), Value::Double(b)) => a.total_cmp(b),
-            _ => order(a, b).unwrap_or(Ordering::Equal),
-        }));
+        values.sort_by(|a, b| {
+            rank(a).cmp(&rank(b)).then_with(|| match (a, b) {
+                // Alike but for case: then the order must not depend on where they came from.
+                (Value::Text(a), Value::Text(b)) => crate::expr::compare_text(a, b).then_with(|| a.cmp(b)),
+                (Value::Double(a), Value::Double(b)) => a.total_cmp(b),
+                _ => order(a, b).unwrap_or(Ordering::Equal),
+            })
+        });
     })
 }
 

@@ -433,8 +433,9 @@ mod tests {
                 if matches!((function.name, at), ("lookup", 0 | 2) | ("formatdate", 1)) {
                     continue;
                 }
-                let arguments: Vec<&str> =
-                    (0..function.parameters.len()).map(|index| if index == at { "x" } else { written(index) }).collect();
+                let arguments: Vec<&str> = (0..function.parameters.len())
+                    .map(|index| if index == at { "x" } else { written(index) })
+                    .collect();
                 let text = format!("{}({})", function.name, arguments.join(", "));
                 let mut catalog = Catalog::new();
                 catalog.define("sites", Table::read("Office,Region\nOslo,Nordics\n").unwrap());

@@ -68,7 +68,11 @@ pub static FUNCTIONS: &[Function] = &[
         returns: Returns::Arguments,
         origin: Origin::Own,
         help: "The first value that is not null.",
-        examples: &[example("coalesce(null, 'b', 'c')", "'b'"), example("coalesce('', 'b')", "''"), example("coalesce(null, null)", "null")],
+        examples: &[
+            example("coalesce(null, 'b', 'c')", "'b'"),
+            example("coalesce('', 'b')", "''"),
+            example("coalesce(null, null)", "null"),
+        ],
         run: super::coalesce,
         ..PLAIN
     },
@@ -78,7 +82,12 @@ pub static FUNCTIONS: &[Function] = &[
         variadic: true,
         returns: Returns::Arguments,
         help: "All values as one text, or all lists as one list; null if one of them is.",
-        examples: &[example("concat('Berlin', ', ', 'Germany')", "'Berlin, Germany'"), example("concat('Room ', 12)", "'Room 12'"), example("concat('a', null)", "null"), example("concat([1, 2], [3])", "[1, 2, 3]")],
+        examples: &[
+            example("concat('Berlin', ', ', 'Germany')", "'Berlin, Germany'"),
+            example("concat('Room ', 12)", "'Room 12'"),
+            example("concat('a', null)", "null"),
+            example("concat([1, 2], [3])", "[1, 2, 3]"),
+        ],
         run: text::concat,
         ..PLAIN
     },
@@ -87,7 +96,12 @@ pub static FUNCTIONS: &[Function] = &[
         parameters: &[WHOLE, SOME],
         returns: Returns::Bool,
         help: "Whether the part is in the text, ignoring case, or in the list, as it stands there.",
-        examples: &[example("contains('Alfreds Futterkiste', 'FUTTER')", "true"), example("contains('abc', 'd')", "false"), example("contains(null, 'd')", "null"), example("contains([4, 1, 3], [1, 3])", "true")],
+        examples: &[
+            example("contains('Alfreds Futterkiste', 'FUTTER')", "true"),
+            example("contains('abc', 'd')", "false"),
+            example("contains(null, 'd')", "null"),
+            example("contains([4, 1, 3], [1, 3])", "true"),
+        ],
         run: lists::contains,
         ..PLAIN
     },
@@ -124,7 +138,11 @@ pub static FUNCTIONS: &[Function] = &[
         parameters: &[WHOLE, SOME],
         returns: Returns::Bool,
         help: "Whether the text ends with the part, ignoring case, or the list with the other.",
-        examples: &[example("endswith('adele@contoso.com', '@CONTOSO.com')", "true"), example("endswith('adele@contoso.com', 'adele')", "false"), example("endswith([1, 2, 3], [2, 3])", "true")],
+        examples: &[
+            example("endswith('adele@contoso.com', '@CONTOSO.com')", "true"),
+            example("endswith('adele@contoso.com', 'adele')", "false"),
+            example("endswith([1, 2, 3], [2, 3])", "true"),
+        ],
         run: lists::endswith,
         ..PLAIN
     },
@@ -133,7 +151,12 @@ pub static FUNCTIONS: &[Function] = &[
         parameters: &[TEXT, PATTERN, o("group", Accepts::Int)],
         origin: Origin::Own,
         help: "The part of the text that the first group of the pattern matches (all of the match where it has no group), or the group of that number; null if it does not match.",
-        examples: &[example("extract('Oslo (NO-01)', '\\((.*)\\)')", "'NO-01'"), example("extract('adele@contoso.com', '[^@]+')", "'adele'"), example("extract('NO-01', '(\\w+)-(\\d+)', 2)", "'01'"), example("extract('Oslo', '[0-9]+')", "null")],
+        examples: &[
+            example("extract('Oslo (NO-01)', '\\((.*)\\)')", "'NO-01'"),
+            example("extract('adele@contoso.com', '[^@]+')", "'adele'"),
+            example("extract('NO-01', '(\\w+)-(\\d+)', 2)", "'01'"),
+            example("extract('Oslo', '[0-9]+')", "null"),
+        ],
         prepare: Some(pattern::prepare::<{ usize::MAX }>),
         run: pattern::extract,
         ..PLAIN
@@ -162,7 +185,10 @@ pub static FUNCTIONS: &[Function] = &[
         parameters: &[DAY, p("form", Accepts::Text)],
         origin: Origin::Own,
         help: "The date in the given form: `yyyy`, `yy`, `MMMM`, `MMM`, `MM`, `M`, `dddd`, `ddd`, `dd`, `d`, `HH`, `hh`, `mm`, `ss`, `fff`, `tt`, `zzz`; letters after `\\` are themselves, names are English.",
-        examples: &[example("formatdate(2024-01-31T12:05:00Z, 'dd.MM.yyyy HH:mm')", "'31.01.2024 12:05'"), example("formatdate(2024-01-31, 'ddd d MMM yy')", "'Wed 31 Jan 24'")],
+        examples: &[
+            example("formatdate(2024-01-31T12:05:00Z, 'dd.MM.yyyy HH:mm')", "'31.01.2024 12:05'"),
+            example("formatdate(2024-01-31, 'ddd d MMM yy')", "'Wed 31 Jan 24'"),
+        ],
         prepare: Some(time::prepare_format),
         run: time::format,
         ..PLAIN
@@ -172,7 +198,11 @@ pub static FUNCTIONS: &[Function] = &[
         parameters: &[NUMBER, p("decimals", Accepts::Int), o("point", Accepts::Text), o("thousands", Accepts::Text)],
         origin: Origin::Own,
         help: "The number with so many decimals (up to 15), and the given signs between its digits.",
-        examples: &[example("formatnumber(1234.5, 2)", "'1234.50'"), example("formatnumber(1234567, 0, ',', '.')", "'1.234.567'"), example("formatnumber(-0.125, 2, ',')", "'-0,13'")],
+        examples: &[
+            example("formatnumber(1234.5, 2)", "'1234.50'"),
+            example("formatnumber(1234567, 0, ',', '.')", "'1.234.567'"),
+            example("formatnumber(-0.125, 2, ',')", "'-0,13'"),
+        ],
         run: numbers::format,
         ..PLAIN
     },
@@ -199,7 +229,11 @@ pub static FUNCTIONS: &[Function] = &[
         parameters: &[LIST, SUBLIST],
         returns: Returns::Bool,
         help: "Whether the second list is what is left of the first when some of its items are taken out.",
-        examples: &[example("hassubsequence([4, 1, 3], [4, 3])", "true"), example("hassubsequence([4, 1, 3], [3, 1])", "false"), example("hassubsequence([1, 2], [1, 1, 2])", "false")],
+        examples: &[
+            example("hassubsequence([4, 1, 3], [4, 3])", "true"),
+            example("hassubsequence([4, 1, 3], [3, 1])", "false"),
+            example("hassubsequence([1, 2], [1, 1, 2])", "false"),
+        ],
         run: lists::has_subsequence,
         ..PLAIN
     },
@@ -208,7 +242,11 @@ pub static FUNCTIONS: &[Function] = &[
         parameters: &[LIST, SUBLIST],
         returns: Returns::Bool,
         help: "Whether every item of the second list is in the first, as often as it is in the second.",
-        examples: &[example("hassubset([4, 1, 3], [3, 1])", "true"), example("hassubset([4, 1, 3, 1], [1, 1])", "true"), example("hassubset([1, 2], [1, 1, 2])", "false")],
+        examples: &[
+            example("hassubset([4, 1, 3], [3, 1])", "true"),
+            example("hassubset([4, 1, 3, 1], [1, 1])", "true"),
+            example("hassubset([1, 2], [1, 1, 2])", "false"),
+        ],
         run: lists::has_subset,
         ..PLAIN
     },
@@ -226,7 +264,11 @@ pub static FUNCTIONS: &[Function] = &[
         parameters: &[WHOLE, SOME],
         returns: Returns::Int,
         help: "How many characters (or items) come before the part, ignoring case; -1 if it is not there.",
-        examples: &[example("indexof('Größe 42', '42')", "6"), example("indexof('abc', 'x')", "-1"), example("indexof(['a', 'b', 'c'], ['b', 'c'])", "1")],
+        examples: &[
+            example("indexof('Größe 42', '42')", "6"),
+            example("indexof('abc', 'x')", "-1"),
+            example("indexof(['a', 'b', 'c'], ['b', 'c'])", "1"),
+        ],
         run: lists::indexof,
         ..PLAIN
     },
@@ -254,16 +296,30 @@ pub static FUNCTIONS: &[Function] = &[
         parameters: &[p("text", Accepts::TextOrList)],
         returns: Returns::Int,
         help: "The number of characters of a text, or of items of a list.",
-        examples: &[example("length('Größe')", "5"), example("length('')", "0"), example("length(null)", "null"), example("length([1, 2])", "2")],
+        examples: &[
+            example("length('Größe')", "5"),
+            example("length('')", "0"),
+            example("length(null)", "null"),
+            example("length([1, 2])", "2"),
+        ],
         run: lists::length,
         ..PLAIN
     },
     Function {
         name: "lookup",
-        parameters: &[p("table", Accepts::Text), p("key", Accepts::Scalar), p("column", Accepts::Text), o("default", Accepts::Any)],
+        parameters: &[
+            p("table", Accepts::Text),
+            p("key", Accepts::Scalar),
+            p("column", Accepts::Text),
+            o("default", Accepts::Any),
+        ],
         origin: Origin::Own,
         help: "What the column of a CSV table has in the row of that key (first column, ignoring case); else the default, or null.",
-        examples: &[example("lookup('sites', 'OSLO', 'Region')", "'Nordics'"), example("lookup('sites', 'Paris', 'Region', 'elsewhere')", "'elsewhere'"), example("lookup('sites', null, 'Site')", "null")],
+        examples: &[
+            example("lookup('sites', 'OSLO', 'Region')", "'Nordics'"),
+            example("lookup('sites', 'Paris', 'Region', 'elsewhere')", "'elsewhere'"),
+            example("lookup('sites', null, 'Site')", "null"),
+        ],
         prepare: Some(super::prepare_lookup),
         run: super::lookup,
         ..PLAIN
@@ -273,7 +329,10 @@ pub static FUNCTIONS: &[Function] = &[
         parameters: &[TEXT],
         origin: Origin::Own,
         help: "What stands behind the last `@`, in lower case; null without one.",
-        examples: &[example("maildomain('Adele@Contoso.COM')", "'contoso.com'"), example("maildomain('adele')", "null")],
+        examples: &[
+            example("maildomain('Adele@Contoso.COM')", "'contoso.com'"),
+            example("maildomain('adele')", "null"),
+        ],
         run: text::mail_domain,
         ..PLAIN
     },
@@ -282,7 +341,11 @@ pub static FUNCTIONS: &[Function] = &[
         parameters: &[TEXT, PATTERN, o("flags", Accepts::Text)],
         returns: Returns::Bool,
         help: "Whether the regular expression matches somewhere in the text. Minds case, unless the flags have `i`; other flags are `m`, `s` and `u`.",
-        examples: &[example("matchesPattern('Alfreds', '^A.*s$')", "true"), example("matchesPattern('Alfreds', '^a')", "false"), example("matchesPattern('Alfreds', '^a', 'i')", "true")],
+        examples: &[
+            example("matchesPattern('Alfreds', '^A.*s$')", "true"),
+            example("matchesPattern('Alfreds', '^a')", "false"),
+            example("matchesPattern('Alfreds', '^a', 'i')", "true"),
+        ],
         prepare: Some(pattern::prepare::<2>),
         run: pattern::matches,
         ..PLAIN
@@ -326,7 +389,10 @@ pub static FUNCTIONS: &[Function] = &[
         parameters: &[TEXT],
         origin: Origin::Own,
         help: "The text trimmed, white space inside it collapsed to single spaces, characters composed (Unicode NFC).",
-        examples: &[example("normalize('  Adele   Vance ')", "'Adele Vance'"), example("length(normalize('e\u{301}'))", "1")],
+        examples: &[
+            example("normalize('  Adele   Vance ')", "'Adele Vance'"),
+            example("length(normalize('e\u{301}'))", "1"),
+        ],
         run: text::normalize,
         ..PLAIN
     },
@@ -334,7 +400,10 @@ pub static FUNCTIONS: &[Function] = &[
         name: "now",
         returns: Returns::DateTime,
         help: "The as-of time of the plan; the same for all records of a run.",
-        examples: &[example("now()", "2024-06-01T00:00:00Z"), example("now() sub duration'P30D'", "2024-05-02T00:00:00Z")],
+        examples: &[
+            example("now()", "2024-06-01T00:00:00Z"),
+            example("now() sub duration'P30D'", "2024-05-02T00:00:00Z"),
+        ],
         run: |arguments| Value::DateTime(arguments.scope.as_of().into()),
         ..PLAIN
     },
@@ -400,7 +469,11 @@ pub static FUNCTIONS: &[Function] = &[
         parameters: &[WHOLE, SOME],
         returns: Returns::Bool,
         help: "Whether the text starts with the part, ignoring case, or the list with the other.",
-        examples: &[example("startswith('Adele Vance', 'ADELE')", "true"), example("startswith('Adele Vance', 'Vance')", "false"), example("startswith([1, 2, 3], [1, 2])", "true")],
+        examples: &[
+            example("startswith('Adele Vance', 'ADELE')", "true"),
+            example("startswith('Adele Vance', 'Vance')", "false"),
+            example("startswith([1, 2, 3], [1, 2])", "true"),
+        ],
         run: lists::startswith,
         ..PLAIN
     },
@@ -409,7 +482,13 @@ pub static FUNCTIONS: &[Function] = &[
         parameters: &[WHOLE, p("start", Accepts::Int), o("length", Accepts::Int)],
         returns: Returns::First,
         help: "The text (or list) without its first `start` characters (items), and at most `length` long. A negative start counts from the end.",
-        examples: &[example("substring('Größe', 2)", "'öße'"), example("substring('Größe', 2, 1)", "'ö'"), example("substring('abc', 5)", "''"), example("substring('abc', -2)", "'bc'"), example("substring([1, 2, 3], 1)", "[2, 3]")],
+        examples: &[
+            example("substring('Größe', 2)", "'öße'"),
+            example("substring('Größe', 2, 1)", "'ö'"),
+            example("substring('abc', 5)", "''"),
+            example("substring('abc', -2)", "'bc'"),
+            example("substring([1, 2, 3], 1)", "[2, 3]"),
+        ],
         run: lists::substring,
         ..PLAIN
     },
@@ -418,7 +497,10 @@ pub static FUNCTIONS: &[Function] = &[
         parameters: &[TEXT, PART],
         origin: Origin::Own,
         help: "What follows the first such part of the text, ignoring case; empty if it is not there.",
-        examples: &[example("substringafter('CN=Adele', '=')", "'Adele'"), example("substringafter('Adele', '=')", "''")],
+        examples: &[
+            example("substringafter('CN=Adele', '=')", "'Adele'"),
+            example("substringafter('Adele', '=')", "''"),
+        ],
         run: text::after,
         ..PLAIN
     },
@@ -427,7 +509,10 @@ pub static FUNCTIONS: &[Function] = &[
         parameters: &[TEXT, PART],
         origin: Origin::Own,
         help: "What comes before the first such part of the text, ignoring case; all of it if it is not there.",
-        examples: &[example("substringbefore('adele@contoso.com', '@')", "'adele'"), example("substringbefore('adele', '@')", "'adele'")],
+        examples: &[
+            example("substringbefore('adele@contoso.com', '@')", "'adele'"),
+            example("substringbefore('adele', '@')", "'adele'"),
+        ],
         run: text::before,
         ..PLAIN
     },
@@ -462,7 +547,10 @@ pub static FUNCTIONS: &[Function] = &[
         parameters: &[p("time", Accepts::Moment)],
         returns: Returns::Int,
         help: "How many minutes the zone that the moment was written in is ahead of UTC.",
-        examples: &[example("totaloffsetminutes(2024-01-31T12:00:00+02:00)", "120"), example("totaloffsetminutes(now())", "0")],
+        examples: &[
+            example("totaloffsetminutes(2024-01-31T12:00:00+02:00)", "120"),
+            example("totaloffsetminutes(now())", "0"),
+        ],
         run: time::total_offset_minutes,
         ..PLAIN
     },
@@ -471,7 +559,10 @@ pub static FUNCTIONS: &[Function] = &[
         parameters: &[p("duration", Accepts::Duration)],
         returns: Returns::Double,
         help: "The duration in seconds.",
-        examples: &[example("totalseconds(duration'PT1H')", "3600"), example("totalseconds(duration'-PT0.5S')", "-0.5")],
+        examples: &[
+            example("totalseconds(duration'PT1H')", "3600"),
+            example("totalseconds(duration'-PT0.5S')", "-0.5"),
+        ],
         run: time::total_seconds,
         ..PLAIN
     },

@@ -106,7 +106,8 @@ pub(super) fn replace(arguments: &Arguments<'_>) -> Value {
         Ok(arguments) => arguments,
         Err(value) => return value,
     };
-    let (Some(text), Some(part), Some(with)) = (literal::text(&text), literal::text(&part), literal::text(&with)) else {
+    let (Some(text), Some(part), Some(with)) = (literal::text(&text), literal::text(&part), literal::text(&with))
+    else {
         return Value::Null;
     };
     let (mut out, mut from) = (String::with_capacity(text.len()), 0);

@@ -118,7 +118,17 @@ pub(in crate::expr) enum Part {
 }
 
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
 const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
@@ -205,7 +215,9 @@ pub(super) fn prepare_format(call: &ast::Call, _: &Catalog) -> Result<Prepared, 
         Ok(parts) => Ok(Prepared::Format(parts.into())),
         Err(field) => {
             let error = SyntaxError::new(node.span.clone(), format!("`{field}` stands for no part of a date"));
-            Err(error.help("yyyy yy MMMM MMM MM M dddd ddd dd d HH H hh h mm ss fff tt zzz; \\ before a letter that is itself"))
+            Err(error.help(
+                "yyyy yy MMMM MMM MM M dddd ddd dd d HH H hh h mm ss fff tt zzz; \\ before a letter that is itself",
+            ))
         }
     }
 }

@@ -28,6 +28,9 @@ const SHOWING: [&str; 6] = ["count", "select", "orderby", "format", "expand", "c
 /// Options that change which records are returned.
 const CHOOSING: [&str; 7] = ["search", "top", "skip", "skiptoken", "deltatoken", "apply", "index"];
 
+/// How many aliases one expression may have: each use looks through them.
+const ALIASES_MAX: usize = 100;
+
 impl Input {
     /// Decodes `given` and finds the expression in it.
     pub fn read(given: &str) -> Result<Input, SyntaxError> {
@@ -99,6 +102,10 @@ impl Input {
                 let name = Arc::from(&name.trim()[1..]);
                 if self.aliases.iter().any(|(known, _)| *known == name) {
                     return Err(SyntaxError::new(part.clone(), format!("`@{name}` is given twice")));
+                }
+                if self.aliases.len() == ALIASES_MAX {
+                    let message = format!("there are more than {ALIASES_MAX} aliases here");
+                    return Err(SyntaxError::new(part.clone(), message).help("write the values where they are used"));
                 }
                 self.aliases.push((name, part.end - value.len()..part.end));
                 continue;

@@ -161,7 +161,7 @@ pub(super) fn duration(text: &str) -> Option<SignedDuration> {
 pub(super) fn binary(text: &str) -> Option<Vec<u8>> {
     let digits = text.strip_suffix("==").or_else(|| text.strip_suffix('=')).unwrap_or(text);
     let padded = text.len() - digits.len();
-    if digits.len() % 4 == 1 || (padded > 0 && text.len() % 4 != 0) {
+    if digits.len() % 4 == 1 || (padded > 0 && !text.len().is_multiple_of(4)) {
         return None;
     }
     let mut bytes = Vec::with_capacity(digits.len() / 4 * 3 + 2);

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use clap::{CommandFactory, Parser};
 use entra_import::cli::Cli;
-use entra_import::expr::{Example, FUNCTIONS};
+use entra_import::expr::{Catalog, Example, FUNCTIONS, NoNavigation, compile};
 use entra_import::job::{Job, LoadOptions};
 use entra_import::mapping::{run_tests, test_file};
+use entra_import::record::Value;
 
 const DOCUMENTS: [&str; 8] = [
     "README.md",
@@ -163,6 +164,27 @@ fn every_job_and_mapping_in_the_documents_is_right() {
         }
     }
     assert!(["job", "mapping", "fragment"].iter().all(|kind| seen.contains_key(kind)), "{seen:?}");
+}
+
+/// The lines with `=>` in docs/expressions.md, over the record that stands before them.
+#[test]
+fn every_example_of_an_expression_gives_what_the_document_says() {
+    let record = blocks("docs/expressions.md", "json").remove(0);
+    let record = Value::from_json(&serde_json::from_str(&record).expect("the record is JSON"));
+    let nav = NoNavigation { as_of: "2024-06-01T00:00:00Z".parse().unwrap() };
+    let mut seen = 0;
+    for line in blocks("docs/expressions.md", "odata").iter().flat_map(|block| block.lines()) {
+        let (text, expected) = line.split_once(" => ").unwrap_or_else(|| panic!("{line} has no =>"));
+        seen += 1;
+        let compiled = compile(text, None, &mut Catalog::new()).unwrap_or_else(|error| panic!("{text}: {error}"));
+        let value = compiled.eval_value(&record, &nav).to_json();
+        let expected: serde_json::Value =
+            serde_json::from_str(expected).unwrap_or_else(|error| panic!("{line}: {error}"));
+        assert_eq!(value, expected, "{text}");
+        let normal = compile(&compiled.to_string(), None, &mut Catalog::new()).expect("the normal form is right");
+        assert_eq!(normal.eval_value(&record, &nav).to_json(), expected, "{normal}");
+    }
+    assert!(seen > 40, "only {seen} examples were found");
 }
 
 #[test]

@@ -42,9 +42,12 @@ pub struct Function {
     /// They run as tests, as of 2024-06-01T00:00:00Z.
     pub examples: &'static [Example],
     /// Works out what is the same for every record; the checker calls it once.
-    prepare: Option<fn(&ast::Call, &Catalog) -> Result<Prepared, SyntaxError>>,
+    prepare: Option<Prepare>,
     run: fn(&Arguments<'_>) -> Value,
 }
+
+/// What the checker asks of a call once; see [`Prepared`].
+type Prepare = fn(&ast::Call, &Catalog) -> Result<Prepared, SyntaxError>;
 
 /// Whose function it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -55,7 +55,7 @@ pub(super) fn format(arguments: &Arguments<'_>) -> Value {
     let (minus, whole) = whole.strip_prefix('-').map_or(("", whole), |whole| ("-", whole));
     let mut text = minus.to_owned();
     for (at, digit) in whole.chars().enumerate() {
-        if at > 0 && (whole.len() - at) % 3 == 0 {
+        if at > 0 && (whole.len() - at).is_multiple_of(3) {
             text.push_str(&thousands);
         }
         text.push(digit);

@@ -5,10 +5,14 @@
 //! of the job: what a path may be is checked here, in one place.
 //! <https://learn.microsoft.com/graph/use-the-api>
 
+mod read;
+
 use std::collections::BTreeMap;
 
 use crate::record::Collection;
 use crate::schema::Type;
+
+pub use read::{read_all, read_own};
 
 /// A list of Graph that this program has no row of its own for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +45,13 @@ impl Custom {
     /// The name in job and mapping files.
     pub fn name(&self) -> &'static str {
         self.collection.name()
+    }
+
+    /// Which objects it is a list of: what must be agreed to anew when it is edited, as with a filter.
+    pub fn address(&self) -> String {
+        let version = if self.beta { "beta" } else { "v1.0" };
+        let filter = self.filter.as_ref().map(|filter| format!("?$filter={filter}")).unwrap_or_default();
+        format!("{version}/{}{filter} by {}", self.path, self.key)
     }
 
     /// The names that `$expand` brings along; they cannot be selected.

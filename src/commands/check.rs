@@ -81,8 +81,7 @@ fn rights(token: &Token, job: &Job, check: &mut Check) -> Exit {
     let needs = SourceNeeds::of(&job.catalog);
     let used = |collection: Collection| match collection {
         Collection::Memberships => needs.memberships,
-        Collection::Groups => needs.memberships || needs.properties.contains_key(&Collection::Groups),
-        other => needs.properties.contains_key(&other),
+        other => needs.wants(other) || needs.links.contains(&other),
     };
     let mut exit = Exit::Done;
     let mut of_use: BTreeSet<&str> = BTreeSet::new();

@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use url::Url;
 
 use super::auth::Auth;
-use super::collections::{SIGN_IN_ACTIVITY, SIGN_IN_REQUESTS_PER_S};
+use super::collections::SIGN_IN_REQUESTS_PER_S;
 use super::{SourceConfig, units_per_s};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
@@ -39,6 +39,8 @@ pub(super) struct Graph {
     base: Url,
     pages_max: u64,
     low_priority: bool,
+    http: Http,
+    client_id: String,
 }
 
 /// Why a read stopped before its end.
@@ -113,20 +115,33 @@ impl Graph {
         Ok(Graph {
             auth: Auth::new(config, http)?,
             lane: http.lane(&endpoint, &config.client_id, pace)?,
-            slow_lane: http.lane(&endpoint, &format!("{} {SIGN_IN_ACTIVITY}", config.client_id), slow)?,
+            slow_lane: http.lane(&endpoint, &format!("{} sign-in activity", config.client_id), slow)?,
             clock: http.clock().clone(),
             base: config.graph.clone(),
             pages_max: config.pages_max,
             low_priority: config.low_priority,
+            http: http.clone(),
+            client_id: config.client_id.clone(),
         })
     }
 
     /// The address of `path` below the API version.
     pub fn url(&self, path: &str, query: &[String]) -> Url {
+        self.url_of(false, path, query)
+    }
+
+    /// [`Graph::url`], for a list that only the beta version has.
+    pub fn url_of(&self, beta: bool, path: &str, query: &[String]) -> Url {
         let mut url = self.base.clone();
-        url.set_path(&format!("/v1.0/{path}"));
+        url.set_path(&format!("/{}/{path}", if beta { "beta" } else { "v1.0" }));
         url.set_query((!query.is_empty()).then(|| query.join("&")).as_deref());
         url
+    }
+
+    /// A lane for a service with a quota of its own: `requests_per_s`, one at a time.
+    pub fn paced_lane(&self, service: &str, requests_per_s: f64) -> Result<Lane> {
+        let pace = Pace { units_per_s: requests_per_s, in_flight_max: 1 };
+        self.http.lane(self.lane.endpoint(), &format!("{} {service}", self.client_id), pace)
     }
 
     /// Sends a request with the token until `decode` can read the answer; after a 401 once more with a new token.

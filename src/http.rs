@@ -6,6 +6,7 @@
 //! failed try and never as an answer. Never logs `Authorization`, bodies or query strings.
 
 mod error;
+mod gate;
 mod pacer;
 mod retry;
 
@@ -17,7 +18,6 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
-use tokio::sync::Semaphore;
 use url::Url;
 
 use crate::clock::Clock;
@@ -26,6 +26,7 @@ use crate::record::Guid;
 
 pub(crate) use error::plain;
 pub use error::{HttpError, Refusal};
+use gate::Gate;
 use pacer::Pacer;
 pub use reqwest::Method;
 use retry::{Failure, Tries};
@@ -127,8 +128,22 @@ fn is_loopback(url: &Url) -> bool {
 pub struct Pace {
     /// Units spent per second; a unit is whatever the service counts (Graph: resource units; else requests).
     pub units_per_s: f64,
-    /// Requests under way at the same time.
+    /// Units that may be spent at once after a while without requests; at least 1.
+    pub burst_units: f64,
+    /// Requests under way at the same time, at most. It begins with few and adds as latency asks for more.
     pub in_flight_max: usize,
+}
+
+impl Pace {
+    /// Spends `share` (above 0, at most 1) of what a service grants, `limit` units in every `window`. The rest is the
+    /// burst, so that no window sees more than the limit, however the service counts it.
+    pub fn share_of(limit: f64, window: Duration, share: f64, in_flight_max: usize) -> Pace {
+        let spent = limit * share;
+        // At a share of 1 something must be left for the burst: timers are not exact.
+        let burst_units = (limit - spent).max(limit * 0.01).max(1.0);
+        let units_per_s = spent.min(limit - burst_units).max(limit * 0.01) / window.as_secs_f64();
+        Pace { units_per_s, burst_units, in_flight_max }
+    }
 }
 
 /// Makes lanes. Clones are the same; two jobs that share one share pacing per host and credential.
@@ -173,12 +188,14 @@ pub struct Request {
     pub units: u32,
     /// Whether sending it twice is harmless. If not, it is sent again only when it was surely not acted upon.
     pub repeatable: bool,
+    /// One of very many that nothing waits for in turn: where requests queue, it lets all others go first.
+    pub bulk: bool,
 }
 
 impl Request {
     pub fn get(url: Url) -> Request {
         let (headers, body) = (HeaderMap::new(), Bytes::new());
-        Request { method: Method::GET, url, headers, body, units: 1, repeatable: true }
+        Request { method: Method::GET, url, headers, body, units: 1, repeatable: true, bulk: false }
     }
 
     /// A POST of JSON that must not be sent twice; set `repeatable` for one that only reads.
@@ -206,6 +223,12 @@ impl Request {
     #[must_use]
     pub fn repeatable(mut self) -> Request {
         self.repeatable = true;
+        self
+    }
+
+    #[must_use]
+    pub fn bulk(mut self, bulk: bool) -> Request {
+        self.bulk = bulk;
         self
     }
 }
@@ -270,7 +293,7 @@ struct LaneState {
     /// <https://learn.microsoft.com/graph/errors> asks.
     fresh: reqwest::Client,
     pacer: Pacer,
-    in_flight: Semaphore,
+    gate: Gate,
     counters: Counters,
 }
 
@@ -283,8 +306,8 @@ impl Lane {
             endpoint,
             clock: http.clock.clone(),
             settings,
-            pacer: Pacer::new(http.clock.clone(), pace.units_per_s),
-            in_flight: Semaphore::new(pace.in_flight_max.max(1)),
+            pacer: Pacer::new(http.clock.clone(), pace),
+            gate: Gate::new(pace.in_flight_max),
             counters: Counters::default(),
         })))
     }
@@ -294,8 +317,9 @@ impl Lane {
     }
 
     /// Changes the pace for all users of the lane.
-    pub fn set_units_per_s(&self, units_per_s: f64) {
-        self.0.pacer.set_units_per_s(units_per_s);
+    pub fn set_pace(&self, pace: Pace) {
+        self.0.pacer.set_pace(pace);
+        self.0.gate.set_max(pace.in_flight_max);
     }
 
     pub fn counts(&self) -> Counts {
@@ -326,7 +350,7 @@ impl Lane {
         }
         let mut tries = Tries::new(&self.0.settings);
         loop {
-            self.0.pacer.pass(request.units.max(1)).await;
+            self.0.pacer.pass(request.units.max(1), request.bulk).await;
             let failure = match self.attempt(request, tries.needs_fresh_connection()).await {
                 Ok(response) => match decode(&response) {
                     Ok(decoded) => return Ok(decoded),
@@ -341,6 +365,7 @@ impl Lane {
             match wait {
                 retry::Wait::Alone(wait) => self.0.clock.sleep(wait).await,
                 retry::Wait::Together(wait) => {
+                    self.0.gate.narrow();
                     let throttled_ms = self.0.pacer.cool_down(wait).as_millis();
                     self.0.counters.throttled_ms.fetch_add(u64::try_from(throttled_ms).unwrap_or(u64::MAX), Relaxed);
                 }
@@ -350,8 +375,9 @@ impl Lane {
 
     /// One try, with everything that is logged and counted of it.
     async fn attempt(&self, request: &Request, fresh: bool) -> Result<Response, Failure> {
-        // The semaphore is never closed, so a permit always comes.
-        let _permit = self.0.in_flight.acquire().await;
+        let _way = self.0.gate.enter().await;
+        // A stop may have begun while this request waited at the gate.
+        self.0.pacer.cooled().await;
         let id = new_guid();
         self.0.counters.requests.fetch_add(1, Relaxed);
         let client = if fresh { &self.0.fresh } else { &self.0.client };

@@ -1,16 +1,20 @@
-//! When the next request of a lane may go: a token bucket in units, a debt for what cost more, and a cool-down.
+//! When the next request of a lane may go: a token bucket in units, a debt for what cost more, a cool-down for all,
+//! and a slower pace after refusals.
 //!
-//! Hides `governor`. Deliberately has no queue: whoever waits, waits in its own task, and the order does not matter.
+//! Hides `governor`, and how waiting requests are lined up: whoever waits holds a place in a fair queue, so that a
+//! long wait costs no polling, and bulk requests take one place together, so that they never hold up a serial walk
+//! over pages. Deliberately knows no service: what a unit is and how many there are is the caller's knowledge.
 
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 
+use super::Pace;
 use crate::clock::Clock;
 
 type Bucket = RateLimiter<NotKeyed, InMemoryState, Clock, NoOpMiddleware<Duration>>;
@@ -21,31 +25,82 @@ const NEAR_LIMIT: f64 = 0.8;
 /// At the limit itself (1.0) a request counts double, where the service refuses 80 % (1.8) six times.
 const SLOWING: f64 = 5.0;
 
+/// The stop after the n-th refusal in a row is at least 2ⁿ seconds, from the second on, and no longer than this.
+/// What the service asks for is obeyed anyway; one that says "1 second" every time is not to be believed for ever.
+const GROWN_STOP_MAX: Duration = Duration::from_secs(64);
+/// Each refusal makes the pace slower by this factor, up to `SLOWED_MAX`: refused requests count against the quota,
+/// so a pace that is too fast must not go on after the stop.
+const SLOWED_BY: f64 = 1.5;
+const SLOWED_MAX: f64 = 16.0;
+/// Without another refusal the old pace is back after so long.
+const RECOVERY: Duration = Duration::from_secs(60);
+
 #[derive(Debug)]
 pub(super) struct Pacer {
     clock: Clock,
     bucket: RwLock<(Arc<Bucket>, NonZeroU32)>,
+    /// Held by whoever is next.
+    turn: tokio::sync::Mutex<()>,
+    /// Held by the one bulk request that stands in the queue.
+    bulk: tokio::sync::Mutex<()>,
     /// Units that were spent without having been waited for.
     debt: AtomicU32,
     /// Milliseconds of [`Clock::elapsed`] before which nothing is sent.
     cool_until_ms: AtomicU64,
+    /// The service's bucket was empty at the last refusal, so ours must not be full after the stop.
+    drained: AtomicBool,
+    strain: Mutex<Strain>,
+}
+
+/// What refusals in a row have led to.
+#[derive(Debug, Default)]
+struct Strain {
+    refusals: u32,
+    /// By how much requests are slowed beyond the pace, when the last stop ended.
+    slowed: f64,
+    /// When the last stop ends.
+    until: Duration,
+}
+
+impl Strain {
+    /// The share of a request's cost that is added to slow down; fades after the last stop.
+    fn surcharge(&self, now: Duration) -> f64 {
+        self.slowed * (1.0 - now.saturating_sub(self.until).as_secs_f64() / RECOVERY.as_secs_f64()).max(0.0)
+    }
 }
 
 impl Pacer {
-    pub fn new(clock: Clock, units_per_s: f64) -> Pacer {
-        let bucket = RwLock::new(bucket(&clock, units_per_s));
-        Pacer { clock, bucket, debt: AtomicU32::new(0), cool_until_ms: AtomicU64::new(0) }
+    pub fn new(clock: Clock, pace: Pace) -> Pacer {
+        Pacer {
+            bucket: RwLock::new(bucket(&clock, pace)),
+            clock,
+            turn: tokio::sync::Mutex::new(()),
+            bulk: tokio::sync::Mutex::new(()),
+            debt: AtomicU32::new(0),
+            cool_until_ms: AtomicU64::new(0),
+            drained: AtomicBool::new(false),
+            strain: Mutex::default(),
+        }
     }
 
-    pub fn set_units_per_s(&self, units_per_s: f64) {
-        *self.bucket.write().unwrap_or_else(PoisonError::into_inner) = bucket(&self.clock, units_per_s);
+    /// Goes on at another pace. The new bucket counts as if the old one had been emptied.
+    pub fn set_pace(&self, pace: Pace) {
+        let mut bucket_now = self.bucket.write().unwrap_or_else(PoisonError::into_inner);
+        self.debt.fetch_add(bucket_now.1.get(), Relaxed);
+        *bucket_now = bucket(&self.clock, pace);
     }
 
-    /// Waits until `units` may be spent and no cool-down is on.
-    pub async fn pass(&self, units: u32) {
+    /// Waits until `units` may be spent and no cool-down is on. A bulk request lets all others go first.
+    pub async fn pass(&self, units: u32, bulk: bool) {
+        let _behind = if bulk { Some(self.bulk.lock().await) } else { None };
+        let _turn = self.turn.lock().await;
+        self.cooled().await;
         let mut owed = units.saturating_add(self.debt.swap(0, Relaxed));
+        if self.drained.swap(false, Relaxed) {
+            owed = owed.saturating_add(self.bucket().1.get());
+        }
         while owed > 0 {
-            let (bucket, burst) = self.bucket.read().unwrap_or_else(PoisonError::into_inner).clone();
+            let (bucket, burst) = self.bucket();
             let Some(share) = NonZeroU32::new(owed.min(burst.get())) else { break };
             match bucket.check_n(share) {
                 Ok(Ok(())) => owed -= share.get(),
@@ -57,40 +112,65 @@ impl Pacer {
                 Err(_) => break,
             }
         }
+        self.cooled().await;
+    }
+
+    /// Waits until no cool-down is on.
+    pub async fn cooled(&self) {
         loop {
             let until = Duration::from_millis(self.cool_until_ms.load(Relaxed));
             if self.clock.elapsed() >= until {
-                break;
+                return;
             }
             self.clock.sleep_until(until).await;
         }
     }
 
-    /// Stops all requests for `wait`. Returns by how much that prolonged the stop that was already on.
+    /// Stops all requests for `wait`, or for longer when such stops follow one another, and slows down what comes
+    /// after. Returns by how much that prolonged the stop that was already on.
     pub fn cool_down(&self, wait: Duration) -> Duration {
+        let now = self.clock.elapsed();
+        let wait = {
+            let mut strain = self.strain.lock().unwrap_or_else(PoisonError::into_inner);
+            // What was under way when the stop began is refused as well: that is the same refusal.
+            if now >= strain.until {
+                let fresh = now.saturating_sub(strain.until) >= RECOVERY;
+                strain.refusals = if fresh { 1 } else { strain.refusals + 1 };
+                strain.slowed = ((1.0 + strain.surcharge(now)) * SLOWED_BY).min(SLOWED_MAX) - 1.0;
+            }
+            let grown = Duration::from_secs(1 << strain.refusals.min(16)).min(GROWN_STOP_MAX);
+            let wait = if strain.refusals > 1 { wait.max(grown) } else { wait };
+            strain.until = strain.until.max(now + wait);
+            wait
+        };
+        self.drained.store(true, Relaxed);
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let now = ms(self.clock.elapsed());
-        let until = now.saturating_add(ms(wait)).saturating_add(1);
-        let before = self.cool_until_ms.fetch_max(until, Relaxed).max(now);
+        let until = ms(now).saturating_add(ms(wait)).saturating_add(1);
+        let before = self.cool_until_ms.fetch_max(until, Relaxed).max(ms(now));
         Duration::from_millis(until.saturating_sub(before))
     }
 
     /// Books the difference between expected and real cost, and a surcharge when the service says that `limit_share`
-    /// of its limit is used.
+    /// of its limit is used, or refused a request not long ago.
     pub fn settle(&self, expected: u32, cost: f64, limit_share: f64) {
-        let near = (limit_share.min(2.0) - NEAR_LIMIT).max(0.0);
-        let owed = cost - f64::from(expected) + cost * near * SLOWING;
+        let near = (limit_share.min(2.0) - NEAR_LIMIT).max(0.0) * SLOWING;
+        let strained = self.strain.lock().unwrap_or_else(PoisonError::into_inner).surcharge(self.clock.elapsed());
+        let owed = cost - f64::from(expected) + cost * near.max(strained);
         // Cheaper than expected is no credit: the bucket refills by itself.
         if owed > 0.0 {
             self.debt.fetch_add(owed.ceil() as u32, Relaxed);
         }
     }
+
+    fn bucket(&self) -> (Arc<Bucket>, NonZeroU32) {
+        self.bucket.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
-/// A bucket that refills evenly and holds one second's worth, at least one unit.
-fn bucket(clock: &Clock, units_per_s: f64) -> (Arc<Bucket>, NonZeroU32) {
-    let units_per_s = units_per_s.clamp(0.01, 1e6);
-    let burst = NonZeroU32::new(units_per_s as u32).unwrap_or(NonZeroU32::MIN);
+/// A bucket that refills evenly and holds what the pace lets through at once, at least one unit.
+fn bucket(clock: &Clock, pace: Pace) -> (Arc<Bucket>, NonZeroU32) {
+    let units_per_s = pace.units_per_s.clamp(0.001, 1e6);
+    let burst = NonZeroU32::new(pace.burst_units.clamp(1.0, 1e9) as u32).unwrap_or(NonZeroU32::MIN);
     let period = Duration::from_secs_f64(1.0 / units_per_s);
     let quota = Quota::with_period(period).unwrap_or(Quota::per_second(burst)).allow_burst(burst);
     (Arc::new(RateLimiter::direct_with_clock(quota, clock.clone())), burst)
@@ -99,13 +179,24 @@ fn bucket(clock: &Clock, units_per_s: f64) -> (Arc<Bucket>, NonZeroU32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures::StreamExt;
+    use proptest::prelude::*;
+
+    fn pace(units_per_s: f64) -> Pace {
+        Pace { units_per_s, burst_units: units_per_s, in_flight_max: 1 }
+    }
+
+    /// Runs with a clock that jumps from one wait to the next.
+    fn virtually<T>(run: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(run)
+    }
 
     #[tokio::test(start_paused = true)]
     async fn units_are_spent_at_the_set_rate() {
         let clock = Clock::real();
-        let pacer = Pacer::new(clock.clone(), 10.0);
+        let pacer = Pacer::new(clock.clone(), pace(10.0));
         for _ in 0..60 {
-            pacer.pass(1).await;
+            pacer.pass(1, false).await;
         }
         let took_s = clock.elapsed().as_secs_f64();
         assert!((4.8..5.3).contains(&took_s), "10 at once, then 10 a second: {took_s}");
@@ -114,19 +205,19 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_cost_more_is_waited_for_later() {
         let clock = Clock::real();
-        let pacer = Pacer::new(clock.clone(), 10.0);
-        pacer.pass(1).await;
+        let pacer = Pacer::new(clock.clone(), pace(10.0));
+        pacer.pass(1, false).await;
         pacer.settle(1, 41.0, 0.0);
-        pacer.pass(1).await;
+        pacer.pass(1, false).await;
         assert!(clock.elapsed().as_secs_f64() > 3.0, "40 units of debt, 10 of them in the bucket");
     }
 
     #[tokio::test(start_paused = true)]
     async fn near_the_limit_requests_slow_down() {
         let clock = Clock::real();
-        let pacer = Pacer::new(clock.clone(), 10.0);
+        let pacer = Pacer::new(clock.clone(), pace(10.0));
         for _ in 0..40 {
-            pacer.pass(1).await;
+            pacer.pass(1, false).await;
             pacer.settle(1, 1.0, 1.0);
         }
         assert!(clock.elapsed().as_secs_f64() > 5.0);
@@ -135,10 +226,122 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_cool_down_stops_everyone_and_is_counted_once() {
         let clock = Clock::real();
-        let pacer = Pacer::new(clock.clone(), 1000.0);
+        let pacer = Pacer::new(clock.clone(), pace(1000.0));
         assert!(pacer.cool_down(Duration::from_secs(7)) >= Duration::from_secs(7));
         assert_eq!(pacer.cool_down(Duration::from_secs(5)), Duration::ZERO);
-        pacer.pass(1).await;
+        pacer.pass(1, false).await;
         assert!(clock.elapsed() >= Duration::from_secs(7));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refusals_in_a_row_stop_for_longer_and_are_forgotten() {
+        let clock = Clock::real();
+        let pacer = Pacer::new(clock.clone(), pace(1000.0));
+        let second = Duration::from_secs(1);
+        let mut stops = Vec::new();
+        for _ in 0..8 {
+            stops.push(pacer.cool_down(second).as_secs());
+            pacer.cooled().await;
+        }
+        assert_eq!(stops, [1, 4, 8, 16, 32, 64, 64, 64]);
+        clock.sleep(RECOVERY).await;
+        assert_eq!(pacer.cool_down(second).as_secs(), 1, "a minute without a refusal");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bulk_requests_do_not_hold_up_the_others() {
+        let clock = Clock::real();
+        let pacer = Pacer::new(clock.clone(), Pace { burst_units: 1.0, ..pace(10.0) });
+        let bulk = futures::stream::iter(0..200).map(|_| pacer.pass(1, true)).buffer_unordered(200);
+        let serial = async {
+            for _ in 0..20 {
+                pacer.pass(1, false).await;
+            }
+            clock.elapsed().as_secs_f64()
+        };
+        let (_, took_s) = futures::join!(bulk.collect::<Vec<()>>(), serial);
+        assert!(took_s < 4.5, "every second turn, not one in 200: {took_s}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+
+        /// However requests come, no ten seconds see more than the whole quota, and what is there to spend is spent.
+        #[test]
+        fn no_window_sees_more_than_the_quota(
+            quota in 100..8000u32,
+            share in 0.1..1.0f64,
+            requests in proptest::collection::vec((1..6u32, 0..40u64, any::<bool>()), 100..600),
+        ) {
+            let limit = f64::from(quota);
+            let pace = Pace::share_of(limit, Duration::from_secs(10), share, 1);
+            let (spent, total) = virtually(async {
+                let clock = Clock::real();
+                let pacer = Pacer::new(clock.clone(), pace);
+                let sent = futures::stream::iter(&requests).map(|(units, later_ms, bulk)| {
+                    let (pacer, clock) = (&pacer, &clock);
+                    async move {
+                        clock.sleep(Duration::from_millis(*later_ms)).await;
+                        pacer.pass(*units, *bulk).await;
+                        (clock.elapsed().as_secs_f64(), f64::from(*units))
+                    }
+                });
+                let mut spent: Vec<(f64, f64)> = sent.buffer_unordered(50).collect().await;
+                spent.sort_by(|a, b| a.0.total_cmp(&b.0));
+                let total: f64 = spent.iter().map(|(_, units)| units).sum();
+                (spent, total)
+            });
+            for (at, (begin, _)) in spent.iter().enumerate() {
+                let window: f64 =
+                    spent[at..].iter().take_while(|(time, _)| *time < begin + 10.0).map(|(_, units)| units).sum();
+                prop_assert!(window <= limit * 1.01 + 5.0, "{window} of {limit} in ten seconds from {begin}");
+            }
+            let late_s = 0.04 * spent.len() as f64 / 50.0 + 0.1;
+            let floor_s = ((total - pace.burst_units) / pace.units_per_s).max(0.0);
+            let took_s = spent.last().map_or(0.0, |(time, _)| *time);
+            prop_assert!(took_s <= floor_s * 1.02 + late_s + 0.5, "{took_s} s where {floor_s} s would do");
+        }
+
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(8))]
+
+        /// A service that grants much less than it says, and counts refused requests, is not stormed.
+        #[test]
+        fn a_service_that_grants_less_is_not_stormed(granted in 0.1..1.0f64, honest in any::<bool>(), seed in any::<u64>()) {
+            let (accepted, refused) = virtually(async {
+                let clock = Clock::real();
+                let pacer = Pacer::new(clock.clone(), Pace::share_of(8000.0, Duration::from_secs(10), 0.8, 1));
+                let service = Mutex::new((8000.0 * granted, Duration::ZERO));
+                let random = Mutex::new(fastrand::Rng::with_seed(seed));
+                let refused = AtomicU32::new(0);
+                let one = |_| async {
+                    loop {
+                        pacer.pass(2, true).await;
+                        let latency_ms = random.lock().unwrap().u64(80..160);
+                        clock.sleep(Duration::from_millis(latency_ms)).await;
+                        let left = {
+                            let mut service = service.lock().unwrap();
+                            let now = clock.elapsed();
+                            let refill = (now - service.1).as_secs_f64() * 800.0 * granted;
+                            *service = ((service.0 + refill).min(8000.0 * granted) - 2.0, now);
+                            service.0
+                        };
+                        if left >= 0.0 {
+                            pacer.settle(2, 2.0, 1.0 - left / (8000.0 * granted));
+                            return;
+                        }
+                        refused.fetch_add(1, Relaxed);
+                        let wait = if honest { (-left / (800.0 * granted)).ceil().max(1.0) } else { 1.0 };
+                        pacer.cool_down(Duration::from_secs_f64(wait));
+                    }
+                };
+                let accepted = futures::stream::iter(0..6_000).map(one).buffer_unordered(128).count().await;
+                (accepted, refused.into_inner())
+            });
+            prop_assert_eq!(accepted, 6_000);
+            prop_assert!(refused < 900, "{} requests were refused for 6,000 that went through", refused);
+        }
     }
 }

@@ -30,7 +30,7 @@ const LARGE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 20\r\nconnection: close\
 fn lane(url: &Url) -> Lane {
     let settings = HttpSettings { response_bytes_max: 10, ..HttpSettings::default() };
     let http = Http::new(Clock::scaled(10_000), settings);
-    let pace = Pace { units_per_s: 1000.0, in_flight_max: 4 };
+    let pace = Pace { units_per_s: 1000.0, burst_units: 1000.0, in_flight_max: 4 };
     http.lane(&Endpoint::new(url.clone()).unwrap(), "test", pace).unwrap()
 }
 

@@ -111,7 +111,7 @@ impl Auth {
     pub fn new(config: &SourceConfig, http: &Http) -> Result<Auth> {
         let authority = Endpoint::new(config.authority.clone())?;
         let label = format!("sign-in {}", config.client_id);
-        let lane = http.lane(&authority, &label, Pace { units_per_s: 5.0, in_flight_max: 1 })?;
+        let lane = http.lane(&authority, &label, Pace { units_per_s: 5.0, burst_units: 5.0, in_flight_max: 1 })?;
         Ok(Auth {
             tenant: config.tenant.clone(),
             client_id: config.client_id.clone(),

@@ -286,7 +286,7 @@ const USERS_WHOLE: &[&str] = &[
 
 /// Sign-in activity has a quota of its own, 10 requests a minute.
 /// <https://learn.microsoft.com/graph/throttling-limits>
-pub const SIGN_IN_REQUESTS_PER_S: f64 = 10.0 / 60.0;
+pub const SIGN_IN_REQUESTS_PER_MINUTE: u32 = 10;
 
 /// Properties of users that need a permission of their own besides the collection's; without it Graph refuses the
 /// whole request. <https://learn.microsoft.com/graph/api/resources/user?view=graph-rest-1.0#properties>

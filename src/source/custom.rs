@@ -35,7 +35,7 @@ impl Reader<'_> {
         extent.key = (custom.key != "id").then(|| custom.key.clone());
         let graph = self.graph();
         let lane: Lane = match custom.requests_per_minute {
-            Some(rate) => graph.paced_lane(collection.name(), f64::from(rate) / 60.0)?,
+            Some(rate) => graph.paced_lane(collection.name(), rate)?,
             None => graph.lane.clone(),
         };
         let first = graph.url_of(custom.beta, &custom.path, &query(custom, &extent));

@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
+use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{HeaderName, HeaderValue};
@@ -15,8 +16,8 @@ use serde_json::value::RawValue;
 use url::Url;
 
 use super::auth::Auth;
-use super::collections::SIGN_IN_REQUESTS_PER_S;
-use super::{SourceConfig, units_per_s};
+use super::collections::SIGN_IN_REQUESTS_PER_MINUTE;
+use super::{SourceConfig, pace};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::http::{Endpoint, Http, HttpError, Lane, Pace, Refusal, Request, Response, plain};
@@ -110,11 +111,10 @@ struct Page {
 impl Graph {
     pub fn new(config: &SourceConfig, http: &Http) -> Result<Graph> {
         let endpoint = Endpoint::new(config.graph.clone())?;
-        let pace = Pace { units_per_s: units_per_s(config, 0), in_flight_max: config.in_flight_max };
-        let slow = Pace { units_per_s: SIGN_IN_REQUESTS_PER_S, in_flight_max: 1 };
+        let slow = requests_per_minute(SIGN_IN_REQUESTS_PER_MINUTE);
         Ok(Graph {
             auth: Auth::new(config, http)?,
-            lane: http.lane(&endpoint, &config.client_id, pace)?,
+            lane: http.lane(&endpoint, &config.client_id, pace(config, 0))?,
             slow_lane: http.lane(&endpoint, &format!("{} sign-in activity", config.client_id), slow)?,
             clock: http.clock().clone(),
             base: config.graph.clone(),
@@ -138,10 +138,9 @@ impl Graph {
         url
     }
 
-    /// A lane for a service with a quota of its own: `requests_per_s`, one at a time.
-    pub fn paced_lane(&self, service: &str, requests_per_s: f64) -> Result<Lane> {
-        let pace = Pace { units_per_s: requests_per_s, in_flight_max: 1 };
-        self.http.lane(self.lane.endpoint(), &format!("{} {service}", self.client_id), pace)
+    /// A lane for a service with a quota of its own, in requests a minute.
+    pub fn paced_lane(&self, service: &str, rate: u32) -> Result<Lane> {
+        self.http.lane(self.lane.endpoint(), &format!("{} {service}", self.client_id), requests_per_minute(rate))
     }
 
     /// Sends a request with the token until `decode` can read the answer; after a 401 once more with a new token.
@@ -239,6 +238,13 @@ impl Graph {
         }
         Ok(url)
     }
+}
+
+/// One request at a time, and never more than so many in any minute: the last of them is the burst that the pacer gives
+/// at the start.
+fn requests_per_minute(rate: u32) -> Pace {
+    let rate = f64::from(rate);
+    Pace::share_of(rate, Duration::from_secs(60), (rate - 1.0).max(1.0) / rate, 1)
 }
 
 struct Given {

@@ -28,7 +28,7 @@ use url::Url;
 use crate::custom::Custom;
 use crate::error::{Error, Exit, Result};
 use crate::expr::{Catalog, Navigation};
-use crate::http::{Counts, Http};
+use crate::http::{Counts, Http, Pace};
 use crate::record::{Collection, Coverage, Form};
 use crate::schema::SIGN_IN_ACTIVITY;
 use crate::snapshot::{Extent, Manifest, Snapshot, Writer};
@@ -114,7 +114,7 @@ pub struct SourceConfig {
     pub quota_share: f64,
     /// Overrides the quota that follows from the tenant's size.
     pub units_per_10_s: Option<u32>,
-    /// Requests under way at the same time.
+    /// Requests under way at the same time, at most; fewer while fewer suffice to spend the quota.
     pub in_flight_max: usize,
     /// Pages of one list; more are taken for a loop.
     pub pages_max: u64,
@@ -135,7 +135,7 @@ impl SourceConfig {
             graph: url("https://graph.microsoft.com"),
             quota_share: 0.8,
             units_per_10_s: None,
-            in_flight_max: 16,
+            in_flight_max: 256,
             pages_max: 100_000,
             low_priority: false,
         }
@@ -294,15 +294,15 @@ impl<'a> Reader<'a> {
     fn raise_quota(&self, users: u64) {
         let config = &self.source.config;
         if config.units_per_10_s.is_none() && matches!(users, 50 | 501) {
-            self.graph().lane.set_units_per_s(units_per_s(config, users));
+            self.graph().lane.set_pace(pace(config, users));
         }
     }
 }
 
 /// The pace for a tenant of so many users.
-fn units_per_s(config: &SourceConfig, users: u64) -> f64 {
+fn pace(config: &SourceConfig, users: u64) -> Pace {
     let quota = config.units_per_10_s.unwrap_or_else(|| units::quota_per_10_s(users));
-    f64::from(quota) / 10.0 * config.quota_share
+    Pace::share_of(f64::from(quota), units::QUOTA_WINDOW, config.quota_share, config.in_flight_max)
 }
 
 /// Fails when something was asked for and not one page of it came.

@@ -3,6 +3,8 @@
 //! Hides the price list. Prices, modifiers and limits: <https://learn.microsoft.com/graph/throttling-limits>.
 //! Deliberately an expectation only: the answer's `x-ms-resource-unit` corrects it.
 
+use std::time::Duration;
+
 /// The addresses whose price is not 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Price {
@@ -27,7 +29,10 @@ pub fn units(price: Price, expand: bool) -> u32 {
     (base - 1 + u32::from(expand)).max(1)
 }
 
-/// Resource units that one application may spend in a tenant of so many users, per 10 seconds.
+/// What the quota counts over.
+pub const QUOTA_WINDOW: Duration = Duration::from_secs(10);
+
+/// Resource units that one application may spend in a tenant of so many users, per [`QUOTA_WINDOW`].
 pub fn quota_per_10_s(users: u64) -> u32 {
     match users {
         0..50 => 3_500,

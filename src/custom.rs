@@ -33,8 +33,9 @@ pub struct Custom {
     pub key: String,
     /// Sent as `$top`; none lets Graph decide.
     pub page_size: Option<u32>,
-    /// The application permission that reads it, to name it where it is missing.
-    pub permission: Option<String>,
+    /// The application permission that reads it, to name it where it is missing; empty where none is described. Kept for
+    /// as long as the program runs, like those of the built-in collections.
+    pub permission: &'static [&'static str],
     /// For services with a quota of their own; none shares the directory's.
     pub requests_per_minute: Option<u32>,
     /// Types of properties; one that is not among them may hold anything.
@@ -140,7 +141,7 @@ mod tests {
             expand: expand.map(str::to_owned),
             key: "id".into(),
             page_size: None,
-            permission: None,
+            permission: &[],
             requests_per_minute: None,
             properties: BTreeMap::new(),
         };

@@ -1,7 +1,7 @@
 //! Reads the description of a custom collection: `[[collection]]` of a job, `[collection]` of a mapping.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Custom, check_path};
 use crate::diagnostic::Problems;
@@ -78,7 +78,7 @@ fn read(node: &Node, what: &str, problems: &mut Problems) -> Option<Custom> {
         expand: transposed(expand)?,
         key: transposed(key)?.unwrap_or_else(|| "id".to_owned()),
         page_size: number(page_size)?,
-        permission: transposed(permission)?,
+        permission: transposed(permission)?.map_or(&[], |name| kept(&name)),
         requests_per_minute: number(rate)?,
         properties: properties.unwrap_or_else(|| Some(BTreeMap::new()))?,
     })
@@ -90,6 +90,19 @@ fn transposed(given: Option<Option<String>>) -> Option<Option<String>> {
         Some(given) => given.map(Some),
         None => Some(None),
     }
+}
+
+/// A list of one permission, kept for ever, once however often it is named.
+fn kept(permission: &str) -> &'static [&'static str] {
+    static KEPT: Mutex<BTreeMap<&'static str, &'static [&'static str]>> = Mutex::new(BTreeMap::new());
+    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = kept.get(permission) {
+        return known;
+    }
+    let name: &'static str = Box::leak(permission.into());
+    let list: &'static [&'static str] = Box::leak(Box::new([name]));
+    kept.insert(name, list);
+    list
 }
 
 fn filled(node: &Node, problems: &mut Problems) -> Option<String> {

@@ -115,7 +115,7 @@ fn judged(custom: &Custom, stop: &Stop, pages: u64) -> (String, Why) {
     let collection = custom.collection;
     match stop.refusal().filter(|refusal| matches!(refusal.status(), 401 | 403)) {
         Some(refusal) => {
-            let needed = match &custom.permission {
+            let needed = match custom.permission.first() {
                 Some(permission) => format!("it needs the application permission {permission} ({})", words(refusal)),
                 None => words(refusal),
             };
@@ -177,7 +177,7 @@ mod tests {
             expand: Some("staff($select=id)".into()),
             key: "mail".into(),
             page_size: Some(50),
-            permission: None,
+            permission: &[],
             requests_per_minute: None,
             properties: Default::default(),
         };

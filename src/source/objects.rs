@@ -192,7 +192,7 @@ pub(super) fn select(collection: Collection, extent: &Extent) -> Vec<String> {
 
 /// Which permission is missing, next to what Graph said.
 pub(super) fn needed(resource: &Resource, refusal: &Refusal) -> String {
-    let enough: Vec<&str> = resource.permissions.iter().copied().filter(|name| name.ends_with(".Read.All")).collect();
+    let enough: Vec<&str> = resource.permissions.iter().copied().filter(|name| name.contains(".Read.")).collect();
     format!("it needs one of the application permissions {} ({})", enough.join(", "), words(refusal))
 }
 

@@ -22,18 +22,14 @@ fn roles(more: &[&str]) -> Vec<String> {
 
 fn needs(objects: &[(Collection, &str)], links: &[Collection]) -> SourceNeeds {
     let properties = objects.iter().map(|(collection, name)| (*collection, [(*name).to_owned()].into()));
-    SourceNeeds {
-        properties: properties.collect(),
-        links: links.iter().copied().collect(),
-        ..SourceNeeds::default()
-    }
+    SourceNeeds { properties: properties.collect(), links: links.iter().copied().collect(), ..SourceNeeds::default() }
 }
 
 /// A tenant in which one group has 25 owners, more than `$expand` shows.
 fn tenant() -> Tenant {
     let mut tenant = Tenant::synthetic(11, &Size { users: 60, groups: 12, ..Size::default() });
-    let group = tenant.list(Kind::Group).next().unwrap().id().to_owned();
-    let users: Vec<String> = tenant.list(Kind::User).take(25).map(|user| user.id().to_owned()).collect();
+    let group = tenant.list(Kind::Group).next().unwrap().id().to_string();
+    let users: Vec<String> = tenant.list(Kind::User).take(25).map(|user| user.id().to_string()).collect();
     for user in users {
         tenant.add_owner(Kind::Group, &group, Member::new(Kind::User, user));
     }
@@ -62,9 +58,11 @@ fn lists(snapshot: &Snapshot, collection: Collection) -> BTreeSet<(String, Strin
 
 #[tokio::test]
 async fn owners_users_units_and_roles_are_those_of_the_tenant() {
-    let sim = Sim::start(tenant(), Options::default()).await.unwrap();
+    let sim =
+        Sim::start(tenant(), Options { roles: roles(&["Member.Read.Hidden"]), ..Options::default() }).await.unwrap();
     let links = [GroupOwners, DeviceOwners, DeviceUsers, AdministrativeUnitMembers, DirectoryRoleMembers];
-    let objects = [(AdministrativeUnits, "displayName"), (DirectoryRoles, "displayName"), (Organization, "displayName")];
+    let objects =
+        [(AdministrativeUnits, "displayName"), (DirectoryRoles, "displayName"), (Organization, "displayName")];
     let (snapshot, _root) = extract(&sim, &needs(&objects, &links)).await;
     let tenant = sim.read_tenant();
     let there = |kind: Kind, ends: &dyn Fn(&str) -> Vec<Member>| -> BTreeSet<(String, String)> {
@@ -101,9 +99,18 @@ async fn without_the_right_a_list_of_lists_is_partial_and_says_which() {
 }
 
 #[tokio::test]
+async fn a_unit_that_hides_its_members_is_not_taken_for_an_empty_one() {
+    let sim = Sim::start(tenant(), Options::default()).await.unwrap();
+    let (snapshot, _root) = extract(&sim, &needs(&[], &[AdministrativeUnitMembers])).await;
+    let lists = snapshot.lists(AdministrativeUnitMembers).unwrap();
+    let gaps: Vec<String> = lists.gaps().map(|(_, gap)| gap.to_string()).collect();
+    assert!(!gaps.is_empty() && gaps.iter().all(|gap| gap.contains("Member.Read.Hidden")), "{gaps:?}");
+}
+
+#[tokio::test]
 async fn deleted_users_and_groups_are_collections() {
     let mut tenant = tenant();
-    let user = tenant.list(Kind::User).next().unwrap().id().to_owned();
+    let user = tenant.list(Kind::User).next().unwrap().id().to_string();
     tenant.remove(Kind::User, &user, graph_sim::Deletion::Soft);
     let deleted = tenant.deleted_after(Kind::User, None).count();
     let groups = tenant.deleted_after(Kind::Group, None).count();
@@ -117,7 +124,8 @@ async fn deleted_users_and_groups_are_collections() {
 
 #[tokio::test]
 async fn sign_in_activity_is_a_pass_of_its_own() {
-    let sim = Sim::start(tenant(), Options { roles: roles(&["AuditLog.Read.All"]), ..Options::default() }).await.unwrap();
+    let sim =
+        Sim::start(tenant(), Options { roles: roles(&["AuditLog.Read.All"]), ..Options::default() }).await.unwrap();
     let wanted = needs(&[(Users, "mail"), (SignInActivity, "signInActivity")], &[]);
     let (snapshot, _root) = extract(&sim, &wanted).await;
     assert!(snapshot.coverage(SignInActivity).is_complete());

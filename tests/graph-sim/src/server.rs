@@ -190,6 +190,7 @@ async fn respond(service: &Service, request: Request<hyper::body::Incoming>) -> 
         host: header("host").or_else(|| head.uri.host().map(str::to_owned)).unwrap_or_default(),
         authorization: header("authorization"),
         client_request_id: header("client-request-id"),
+        identity: header("x-identity-header").or_else(|| header("metadata")),
         eventual: header("consistencylevel").is_some_and(|level| level.eq_ignore_ascii_case("eventual")),
         minimal: header("prefer").is_some_and(|prefer| prefer.contains("return=minimal")),
         body: body.collect().await.map_err(|_| Closed)?.to_bytes().to_vec(),

@@ -89,6 +89,7 @@ impl Client {
             host: "localhost".into(),
             authorization: Some(format!("Bearer {}", self.token)),
             client_request_id: None,
+            identity: None,
             eventual,
             minimal: false,
             body,

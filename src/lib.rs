@@ -23,6 +23,7 @@ pub mod record;
 pub mod report;
 pub mod schema;
 pub mod scope;
+pub mod secret;
 pub mod session;
 pub mod sides;
 pub mod sku_names;

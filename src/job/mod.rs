@@ -7,6 +7,7 @@
 mod files;
 mod read;
 mod scope;
+mod secret;
 mod settings;
 mod source;
 #[cfg(test)]
@@ -20,7 +21,7 @@ use sha2::{Digest, Sha256};
 
 pub use files::jobs_in;
 pub use scope::{Accepted, Exclude, Filter, Scope};
-pub use source::{Credential, GraphSource, SecretFrom, Source};
+pub use source::{CertificateFrom, Credential, GraphSource, ManagedIdentity, Source};
 
 use crate::error::Result;
 use crate::expr::Catalog;

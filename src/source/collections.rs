@@ -87,7 +87,7 @@ pub const LICENSES: Resource = Resource {
 /// All rows.
 pub const RESOURCES: [&Resource; 5] = [&USERS, &GROUPS, &MEMBERS, &DEVICES, &LICENSES];
 
-const DIRECTORY: &str = "Directory.Read.All";
+pub const DIRECTORY: &str = "Directory.Read.All";
 const DIRECTORY_WRITE: &str = "Directory.ReadWrite.All";
 
 /// Members of groups whose visibility is `HiddenMembership` need this one besides.

@@ -107,7 +107,7 @@ struct Page {
 
 impl Graph {
     pub fn new(config: &SourceConfig, http: &Http) -> Result<Graph> {
-        let endpoint = Endpoint::new(config.graph.clone())?;
+        let endpoint = Endpoint::new(config.graph.clone())?.trusting(config.ca_file.as_deref());
         let slow = Pace::share_of(SIGN_IN_REQUESTS_MAX, SIGN_IN_WINDOW, SIGN_IN_SHARE, 1);
         Ok(Graph {
             auth: Auth::new(config, http)?,

@@ -6,5 +6,6 @@ mod docs;
 mod faults;
 mod rules;
 mod samples;
+mod sign_in;
 mod source;
 mod world;

@@ -9,6 +9,7 @@ mod error;
 mod gate;
 mod pacer;
 mod retry;
+mod route;
 mod trouble;
 
 use std::collections::HashMap;
@@ -33,6 +34,7 @@ use gate::Gate;
 use pacer::Pacer;
 pub use reqwest::Method;
 use retry::{Failure, Tries};
+pub use route::{Route, route};
 pub use trouble::{Trouble, TroubleKind};
 
 /// The program as servers see it.

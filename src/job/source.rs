@@ -49,6 +49,8 @@ pub struct GraphSource {
     pub quota_share: f64,
     /// The most requests under way at once, when the job sets a limit.
     pub max_in_flight: Option<u32>,
+    /// Whether the job runs only while the application is allowed nothing that the job does not need.
+    pub refuse_excess_rights: bool,
 }
 
 /// What the app signs in with.
@@ -111,6 +113,7 @@ pub(super) fn read(node: &Node, reader: &Reader, files: &[Arc<SourceFile>], prob
     let ca_file = fields.get("ca_file").map(|node| reader.path(node, problems).map(|(path, _)| path));
     let quota_share = fields.get("quota_share").map_or(Some(QUOTA_SHARE), |node| node.number(0.01..=1.0, problems));
     let max_in_flight = fields.get("max_in_flight").map(|node| node.int(1..=1000, problems));
+    let refuse_excess = fields.get("refuse_excess_rights").map_or(Some(false), |node| node.bool(problems));
     fields.finish(&super::read::HOMES, problems);
     let secrets = Secrets { reader, files };
     let credential = credential.and_then(|node| self::credential(node, &secrets, problems));
@@ -126,6 +129,7 @@ pub(super) fn read(node: &Node, reader: &Reader, files: &[Arc<SourceFile>], prob
         ca_file: transposed(ca_file)?,
         quota_share: quota_share?,
         max_in_flight: transposed(max_in_flight)?.and_then(|number| u32::try_from(number).ok()),
+        refuse_excess_rights: refuse_excess?,
     };
     one_cloud(&source, authority_node.or(graph_node), problems)?;
     Some(Source::Graph(Box::new(source)))

@@ -11,6 +11,7 @@ use jiff::SignedDuration;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use url::Url;
 
 use super::collections::{DIRECTORY, RECOMMENDED, Rights};
 use super::credential::SignIn;
@@ -126,6 +127,11 @@ impl Auth {
     pub fn new(config: &SourceConfig, http: &Http) -> Result<Auth> {
         let sign_in = SignIn::new(config, http)?;
         Ok(Auth { sign_in, clock: http.clock().clone(), state: tokio::sync::Mutex::default() })
+    }
+
+    /// Where tokens come from; see [`SignIn::address`].
+    pub fn address(&self) -> &Url {
+        self.sign_in.address()
     }
 
     /// How far the clock of the sign-in host is ahead; see [`crate::http::Lane::clock_skew`].

@@ -38,7 +38,7 @@ use crate::secret::SecretFrom;
 /// Tries while the other side says that it will soon be better.
 const BUSY_TRIES_MAX: u32 = 6;
 /// A clock that is off by less is no reason for anything: Entra allows five minutes.
-const SKEW_WORTH_TELLING: SignedDuration = SignedDuration::from_secs(120);
+pub const SKEW_WORTH_TELLING: SignedDuration = SignedDuration::from_secs(120);
 /// Where App Service and its relatives hand out tokens.
 /// <https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-endpoint-reference>
 const IDENTITY_ENDPOINT: &str = "IDENTITY_ENDPOINT";
@@ -87,6 +87,11 @@ impl SignIn {
             lane,
             clock: http.clock().clone(),
         })
+    }
+
+    /// Where tokens come from.
+    pub fn address(&self) -> &Url {
+        &self.base
     }
 
     /// How far the other side's clock is ahead, as its last answer showed.
@@ -278,7 +283,7 @@ impl SignIn {
 }
 
 /// "this machine's clock is 12 minutes behind".
-fn skew_in_words(skew: SignedDuration) -> String {
+pub fn skew_in_words(skew: SignedDuration) -> String {
     let side = if skew.is_positive() { "behind" } else { "ahead" };
     format!("this machine's clock is {} minutes {side}", skew.abs().as_mins())
 }

@@ -15,6 +15,8 @@ mod credential;
 mod graph;
 mod members;
 mod objects;
+mod registration;
+pub mod rights;
 mod units;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,6 +41,8 @@ pub use certificate::{CertificateFacts, SigningCertificate};
 pub use cloud::Cloud;
 pub use collections::Rights;
 pub use config::config;
+pub use credential::{SKEW_WORTH_TELLING, skew_in_words};
+pub use registration::SecretEnd;
 
 use collections::{DEVICES, GROUPS, LICENSES, Resource, USERS};
 use graph::Graph;
@@ -135,6 +139,8 @@ pub struct SourceConfig {
     pub in_flight_max: usize,
     /// Pages of one list; more are taken for a loop.
     pub pages_max: u64,
+    /// Reads nothing while the application is allowed more than the read needs.
+    pub refuse_excess_rights: bool,
     /// Sends `x-ms-throttle-priority: low`, so that others go first when the tenant is busy.
     pub low_priority: bool,
 }
@@ -156,6 +162,7 @@ impl SourceConfig {
             units_per_10_s: None,
             in_flight_max: 256,
             pages_max: 100_000,
+            refuse_excess_rights: false,
             low_priority: false,
         }
     }
@@ -236,6 +243,9 @@ impl Source {
     pub async fn extract(&self, needs: &SourceNeeds, progress: &dyn Progress, out: &Path) -> Result<Extracted> {
         let token = self.sign_in().await?;
         let rights = token.rights();
+        if self.config.refuse_excess_rights {
+            rights::refuse_excess(needs, &rights, &self.config.client_id)?;
+        }
         let writer = Writer::create(out)?;
         let mut manifest = Manifest::new(&self.config.tenant, self.graph.clock.now());
         manifest.roles = rights.0.clone().unwrap_or_default();

@@ -292,6 +292,22 @@ fn a_person_at_a_desk_signs_in_by_the_azure_cli_and_proves_no_removal() {
 }
 
 #[test]
+fn check_tells_when_a_certificate_ends_and_how_far_the_clock_is_off() {
+    let tenant = Tenant::synthetic(7, &Size { users: 20, groups: 2, ..Size::default() });
+    let world = World::with(tenant, Options { clock_ahead_s: 150, ..registered(&["app.crt"]) });
+    world.job(&["users"], "");
+    let id = world.sim.read_tenant().id().to_owned();
+    world.edit("job.toml", world::TENANT, &id);
+    world.edit("job.toml", "{ secret = { env = \"ENTRA_SECRET\" } }", "{ certificate = { file = \"app.pem\" } }");
+    std::fs::write(world.path("app.pem"), file("app.pem")).unwrap();
+    let ran = world.run(["check", "job.toml"]);
+    ran.exits(0).says_all(&["the certificate CN=entra-import test ends in", "clock is 2 minutes behind"]);
+    std::fs::write(world.path("app.pem"), file("ended.pem")).unwrap();
+    let ran = world.run(["check", "job.toml"]);
+    ran.exits(5).says_all(&["the certificate CN=entra-import test, ended ended on 2025-01-01", "AADSTS700027"]);
+}
+
+#[test]
 fn a_sign_in_host_that_refuses_connections_is_told_when_it_begins() {
     let world = World::new(Tenant::synthetic(7, &Size { users: 20, groups: 2, ..Size::default() }));
     world.job(&["users"], "");

@@ -28,6 +28,7 @@ pub mod report;
 pub mod schema;
 pub mod schemas;
 pub mod scope;
+pub mod secret;
 pub mod session;
 pub mod sides;
 pub mod sku_names;

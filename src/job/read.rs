@@ -16,15 +16,17 @@ use crate::plan::policy::Removal;
 use crate::tree::{Fields, Kind, Node};
 
 /// Where the keys of a job file belong, for those that TOML put into another table.
-pub(super) const HOMES: [(&str, &str); 29] = [
+pub(super) const HOMES: [(&str, &str); 31] = [
     ("format", TOP),
     ("name", TOP),
     ("extends", TOP),
     ("tenant", "in `[source]`"),
     ("client_id", "in `[source]`"),
     ("credential", "in `[source]`"),
+    ("cloud", "in `[source]`"),
     ("authority", "in `[source]`"),
     ("graph", "in `[source]`"),
+    ("ca_file", "in `[source]`"),
     ("quota_share", "in `[source]`"),
     ("max_in_flight", "in `[source]`"),
     ("snapshot", "in `[source]`"),

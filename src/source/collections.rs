@@ -252,7 +252,7 @@ pub fn row_of(collection: Collection) -> Option<&'static Resource> {
     RESOURCES.into_iter().find(|resource| resource.collection == collection)
 }
 
-const DIRECTORY: &str = "Directory.Read.All";
+pub const DIRECTORY: &str = "Directory.Read.All";
 const DIRECTORY_WRITE: &str = "Directory.ReadWrite.All";
 
 /// Members of groups whose visibility is `HiddenMembership` need this one besides.

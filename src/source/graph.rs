@@ -110,7 +110,7 @@ struct Page {
 
 impl Graph {
     pub fn new(config: &SourceConfig, http: &Http) -> Result<Graph> {
-        let endpoint = Endpoint::new(config.graph.clone())?;
+        let endpoint = Endpoint::new(config.graph.clone())?.trusting(config.ca_file.as_deref());
         let slow = requests_per_minute(SIGN_IN_REQUESTS_PER_MINUTE);
         Ok(Graph {
             auth: Auth::new(config, http)?,

@@ -6,10 +6,13 @@
 
 mod aadsts;
 mod auth;
+mod certificate;
+mod cloud;
 pub mod collections;
 mod config;
 mod confirm;
 mod counts;
+mod credential;
 mod custom;
 mod graph;
 mod links;
@@ -20,10 +23,11 @@ pub mod rights;
 mod units;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures::future::join_all;
+use jiff::SignedDuration;
 use secrecy::SecretString;
 use url::Url;
 
@@ -31,13 +35,18 @@ use crate::custom::Custom;
 use crate::error::{Error, Exit, Result};
 use crate::expr::{Catalog, Navigation};
 use crate::http::{Counts, Http, Pace};
+use crate::job::ManagedIdentity;
 use crate::record::{Collection, Coverage, Form};
 use crate::schema::SIGN_IN_ACTIVITY;
+use crate::secret::SecretFrom;
 use crate::snapshot::{Extent, Manifest, Snapshot, Writer};
 
 pub use auth::{Claims, Token, claims};
+pub use certificate::{CertificateFacts, SigningCertificate};
+pub use cloud::Cloud;
 pub use collections::Rights;
 pub use config::config;
+pub use credential::{SKEW_WORTH_TELLING, skew_in_words};
 pub use registration::SecretEnd;
 
 use collections::{
@@ -99,23 +108,40 @@ impl SourceNeeds {
 pub enum Credential {
     /// The *value* of a client secret.
     Secret(SecretString),
+    /// A certificate that is registered at the application.
+    Certificate(Arc<SigningCertificate>),
+    /// A token of another identity provider, read anew for each sign-in because platforms rotate it.
+    /// <https://learn.microsoft.com/entra/workload-id/workload-identity-federation>
+    Federation(SecretFrom),
+    /// The identity that Azure gave this machine or container.
+    ManagedIdentity(ManagedIdentity),
+    /// Whoever is signed in to the Azure CLI here.
+    AzureCli,
 }
 
-/// The public cloud's token host. <https://learn.microsoft.com/entra/identity-platform/authentication-national-cloud>
-pub const PUBLIC_AUTHORITY: &str = "https://login.microsoftonline.com";
+impl Credential {
+    /// Whether a token may be a signed-in user's.
+    fn allows_users(&self) -> bool {
+        matches!(self, Credential::AzureCli)
+    }
+}
 
 /// Where to read, as whom, and how hard.
 #[derive(Clone, Debug)]
 pub struct SourceConfig {
     /// GUID or verified domain name.
     pub tenant: String,
-    /// The application's id, a GUID.
+    /// The application's id, a GUID; empty where the credential brings its own.
     pub client_id: String,
     pub credential: Credential,
     /// The cloud's token host. <https://learn.microsoft.com/entra/identity-platform/authentication-national-cloud>
     pub authority: Url,
     /// The cloud's Graph host. <https://learn.microsoft.com/graph/deployments>
     pub graph: Url,
+    /// Azure's metadata service, for a managed identity outside of App Service.
+    pub metadata: Url,
+    /// Certificates (PEM) of authorities to trust besides the machine's, for a proxy that inspects TLS.
+    pub ca_file: Option<PathBuf>,
     /// The share of the tenant's quota that may be spent, above 0, at most 1.
     pub quota_share: f64,
     /// Overrides the quota that follows from the tenant's size.
@@ -133,14 +159,16 @@ pub struct SourceConfig {
 impl SourceConfig {
     /// The global cloud and the defaults.
     pub fn new(tenant: impl Into<String>, client_id: impl Into<String>, credential: Credential) -> SourceConfig {
-        // The promise: both are constant and well-formed.
+        // The promise: constant and well-formed.
         let url = |text: &str| Url::parse(text).unwrap_or_else(|_| unreachable!("a constant address"));
         SourceConfig {
             tenant: tenant.into(),
             client_id: client_id.into(),
             credential,
-            authority: url(PUBLIC_AUTHORITY),
-            graph: url("https://graph.microsoft.com"),
+            authority: Cloud::Global.authority(),
+            graph: Cloud::Global.graph(),
+            metadata: url("http://169.254.169.254"),
+            ca_file: None,
             quota_share: 0.8,
             units_per_10_s: None,
             in_flight_max: 256,
@@ -196,8 +224,22 @@ impl Source {
     /// permission at all.
     pub async fn sign_in(&self) -> Result<Token> {
         let token = self.graph.auth.token().await?;
-        auth::refuse_powerless(&token, &self.config.client_id)?;
+        auth::refuse_unfit(&token, &self.config)?;
         Ok(token)
+    }
+
+    /// The certificate that the application signs in with, if it does.
+    pub fn certificate(&self) -> Option<&CertificateFacts> {
+        match &self.config.credential {
+            Credential::Certificate(certificate) => Some(certificate.facts()),
+            _ => None,
+        }
+    }
+
+    /// How far Microsoft's clock is ahead of this machine's, as the last answer showed; none before the first. Answers
+    /// carry whole seconds, so less than two seconds is no skew.
+    pub fn clock_skew(&self) -> Option<SignedDuration> {
+        self.graph.lane.clock_skew().or_else(|| self.graph.auth.clock_skew())
     }
 
     /// What the requests came to so far.
@@ -210,7 +252,8 @@ impl Source {
     /// What cannot be read makes its collection or list partial, with the reason. Fails only when nothing at all can
     /// be read ([`Exit::SignIn`], [`Exit::Unreachable`]) or the snapshot cannot be written.
     pub async fn extract(&self, needs: &SourceNeeds, progress: &dyn Progress, out: &Path) -> Result<Extracted> {
-        let rights = self.sign_in().await?.rights();
+        let token = self.sign_in().await?;
+        let rights = token.rights();
         if self.config.refuse_excess_rights {
             rights::refuse_excess(needs, &rights, &self.config.client_id)?;
         }
@@ -251,6 +294,9 @@ impl Source {
                 counts::compare(collection, extent, writer.count(collection), expected);
             }
         }
+        if token.is_delegated() {
+            doubt(&mut manifest);
+        }
         let snapshot = Snapshot::open(&writer.seal(manifest)?)?;
         Ok(Extracted { snapshot, vanished_groups, counts: self.counts() })
     }
@@ -265,7 +311,12 @@ impl Source {
         snapshot: Snapshot,
         missing: Vec<Missing>,
     ) -> Result<Extracted> {
-        let rights = self.sign_in().await?.rights();
+        let token = self.sign_in().await?;
+        if token.is_delegated() {
+            // What a user does not find may be there.
+            return Ok(Extracted { snapshot, vanished_groups: 0, counts: self.counts() });
+        }
+        let rights = token.rights();
         let mut manifest = snapshot.manifest().clone();
         let writer = Writer::amend(&snapshot)?;
         drop(snapshot);
@@ -311,6 +362,13 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// What a signed-in user's token read is never whole: Graph leaves out, without a word, what that user may not see.
+fn doubt(manifest: &mut Manifest) {
+    for extent in manifest.collections.values_mut().filter(|extent| extent.coverage.is_complete()) {
+        extent.coverage = Coverage::partial("read with the rights of a signed-in user, who may not see everything");
+    }
+}
+
 /// The pace for a tenant of so many users.
 fn pace(config: &SourceConfig, users: u64) -> Pace {
     let quota = config.units_per_10_s.unwrap_or_else(|| units::quota_per_10_s(users));
@@ -326,10 +384,16 @@ fn refuse_nothing_readable(reads: &[(Collection, Extent, Why)], config: &SourceC
     let (exit, hint) = if refused {
         (
             Exit::SignIn,
-            "Add the permissions as *application* permissions in the app registration and grant admin consent.",
+            "Add the permissions as *application* permissions in the app registration and grant admin consent."
+                .to_owned(),
         )
     } else {
-        (Exit::Unreachable, "Check the network, the proxy variables and the Graph address, then run again.")
+        let trouble = asked().find_map(|read| match read.why {
+            Why::Lost(trouble) => Some(trouble.remedy()),
+            _ => None,
+        });
+        let hint = "Check the network, the proxy variables and the Graph address, then run again.";
+        (Exit::Unreachable, trouble.unwrap_or_else(|| hint.to_owned()))
     };
     let mut error = Error::new(exit, format!("nothing of tenant {} could be read", config.tenant)).hint(hint);
     for (collection, extent, _) in reads {

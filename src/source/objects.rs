@@ -11,7 +11,7 @@ use super::graph::{Stop, Walk};
 use super::units::units;
 use super::{Reader, selection};
 use crate::error::{Error, Result};
-use crate::http::{HttpError, Lane, Refusal};
+use crate::http::{HttpError, Lane, Refusal, Trouble};
 use crate::record::{Collection, Coverage, Guid, Unknown};
 use crate::schema::SIGN_IN_ACTIVITY;
 use crate::snapshot::Extent;
@@ -32,6 +32,8 @@ pub(super) enum Why {
     Complete,
     /// 401 or 403, or no token.
     Refused,
+    /// No connection.
+    Lost(Trouble),
     Other,
 }
 
@@ -175,7 +177,12 @@ impl Reader<'_> {
         };
         tracing::warn!(%collection, reason, documentation = resource.documentation, "a collection is incomplete");
         extent.coverage = Coverage::partial(reason);
-        if refused || matches!(stop, Stop::SignIn(_)) { Why::Refused } else { Why::Other }
+        match stop {
+            Stop::Http(HttpError::Unreachable { trouble, .. }) => Why::Lost(*trouble),
+            Stop::SignIn(_) => Why::Refused,
+            _ if refused => Why::Refused,
+            _ => Why::Other,
+        }
     }
 }
 

@@ -9,5 +9,6 @@ mod faults;
 mod recording;
 mod rules;
 mod samples;
+mod sign_in;
 mod source;
 mod world;

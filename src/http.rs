@@ -37,7 +37,7 @@ pub const USER_AGENT: &str = concat!("entra-import/", env!("CARGO_PKG_VERSION"))
 const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("client-request-id");
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 /// The request's real cost. <https://learn.microsoft.com/graph/throttling-limits>
-const RESOURCE_UNIT: HeaderName = HeaderName::from_static("x-ms-resource-unit");
+pub(crate) const RESOURCE_UNIT: HeaderName = HeaderName::from_static("x-ms-resource-unit");
 /// How near the limit is, from 0.8 on. <https://learn.microsoft.com/graph/throttling-limits>
 const LIMIT_PERCENTAGE: HeaderName = HeaderName::from_static("x-ms-throttle-limit-percentage");
 
@@ -292,6 +292,7 @@ struct LaneState {
     /// Keeps no connection: after a reset or a 503 a retry takes a new one, as
     /// <https://learn.microsoft.com/graph/errors> asks.
     fresh: reqwest::Client,
+    pace: Mutex<Pace>,
     pacer: Pacer,
     gate: Gate,
     counters: Counters,
@@ -306,6 +307,7 @@ impl Lane {
             endpoint,
             clock: http.clock.clone(),
             settings,
+            pace: Mutex::new(pace),
             pacer: Pacer::new(http.clock.clone(), pace),
             gate: Gate::new(pace.in_flight_max),
             counters: Counters::default(),
@@ -318,8 +320,14 @@ impl Lane {
 
     /// Changes the pace for all users of the lane.
     pub fn set_pace(&self, pace: Pace) {
+        *self.0.pace.lock().unwrap_or_else(PoisonError::into_inner) = pace;
         self.0.pacer.set_pace(pace);
         self.0.gate.set_max(pace.in_flight_max);
+    }
+
+    /// The pace that is set now.
+    pub fn pace(&self) -> Pace {
+        *self.0.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn counts(&self) -> Counts {

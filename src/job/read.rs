@@ -15,7 +15,7 @@ use crate::plan::policy::Removal;
 use crate::tree::{Fields, Kind, Node};
 
 /// Where the keys of a job file belong, for those that TOML put into another table.
-pub(super) const HOMES: [(&str, &str); 29] = [
+pub(super) const HOMES: [(&str, &str); 30] = [
     ("format", TOP),
     ("name", TOP),
     ("extends", TOP),
@@ -26,6 +26,7 @@ pub(super) const HOMES: [(&str, &str); 29] = [
     ("graph", "in `[source]`"),
     ("quota_share", "in `[source]`"),
     ("max_in_flight", "in `[source]`"),
+    ("memberships", "in `[source]`"),
     ("snapshot", "in `[source]`"),
     ("exclude", "in `[scope]`"),
     ("kind", "in `[target]`"),

@@ -10,6 +10,7 @@ use url::Url;
 use super::read::Reader;
 use crate::diagnostic::{Problems, SourceFile, did_you_mean};
 use crate::record::Guid;
+use crate::source::Memberships;
 use crate::tree::{Fields, Kind, Node, Table};
 
 /// Where records come from.
@@ -37,6 +38,8 @@ pub struct GraphSource {
     pub authority: Option<Url>,
     /// Graph host, when it is not the public cloud's.
     pub graph: Option<Url>,
+    /// Which way memberships are read.
+    pub memberships: Memberships,
     /// Share of the tenant's request quota that a run may spend, above 0, at most 1.
     pub quota_share: f64,
     /// The most requests under way at once, when the job sets a limit.
@@ -82,6 +85,7 @@ pub(super) fn read(node: &Node, reader: &Reader, files: &[Arc<SourceFile>], prob
     let credential = fields.require("credential", "credential = { secret = { env = \"ENTRA_SECRET\" } }", problems);
     let authority = fields.get("authority").map(|node| host(node, problems));
     let graph = fields.get("graph").map(|node| host(node, problems));
+    let memberships = fields.get("memberships").map(|node| memberships(node, problems));
     let quota_share = fields.get("quota_share").map_or(Some(QUOTA_SHARE), |node| node.number(0.01..=1.0, problems));
     let max_in_flight = fields.get("max_in_flight").map(|node| node.int(1..=1000, problems));
     fields.finish(&super::read::HOMES, problems);
@@ -94,6 +98,7 @@ pub(super) fn read(node: &Node, reader: &Reader, files: &[Arc<SourceFile>], prob
         credential: Credential::Secret(credential?),
         authority: transposed(authority)?,
         graph: transposed(graph)?,
+        memberships: transposed(memberships)?.unwrap_or_default(),
         quota_share: quota_share?,
         max_in_flight: transposed(max_in_flight)?.and_then(|number| u32::try_from(number).ok()),
     })))
@@ -104,6 +109,19 @@ fn transposed<T>(value: Option<Option<T>>) -> Option<Option<T>> {
     match value {
         None => Some(None),
         Some(inner) => inner.map(Some),
+    }
+}
+
+fn memberships(node: &Node, problems: &mut Problems) -> Option<Memberships> {
+    match node.text(problems)? {
+        "auto" => Some(Memberships::Auto),
+        "expand" => Some(Memberships::Expand),
+        "per-group" => Some(Memberships::PerGroup),
+        other => {
+            let help = did_you_mean(other, &["auto", "expand", "per-group"], "ways");
+            problems.add_with_help(&node.place, format!("memberships cannot be read by `{other}`"), help);
+            None
+        }
     }
 }
 

@@ -25,6 +25,7 @@ pub fn config(job: &GraphSource) -> Result<SourceConfig> {
         config.graph.clone_from(graph);
     }
     config.quota_share = job.quota_share;
+    config.memberships = job.memberships;
     if let Some(most) = job.max_in_flight {
         config.in_flight_max = most as usize;
     }

@@ -9,14 +9,17 @@ mod auth;
 pub mod collections;
 mod config;
 mod confirm;
+mod expand;
 mod graph;
 mod members;
 mod objects;
+mod strategy;
 mod units;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::SecretString;
 use url::Url;
@@ -31,8 +34,9 @@ use crate::snapshot::{Extent, Manifest, Snapshot, Writer};
 pub use auth::{Claims, Token, claims};
 pub use collections::Rights;
 pub use config::config;
+pub use strategy::Memberships;
 
-use collections::{DEVICES, GROUPS, LICENSES, Resource, USERS};
+use collections::{DEVICES, LICENSES, Resource, USERS};
 use graph::Graph;
 use objects::{Read, Why};
 
@@ -101,6 +105,8 @@ pub struct SourceConfig {
     pub graph: Url,
     /// The share of the tenant's quota that may be spent, above 0, at most 1.
     pub quota_share: f64,
+    /// Which way memberships are read.
+    pub memberships: Memberships,
     /// Overrides the quota that follows from the tenant's size.
     pub units_per_10_s: Option<u32>,
     /// Requests under way at the same time, at most; fewer while fewer suffice to spend the quota.
@@ -123,6 +129,7 @@ impl SourceConfig {
             authority: url("https://login.microsoftonline.com"),
             graph: url("https://graph.microsoft.com"),
             quota_share: 0.8,
+            memberships: Memberships::Auto,
             units_per_10_s: None,
             in_flight_max: 256,
             pages_max: 100_000,
@@ -135,6 +142,9 @@ impl SourceConfig {
 pub trait Progress: Send + Sync {
     /// `done` objects (groups, for memberships) are there, of `total` where that is known.
     fn at(&self, collection: Collection, done: u64, total: Option<u64>);
+
+    /// So long Graph has had the whole read wait, until now.
+    fn throttled(&self, _: Duration) {}
 }
 
 /// Nobody listens.
@@ -195,19 +205,20 @@ impl Source {
         let mut manifest = Manifest::new(&self.config.tenant, self.graph.clock.now());
         manifest.roles = rights.0.clone().unwrap_or_default();
         let reader = Reader { source: self, needs, rights: &rights, writer: &writer, progress };
-        let (users, devices, licenses, (groups, members)) = futures::join!(
+        let (users, devices, licenses, groups_and_members) = futures::join!(
             reader.objects(&USERS),
             reader.objects(&DEVICES),
             reader.objects(&LICENSES),
             reader.groups_and_members(),
         );
-        let reads = [users?, groups?, devices?, licenses?];
+        let (groups, members) = groups_and_members?;
+        let reads = [users?, groups, devices?, licenses?];
         refuse_nothing_readable(&reads, &self.config)?;
         for read in reads.into_iter().flatten() {
             manifest.collections.insert(read.resource.collection, read.extent);
         }
         let mut vanished_groups = 0;
-        if let Some(members) = members? {
+        if let Some(members) = members {
             vanished_groups = members.vanished;
             manifest.collections.insert(Collection::Memberships, members.extent);
         }
@@ -250,16 +261,13 @@ impl<'a> Reader<'a> {
         &self.source.graph
     }
 
-    /// Memberships follow the groups, since they need the list of them.
-    async fn groups_and_members(&self) -> (Result<Option<Read>>, Result<Option<members::MembersRead>>) {
-        let groups = self.objects(&GROUPS).await;
-        let members = match &groups {
-            Ok(Some(read)) if self.needs.memberships => {
-                self.members(&read.groups, &read.extent.coverage).await.map(Some)
-            }
-            _ => Ok(None),
-        };
-        (groups, members)
+    /// Tells how far a collection has come.
+    fn tell(&self, collection: Collection, done: u64, total: Option<u64>) {
+        let throttled_s = self.graph().lane.counts().throttled_s;
+        if throttled_s > 0.0 {
+            self.progress.throttled(Duration::from_secs_f64(throttled_s));
+        }
+        self.progress.at(collection, done, total);
     }
 
     /// Spends more of the quota once the tenant is seen to be larger.

@@ -47,6 +47,7 @@ fn random_fault(random: &mut Rng) -> Fault {
         "users",
         "groups?",
         "members",
+        "$expand=members",
         &member_list,
         "devices",
         "subscribedSkus",
@@ -74,13 +75,16 @@ fn random_faults_end_in_the_undisturbed_result_or_in_partial_with_a_reason() {
     world.save();
     world.run(["run", "job.toml"]).exits(0);
     let undisturbed = world.records();
+    let job = world.read("job.toml");
     let first = number("FAULT_FIRST", 1);
     let mut whole = 0;
     for seed in first..first + number("FAULT_SEEDS", SEEDS) {
         let mut random = Rng::with_seed(seed);
         let faults: Vec<Fault> = (0..random.usize(1..5)).map(|_| random_fault(&mut random)).collect();
-        println!("FAULT_FIRST={seed} FAULT_SEEDS=1: {faults:?}");
+        let memberships = random.choice(["auto", "expand", "per-group"]).unwrap_or_default();
+        println!("FAULT_FIRST={seed} FAULT_SEEDS=1: memberships = {memberships}, {faults:?}");
         world.restore();
+        world.write("job.toml", &job.replacen("[target]", &format!("memberships = \"{memberships}\"\n[target]"), 1));
         faults.into_iter().for_each(|fault| world.sim.add_fault(fault));
         let ran = world.run(["run", "job.toml"]);
         world.sim.clear_faults();

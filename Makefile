@@ -25,8 +25,8 @@ sample: ## Runs one scenario of samples/scenarios and prints everything: make sa
 bless: ## Rewrites all expected files from what the program does now; review them like code
 	BLESS=1 cargo test
 
-bench: ## Measures the program against a simulated tenant (BENCH_USERS, BENCH_GROUPS, BENCH_MEMBERSHIPS, BENCH_NIGHT)
+bench: ## Measures the program against simulated tenants; P="extract decode" for these parts only (BENCH_USERS, …)
 	cargo build --release --package entra-import --package graph-sim --package bench
-	target/release/bench
+	target/release/bench $(P)
 
 .PHONY: help check test fmt docs demo sample bless bench

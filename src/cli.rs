@@ -11,6 +11,7 @@ use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use crate::plan::LimitName;
 use crate::plan::change::Action;
 use crate::record::Collection;
+use crate::report::permissions::PageFormat;
 use crate::report::{Colour, Detail, Format};
 
 const EVERY: &str = "Options of every command";
@@ -87,6 +88,7 @@ pub enum Command {
     Resolve(Resolve),
     Extract(Extract),
     Check(Check),
+    Permissions(Permissions),
     Test(Test),
     #[command(subcommand)]
     Expr(Expr),
@@ -268,7 +270,8 @@ pub struct Extract {
 
 /// Sign in and look at everything a run needs, without writing anything.
 ///
-/// Names rights that are missing and rights in excess, and whether the target can be read and written. Over several jobs it prints one table.
+/// Names each right that is missing, wider than needed or in excess, the hosts that the job talks to, when the client
+/// secret ends, and whether the target can be read and written. Over several jobs it ends with one table.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -281,6 +284,24 @@ pub struct Check {
     /// How the findings are printed
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+}
+
+/// Print the permissions that a job needs, as a page for who must consent. Contacts nobody.
+///
+/// Each permission with what it is for and what happens without it, the link for admin consent, and the piece of the
+/// app registration's manifest. They are the least that this job needs; another mapping or filter may need others.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  entra-import permissions contoso.toml
+  entra-import permissions contoso.toml --format markdown      for a ticket")]
+pub struct Permissions {
+    /// The job file
+    #[arg(value_name = "JOB")]
+    pub job: PathBuf,
+    /// How the page is printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: PageFormat,
 }
 
 /// Run the test cases that mapping files carry.

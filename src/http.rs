@@ -9,6 +9,7 @@ mod error;
 mod gate;
 mod pacer;
 mod retry;
+mod route;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -30,6 +31,7 @@ use gate::Gate;
 use pacer::Pacer;
 pub use reqwest::Method;
 use retry::{Failure, Tries};
+pub use route::{Route, route};
 
 /// The program as servers see it.
 pub const USER_AGENT: &str = concat!("entra-import/", env!("CARGO_PKG_VERSION"));

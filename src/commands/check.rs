@@ -1,28 +1,45 @@
 //! `check`: what would stand in the way of a run, found without writing anything.
+//!
+//! Looks at the job, the credential, the rights, the hosts and the target, in this order, and goes on after what
+//! fails. Deliberately reads no record of the directory.
 
-use std::collections::BTreeSet;
 use std::path::Path;
+
+use jiff::Timestamp;
+use url::Url;
 
 use super::Work;
 use crate::cli;
 use crate::error::{Error, Exit, Result};
-use crate::job::{Job, Source as JobSource, jobs_in};
-use crate::record::Collection;
-use crate::report::check::{Check, Finding, Verdict};
+use crate::http::{Route, route};
+use crate::job::{GraphSource, Job, Source as JobSource, TargetConfig, jobs_in};
+use crate::mapping::{KeyRule, Mapping};
+use crate::report::check::{Check, Finding, Host, Right, RightState, Verdict};
 use crate::report::to_stdout;
 use crate::snapshot::Snapshot;
-use crate::source::collections::{RECOMMENDED, RESOURCES, Rights};
-use crate::source::{self, Source, SourceNeeds, Token};
+use crate::source::rights::{self, Need, Review, Standing};
+use crate::source::{self, Rights, SecretEnd, Source, SourceNeeds, Token};
 use crate::target::{self, Target as _};
 use crate::{session, sides};
 
-/// Checks every job and shows one table.
+/// A secret or certificate that ends within so many days is warned about.
+const ENDS_SOON_DAYS: i64 = 30;
+
+const HOW_TO_KNOW: &str = "look under Certificates & secrets of the app registration and put the date into a calendar; \
+                           with Application.Read.All, `check` sees it itself";
+
+const APPLICATION_TYPE: &str = "as an application permission with admin consent; where the portal shows it as granted \
+                                already, look at the column Type: Delegated does not count";
+
+/// Checks every job; over several jobs it ends with one table.
 pub async fn check(command: &cli::Check, work: &Work<'_>) -> Result<Exit> {
     let mut checks = Vec::new();
     let mut exits = Vec::new();
     for path in jobs_in(&command.jobs)? {
-        let mut check = Check { job: path.display().to_string(), findings: Vec::new() };
-        exits.push(job(&path, &mut check, work).await);
+        let mut check = Check::new(path.display().to_string());
+        let exit = job(&path, &mut check, work).await;
+        check.exit = exit as u8;
+        exits.push(exit);
         checks.push(check);
     }
     let view = work.view(Path::new(""), true);
@@ -37,15 +54,10 @@ async fn job(path: &Path, check: &mut Check, work: &Work<'_>) -> Exit {
     };
     check.job.clone_from(&job.name);
     session::prepare(&mut job);
-    let words = format!("{} mappings compile", job.mappings.len());
-    check.findings.push(good("job and mappings", words));
+    check.findings.push(good("job and mappings", format!("{} mappings compile", job.mappings.len())));
+    check.findings.extend(job.mappings.iter().map(|mapping| good(&about(mapping), facts(mapping))));
     let source = match &job.source {
-        JobSource::Graph(graph) => {
-            match source::config(graph).and_then(|config| Source::new(config, &work.context.http)) {
-                Ok(source) => sign_in(&source, &job, check).await,
-                Err(error) => failed(check, "sign-in", error),
-            }
-        }
+        JobSource::Graph(graph) => graph_source(graph, &job, check, work).await,
         JobSource::Snapshot { dir, .. } => match Snapshot::open(dir) {
             Ok(snapshot) => {
                 let words = format!("readable, of {}, read at {}", snapshot.tenant(), snapshot.as_of());
@@ -58,17 +70,70 @@ async fn job(path: &Path, check: &mut Check, work: &Work<'_>) -> Exit {
     Exit::worst([source, target(&job, check).await])
 }
 
-async fn sign_in(source: &Source, job: &Job, check: &mut Check) -> Exit {
+fn about(mapping: &Mapping) -> String {
+    format!("mapping {}", mapping.name)
+}
+
+/// What a mapping makes of what, and what becomes of leavers.
+fn facts(mapping: &Mapping) -> String {
+    let key = match &mapping.key {
+        KeyRule::Ledger => "the ledger alone".to_owned(),
+        KeyRule::Attributes(places) => {
+            let names: Vec<&str> = places.iter().map(|place| mapping.attributes[*place].name.as_str()).collect();
+            names.join(" and ")
+        }
+    };
+    let steps = mapping.removal.default.len();
+    let leavers = match steps {
+        0 => "leavers are kept and listed".to_owned(),
+        1 => "leavers take 1 step".to_owned(),
+        steps => format!("leavers take {steps} steps"),
+    };
+    let attributes = mapping.attributes.len();
+    format!("{} become {}: {attributes} attributes, key {key}; {leavers}", mapping.source, mapping.target)
+}
+
+async fn graph_source(graph: &GraphSource, job: &Job, check: &mut Check, work: &Work<'_>) -> Exit {
+    let source = source::config(graph).and_then(|config| Source::new(config, &work.context.http));
+    let source = match source {
+        Ok(source) => source,
+        Err(error) => return failed(check, "credential", error),
+    };
+    for (purpose, url) in source.hosts() {
+        host(check, purpose, url);
+    }
+    if source.secret_looks_like_its_id() {
+        check.findings.push(Finding {
+            about: "credential".into(),
+            verdict: Verdict::Warning,
+            words: "what is given as the client secret is a GUID, as the Secret ID is; secrets are not".into(),
+            hint: Some("use the column Value; it shows only when a secret is made, so make a new one".into()),
+        });
+    }
     let token = match source.sign_in().await {
         Ok(token) => token,
         Err(error) => return failed(check, "sign-in", error),
     };
     check.findings.push(good("sign-in", "Entra issued a token for Microsoft Graph".into()));
-    rights(&token, job, check)
+    let exit = granted(&token, graph, job, check);
+    secret_end(&source.secret_end(&token).await, check, work.context.clock().now());
+    exit
 }
 
-/// Rights by collection, from the token's own claims.
-fn rights(token: &Token, job: &Job, check: &mut Check) -> Exit {
+/// Names a server, and the proxy before it.
+fn host(check: &mut Check, purpose: &str, url: &Url) {
+    let (name, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default());
+    let proxy = match route(url) {
+        Route::Direct => None,
+        Route::Proxy(proxy) => Some(proxy),
+    };
+    let way = proxy.as_ref().map_or("without a proxy".to_owned(), |proxy| format!("through the proxy {proxy}"));
+    check.findings.push(good(&format!("host: {purpose}"), format!("{name}, port {port}, {way}")));
+    check.hosts.push(Host { purpose: purpose.into(), host: name.into(), port, proxy });
+}
+
+/// Rights by what is read, from the token's own claims.
+fn granted(token: &Token, graph: &GraphSource, job: &Job, check: &mut Check) -> Exit {
     let Rights(Some(roles)) = token.rights() else {
         check.findings.push(Finding {
             about: "rights".into(),
@@ -78,50 +143,106 @@ fn rights(token: &Token, job: &Job, check: &mut Check) -> Exit {
         });
         return Exit::Done;
     };
-    let needs = SourceNeeds::of(&job.catalog);
-    let used = |collection: Collection| match collection {
-        Collection::Memberships => needs.memberships,
-        Collection::Groups => needs.memberships || needs.properties.contains_key(&Collection::Groups),
-        other => needs.properties.contains_key(&other),
-    };
-    let mut exit = Exit::Done;
-    let mut of_use: BTreeSet<&str> = BTreeSet::new();
-    for resource in RESOURCES.into_iter().filter(|resource| used(resource.collection)) {
-        let present: Vec<&str> = resource.permissions.iter().copied().filter(|right| roles.contains(*right)).collect();
-        of_use.extend(&present);
-        let about = format!("rights: {}", resource.collection);
-        if present.is_empty() {
-            exit = Exit::Partial;
-            check.findings.push(Finding {
-                about,
-                verdict: Verdict::Bad,
-                words: "none of the permissions that read it is granted".into(),
-                hint: Some(format!(
-                    "grant one of {} as an application permission, with admin consent",
-                    resource.permissions.join(", ")
-                )),
-            });
-        } else {
-            check.findings.push(good(&about, format!("granted by {}", present.join(", "))));
-        }
-    }
-    let excess: Vec<&str> = roles.iter().map(String::as_str).filter(|role| !of_use.contains(role)).collect();
-    let writes: Vec<&str> = roles.iter().map(String::as_str).filter(|role| role.contains("Write")).collect();
-    if !excess.is_empty() || !writes.is_empty() {
-        check.findings.push(Finding {
-            about: "rights in excess".into(),
-            verdict: Verdict::Warning,
-            words: format!(
-                "granted and not needed: {}",
-                excess.into_iter().chain(writes).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(", ")
-            ),
-            hint: Some(format!("a reader needs at most {}", RECOMMENDED.join(", "))),
+    let review = rights::review(rights::needed(&SourceNeeds::of(&job.catalog), true), &roles);
+    for (need, standing) in &review.standings {
+        check.findings.extend(standing_words(need, standing));
+        check.rights.push(Right {
+            what: need.what.clone(),
+            least: need.least(),
+            state: match standing {
+                Standing::Granted => RightState::Granted,
+                Standing::Wider(_) => RightState::Wider,
+                Standing::Missing => RightState::Missing,
+            },
+            required: need.required,
         });
     }
-    exit
+    check.beyond_least = review.beyond_least().into_iter().map(str::to_owned).collect();
+    let beyond = beyond_least(&review, graph.refuse_excess_rights, check);
+    let lacking = if review.is_lacking() { Exit::Partial } else { Exit::Done };
+    Exit::worst([lacking, beyond])
+}
+
+/// The finding about one need; none for something optional that is not granted.
+fn standing_words(need: &Need, standing: &Standing) -> Option<Finding> {
+    let about = format!("rights: {}", need.what);
+    match standing {
+        Standing::Granted => Some(good(&about, format!("granted by {}", need.least()))),
+        Standing::Wider(right) => {
+            Some(good(&about, format!("granted by {right}, which allows more; {} is enough", need.least())))
+        }
+        Standing::Missing if !need.required => None,
+        Standing::Missing => Some(Finding {
+            about,
+            verdict: Verdict::Bad,
+            words: format!("{} is not granted, nor another that is enough; without it {}", need.least(), need.without),
+            hint: Some(format!("grant {} {APPLICATION_TYPE}", need.least())),
+        }),
+    }
+}
+
+/// What is granted beyond the least: a warning where it is of no use or can write, an error where the job says so.
+fn beyond_least(review: &Review, refused: bool, check: &mut Check) -> Exit {
+    let needs = review.standings.iter().map(|(need, _)| need.clone()).filter(|need| need.required).collect::<Vec<_>>();
+    let least: Vec<&str> = rights::least(&needs).into_iter().map(|(permission, _)| permission).collect();
+    let hint = format!("this job needs {}; revoke the others", least.join(", "));
+    let beyond = review.beyond_least();
+    if refused && !beyond.is_empty() {
+        let words = format!("the job refuses them (`refuse_excess_rights`): {}", beyond.join(", "));
+        check.findings.push(finding("rights in excess", Verdict::Bad, words, hint));
+        return Exit::SignIn;
+    }
+    let writing = review.writing();
+    if !writing.is_empty() {
+        let words =
+            format!("these let the application change Entra, and this program only reads: {}", writing.join(", "));
+        check.findings.push(finding("rights to write", Verdict::Warning, words, hint.clone()));
+    }
+    let reading: Vec<&str> =
+        review.excess.iter().map(String::as_str).filter(|right| !writing.contains(right)).collect();
+    if !reading.is_empty() {
+        let words = format!("granted and not needed: {}", reading.join(", "));
+        check.findings.push(finding("rights in excess", Verdict::Warning, words, hint));
+    }
+    Exit::Done
+}
+
+fn secret_end(end: &SecretEnd, check: &mut Check, now: Timestamp) {
+    match end {
+        SecretEnd::NoSecret => {}
+        SecretEnd::Unknown(why) => {
+            let words = format!("when the client secret ends is not known: {why}; {HOW_TO_KNOW}");
+            check.findings.push(good("credential", words));
+        }
+        SecretEnd::Known { ends, name, alike } => {
+            let which = match alike {
+                1 => format!("the client secret {name:?}"),
+                n => format!("one of {n} client secrets that begin like the one in use, {name:?},"),
+            };
+            ends_at(check, &which, *ends, now, "make a new client secret and put it in its place before that");
+        }
+    }
+}
+
+/// Says when something ends, and warns in time.
+fn ends_at(check: &mut Check, which: &str, ends: Timestamp, now: Timestamp, hint: &str) {
+    let days = ends.duration_since(now).as_hours() / 24;
+    let date = ends.to_zoned(jiff::tz::TimeZone::UTC).date();
+    check.credential_ends = Some(ends);
+    let words = match days {
+        _ if ends <= now => format!("{which} ended on {date}"),
+        0 => format!("{which} ends within a day, on {date}"),
+        days => format!("{which} ends in {days} days, on {date}"),
+    };
+    check.findings.push(match days {
+        _ if ends <= now => finding("credential", Verdict::Bad, words, hint.into()),
+        days if days < ENDS_SOON_DAYS => finding("credential", Verdict::Warning, words, hint.into()),
+        _ => good("credential", words),
+    });
 }
 
 async fn target(job: &Job, check: &mut Check) -> Exit {
+    let TargetConfig::Csv { .. } = &job.target;
     let target = target::open(&job.target);
     let types = match sides::types(job) {
         Ok(types) => types,
@@ -139,6 +260,10 @@ async fn target(job: &Job, check: &mut Check) -> Exit {
 
 fn good(about: &str, words: String) -> Finding {
     Finding { about: about.into(), verdict: Verdict::Good, words, hint: None }
+}
+
+fn finding(about: &str, verdict: Verdict, words: String, hint: String) -> Finding {
+    Finding { about: about.into(), verdict, words, hint: Some(hint) }
 }
 
 fn failed(check: &mut Check, about: &str, error: Error) -> Exit {

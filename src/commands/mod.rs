@@ -5,6 +5,7 @@
 mod check;
 mod decisions;
 mod offline;
+mod permissions;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -116,6 +117,7 @@ impl Work<'_> {
             }
             Command::Extract(extract) => self.extract(extract).await,
             Command::Check(check) => check::check(check, self).await,
+            Command::Permissions(command) => permissions::permissions(command),
             Command::Pending(pending) => decisions::pending(&pending.jobs),
             Command::Approve(approve) => decisions::approve(approve, &self.context),
             Command::Resolve(resolve) => decisions::resolve(resolve, &self.context).await,

@@ -44,6 +44,8 @@ pub struct GraphSource {
     pub quota_share: f64,
     /// The most requests under way at once, when the job sets a limit.
     pub max_in_flight: Option<u32>,
+    /// Whether the job runs only while the application is allowed nothing that the job does not need.
+    pub refuse_excess_rights: bool,
 }
 
 /// What the app signs in with.
@@ -88,6 +90,7 @@ pub(super) fn read(node: &Node, reader: &Reader, files: &[Arc<SourceFile>], prob
     let memberships = fields.get("memberships").map(|node| memberships(node, problems));
     let quota_share = fields.get("quota_share").map_or(Some(QUOTA_SHARE), |node| node.number(0.01..=1.0, problems));
     let max_in_flight = fields.get("max_in_flight").map(|node| node.int(1..=1000, problems));
+    let refuse_excess = fields.get("refuse_excess_rights").map_or(Some(false), |node| node.bool(problems));
     fields.finish(&super::read::HOMES, problems);
     let tenant = tenant.and_then(|node| tenant_name(node, problems));
     let client_id = client_id.and_then(|node| id(node, problems));
@@ -101,6 +104,7 @@ pub(super) fn read(node: &Node, reader: &Reader, files: &[Arc<SourceFile>], prob
         memberships: transposed(memberships)?.unwrap_or_default(),
         quota_share: quota_share?,
         max_in_flight: transposed(max_in_flight)?.and_then(|number| u32::try_from(number).ok()),
+        refuse_excess_rights: refuse_excess?,
     })))
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::applied::Effort;
-use super::check::{Check, Finding, Verdict};
+use super::check::{Check, Finding, Host, Right, RightState, Verdict};
 use crate::apply::{Applied, NotDone, TypeOutcome};
 use crate::plan::change::{
     Action, AttributeChange, AttributeSpec, Cause, Change, Counts, Difference, Held, Leaving, Note, NoteKind, Origin,
@@ -376,7 +376,24 @@ pub fn checks(text: &str) -> Vec<Check> {
     let soon = finding("credential", Verdict::Warning, "The secret ends in 12 days.", Some("Make a new one."));
     let bad = finding(text, Verdict::Bad, text, Some(text));
     vec![
-        Check { job: "contoso".to_string(), findings: vec![good.clone(), soon] },
-        Check { job: text.to_string(), findings: vec![good, bad] },
+        Check {
+            rights: vec![Right {
+                what: "users".to_string(),
+                least: "User.Read.All",
+                state: RightState::Wider,
+                required: true,
+            }],
+            beyond_least: vec!["Directory.Read.All".to_string()],
+            hosts: vec![Host {
+                purpose: "Microsoft Graph".to_string(),
+                host: "graph.microsoft.com".to_string(),
+                port: 443,
+                proxy: Some("http://proxy.contoso.com:3128".to_string()),
+            }],
+            credential_ends: Some("2026-07-13T00:00:00Z".parse().unwrap()),
+            findings: vec![good.clone(), soon],
+            ..Check::new("contoso".to_string())
+        },
+        Check { exit: 5, findings: vec![good, bad], ..Check::new(text.to_string()) },
     ]
 }

@@ -10,6 +10,7 @@ pub mod csv;
 pub mod defect;
 pub mod json;
 pub mod log;
+pub mod permissions;
 pub mod progress;
 pub mod text;
 pub mod visible;

@@ -123,14 +123,14 @@ pub fn applied(applied: &Applied, view: &View, to: &mut dyn Write) -> Result<()>
     page.flush()
 }
 
-/// The findings of one job in full; of several jobs one table, then the findings that are not good.
+/// The findings of one job in full; of several jobs the findings that are not good, then one table.
 pub fn checks(checks: &[Check], view: &View, to: &mut dyn Write) -> Result<()> {
     let mut page = Page::new(view, to);
-    if checks.len() > 1 {
-        page.check_table(checks);
-    }
     for check in checks {
         page.findings(check, checks.len() > 1 && view.detail == Detail::Brief);
+    }
+    if checks.len() > 1 {
+        page.check_table(checks);
     }
     page.flush()
 }

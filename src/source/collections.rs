@@ -102,13 +102,52 @@ pub const GET_BY_IDS: &[&str] = &[DIRECTORY, DIRECTORY_WRITE];
 pub const RECOMMENDED: [&str; 4] =
     ["User.Read.All", "GroupMember.Read.All", "Device.Read.All", "LicenseAssignment.Read.All"];
 
+/// What suffices to see the app registration itself, with the end dates of its secrets.
+/// <https://learn.microsoft.com/graph/api/application-list?view=graph-rest-1.0>
+pub const APPLICATIONS: &[&str] = &["Application.Read.All", DIRECTORY, DIRECTORY_WRITE];
+
+/// In the name of every permission that lets an application change something.
+pub const WRITE: &str = "Write";
+
+/// Microsoft Graph among the applications of every tenant.
+pub const GRAPH_APP_ID: &str = "00000003-0000-0000-c000-000000000000";
+
+/// The ids by which app roles stand in an app registration's manifest.
+/// <https://learn.microsoft.com/graph/permissions-reference>
+const ROLE_IDS: [(&str, &str); 18] = [
+    ("Directory.Read.All", "7ab1d382-f21e-4acd-a863-ba3e13f7da61"),
+    ("User.Read.All", "df021288-bdef-4463-88db-98f22de89214"),
+    ("User.ReadBasic.All", "97235f07-e226-4f63-ace3-39588e11d3a1"),
+    ("Group.Read.All", "5b567255-7703-4780-807c-7be8301ae99b"),
+    ("GroupMember.Read.All", "98830695-27a2-44f7-8c18-0c3ebc9698f6"),
+    ("Device.Read.All", "7438b122-aefc-4978-80ed-43db9fcc7715"),
+    ("Organization.Read.All", "498476ce-e0fe-48b0-b801-37ba7e2685c6"),
+    ("LicenseAssignment.Read.All", "e2f98668-2877-4f38-a2f4-8202e0717aa1"),
+    ("AuditLog.Read.All", "b0afded3-3588-46d8-8b3d-9842eff778da"),
+    ("Member.Read.Hidden", "658aa5d8-239f-45c4-aa12-864f4fc7e490"),
+    ("Application.Read.All", "9a5d68dd-52b0-4cc2-bd40-abcf44ac3a30"),
+    ("AdministrativeUnit.Read.All", "134fd756-38ce-4afd-ba33-e9623dbe66c2"),
+    ("RoleManagement.Read.Directory", "483bed4a-2ad3-4361-a73b-c83ccdbdc53c"),
+    ("Bookings.Read.All", "6e98f277-b046-4193-a4f2-6bf6a78cd491"),
+    ("DeviceManagementManagedDevices.Read.All", "2f51be20-0bb4-4fed-bf7b-db946066c75e"),
+    ("OrgContact.Read.All", "e1a88a34-94c4-4418-be12-c87b00e26bea"),
+    ("User-LifeCycleInfo.Read.All", "8556a004-db57-4d7a-8b82-97a13428e96f"),
+    ("Reports.Read.All", "230c1aed-a721-4c5d-9cb4-a90514e508ef"),
+];
+
+/// The app role's id, of the permissions that this program asks for. Permissions that Microsoft added or that cannot
+/// be told here have none: the portal finds them by name.
+pub fn role_id(permission: &str) -> Option<&'static str> {
+    ROLE_IDS.iter().find(|(name, _)| *name == permission).map(|(_, id)| *id)
+}
+
 /// What User.ReadBasic.All shows; every other property comes as null, which must not be taken for a value.
 /// <https://learn.microsoft.com/graph/permissions-reference#userreadbasicall>
-const BASIC_PROPERTIES: [&str; 7] =
+pub const BASIC_PROPERTIES: [&str; 7] =
     ["displayName", "givenName", "id", "mail", "securityIdentifier", "surname", "userPrincipalName"];
 
 /// What suffices for all other properties of users, and for their managers.
-const USERS_WHOLE: &[&str] = &[
+pub const USERS_WHOLE: &[&str] = &[
     "User.Read.All",
     DIRECTORY,
     "User.ReadWrite.All",
@@ -130,7 +169,7 @@ pub const SIGN_IN_SHARE: f64 = 0.9;
 
 /// Properties of users that need a permission of their own besides the collection's; without it Graph refuses the
 /// whole request. <https://learn.microsoft.com/graph/api/resources/user?view=graph-rest-1.0#properties>
-const GUARDED: [(&str, &[&str]); 3] = [
+pub const GUARDED: [(&str, &[&str]); 3] = [
     (SIGN_IN_ACTIVITY, &["AuditLog.Read.All"]),
     ("employeeLeaveDateTime", &["User-LifeCycleInfo.Read.All", "User-LifeCycleInfo.ReadWrite.All"]),
     (

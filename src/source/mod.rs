@@ -13,6 +13,8 @@ mod expand;
 mod graph;
 mod members;
 mod objects;
+mod registration;
+pub mod rights;
 mod strategy;
 mod units;
 
@@ -34,6 +36,7 @@ use crate::snapshot::{Extent, Manifest, Snapshot, Writer};
 pub use auth::{Claims, Token, claims};
 pub use collections::Rights;
 pub use config::config;
+pub use registration::SecretEnd;
 pub use strategy::Memberships;
 
 use collections::{DEVICES, LICENSES, Resource, USERS};
@@ -91,6 +94,9 @@ pub enum Credential {
     Secret(SecretString),
 }
 
+/// The public cloud's token host. <https://learn.microsoft.com/entra/identity-platform/authentication-national-cloud>
+pub const PUBLIC_AUTHORITY: &str = "https://login.microsoftonline.com";
+
 /// Where to read, as whom, and how hard.
 #[derive(Clone, Debug)]
 pub struct SourceConfig {
@@ -113,6 +119,8 @@ pub struct SourceConfig {
     pub in_flight_max: usize,
     /// Pages of one list; more are taken for a loop.
     pub pages_max: u64,
+    /// Reads nothing while the application is allowed more than the read needs.
+    pub refuse_excess_rights: bool,
     /// Sends `x-ms-throttle-priority: low`, so that others go first when the tenant is busy.
     pub low_priority: bool,
 }
@@ -126,13 +134,14 @@ impl SourceConfig {
             tenant: tenant.into(),
             client_id: client_id.into(),
             credential,
-            authority: url("https://login.microsoftonline.com"),
+            authority: url(PUBLIC_AUTHORITY),
             graph: url("https://graph.microsoft.com"),
             quota_share: 0.8,
             memberships: Memberships::Auto,
             units_per_10_s: None,
             in_flight_max: 256,
             pages_max: 100_000,
+            refuse_excess_rights: false,
             low_priority: false,
         }
     }
@@ -201,6 +210,9 @@ impl Source {
     /// be read ([`Exit::SignIn`], [`Exit::Unreachable`]) or the snapshot cannot be written.
     pub async fn extract(&self, needs: &SourceNeeds, progress: &dyn Progress, out: &Path) -> Result<Extracted> {
         let rights = self.sign_in().await?.rights();
+        if self.config.refuse_excess_rights {
+            rights::refuse_excess(needs, &rights, &self.config.client_id)?;
+        }
         let writer = Writer::create(out)?;
         let mut manifest = Manifest::new(&self.config.tenant, self.graph.clock.now());
         manifest.roles = rights.0.clone().unwrap_or_default();

@@ -1,6 +1,7 @@
 //! Whole-program tests, linked once.
 
 mod bad_input;
+mod check;
 mod crash;
 mod docs;
 mod faults;

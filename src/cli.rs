@@ -122,6 +122,8 @@ pub struct Run {
     /// Let this plan pass a limit it would be held by; may be repeated
     #[arg(long, value_name = "LIMIT", value_delimiter = ',', value_parser = limit())]
     pub approve: Vec<LimitName>,
+    #[command(flatten)]
+    pub record: Record,
 }
 
 /// Show what a run would do, and write nothing to the target.
@@ -258,7 +260,8 @@ pub enum Take {
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Example:
-  entra-import extract contoso.toml --out snapshot/")]
+  entra-import extract contoso.toml --out snapshot/
+  entra-import extract contoso.toml --out snapshot/ --record report/     also what Microsoft answered")]
 pub struct Extract {
     /// The job file
     #[arg(value_name = "JOB")]
@@ -266,6 +269,8 @@ pub struct Extract {
     /// The folder to write; a snapshot in it is replaced, anything else is left alone and refused
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
+    #[command(flatten)]
+    pub record: Record,
 }
 
 /// Sign in and look at everything a run needs, without writing anything.
@@ -370,6 +375,14 @@ pub struct Snapshot {
     /// Do not read Entra: use this snapshot's folder, or `last` for the one the last run kept
     #[arg(long, value_name = "DIR|last")]
     pub from_snapshot: Option<PathBuf>,
+}
+
+/// Reproducing a report.
+#[derive(Args, Debug, Clone, Default)]
+pub struct Record {
+    /// Keep what Microsoft answered, to go with a report: without secrets, names and ids. A new folder
+    #[arg(long, value_name = "DIR")]
+    pub record: Option<PathBuf>,
 }
 
 /// How a plan is printed.

@@ -20,6 +20,7 @@ pub mod lock;
 pub mod mapping;
 pub mod plan;
 pub mod record;
+pub mod recording;
 pub mod report;
 pub mod schema;
 pub mod scope;

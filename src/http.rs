@@ -44,7 +44,7 @@ pub const USER_AGENT: &str = concat!("entra-import/", env!("CARGO_PKG_VERSION"))
 const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("client-request-id");
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 /// The request's real cost. <https://learn.microsoft.com/graph/throttling-limits>
-const RESOURCE_UNIT: HeaderName = HeaderName::from_static("x-ms-resource-unit");
+pub(crate) const RESOURCE_UNIT: HeaderName = HeaderName::from_static("x-ms-resource-unit");
 /// How near the limit is, from 0.8 on. <https://learn.microsoft.com/graph/throttling-limits>
 const LIMIT_PERCENTAGE: HeaderName = HeaderName::from_static("x-ms-throttle-limit-percentage");
 
@@ -337,6 +337,7 @@ struct LaneState {
     /// Keeps no connection: after a reset or a 503 a retry takes a new one, as
     /// <https://learn.microsoft.com/graph/errors> asks.
     fresh: reqwest::Client,
+    pace: Mutex<Pace>,
     pacer: Pacer,
     gate: Gate,
     counters: Counters,
@@ -358,6 +359,7 @@ impl Lane {
             endpoint,
             clock: http.clock.clone(),
             settings,
+            pace: Mutex::new(pace),
             pacer: Pacer::new(http.clock.clone(), pace),
             gate: Gate::new(pace.in_flight_max),
             counters: Counters::default(),
@@ -373,6 +375,7 @@ impl Lane {
 
     /// Changes the pace for all users of the lane.
     pub fn set_pace(&self, pace: Pace) {
+        *self.0.pace.lock().unwrap_or_else(PoisonError::into_inner) = pace;
         self.0.pacer.set_pace(pace);
         self.0.gate.set_max(pace.in_flight_max);
     }
@@ -382,6 +385,11 @@ impl Lane {
     pub fn clock_skew(&self) -> Option<SignedDuration> {
         let skew_ms = self.0.skew_ms.load(Relaxed);
         (skew_ms != NO_SKEW).then(|| SignedDuration::from_millis(skew_ms))
+    }
+
+    /// The pace that is set now.
+    pub fn pace(&self) -> Pace {
+        *self.0.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn counts(&self) -> Counts {

@@ -31,7 +31,7 @@ use crate::report::log::Step;
 use crate::report::{self, Format, to_stdout};
 use crate::scope::{self, Judge};
 use crate::sides::{self, Against};
-use crate::snapshot::{Members, Snapshot};
+use crate::snapshot::{Members, ReadBy, Snapshot};
 use crate::source::{self, Source, SourceNeeds};
 use crate::state::State;
 use crate::sync::{Context, Options};
@@ -62,6 +62,14 @@ pub struct Read {
     pub requests: u64,
     /// Keeps a dry run's snapshot until it is no longer needed.
     _temporary: Option<tempfile::TempDir>,
+}
+
+impl Read {
+    /// Which way memberships were read; none when they were not, or not now.
+    fn memberships(&self) -> Option<ReadBy> {
+        let memberships = self.snapshot.manifest().collections.get(&Collection::Memberships)?;
+        memberships.read_by.clone().filter(|_| self.requests > 0)
+    }
 }
 
 impl<'a> Session<'a> {
@@ -413,7 +421,7 @@ impl<'a> Session<'a> {
         applied: &Applied,
         whole: bool,
         took: Duration,
-        requests: u64,
+        read: Option<&Read>,
     ) -> Result<Exit> {
         let waiting = plan.waiting().iter().any(|check| check.limit == LimitName::FilterEdit);
         if waiting && whole {
@@ -442,8 +450,13 @@ impl<'a> Session<'a> {
             counts.extend(complete.map(|source| (source.collection, source.read)));
             ledger.record_good_run(&GoodRun { as_of: plan.header.source_as_of, counts })?;
         }
-        let effort =
-            report::applied::Effort { run: run.to_string(), took, source_requests: requests, target_requests: 0 };
+        let effort = report::applied::Effort {
+            run: run.to_string(),
+            took,
+            source_requests: read.map_or(0, |read| read.requests),
+            target_requests: 0,
+            memberships: read.and_then(Read::memberships),
+        };
         let shown = report::applied::Applied::new(plan, applied, effort);
         to_stdout(|to| {
             // A quiet night is one line; any other says first what a person must look at.

@@ -16,6 +16,7 @@ mod read;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -91,6 +92,63 @@ pub struct Extent {
     /// Requests, not counting what the HTTP layer repeated by itself.
     #[serde(default)]
     pub requests: u64,
+    /// Memberships only: which way they were read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_by: Option<ReadBy>,
+}
+
+/// Which way the members of all groups were read, what that was expected to come to, and what it did. The members are
+/// the same either way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReadBy {
+    pub strategy: Strategy,
+    /// Why this one.
+    pub reason: String,
+    /// Worked out when the groups had been counted.
+    pub estimate: Figures,
+    pub cost: Figures,
+}
+
+/// A way to read the members of all groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strategy {
+    /// Groups with up to 20 members on one page, then the list of each group that shows 20.
+    Expand,
+    /// One list for each group.
+    PerGroup,
+}
+
+impl Strategy {
+    /// The name in jobs, manifests and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Strategy::Expand => "expand",
+            Strategy::PerGroup => "per-group",
+        }
+    }
+}
+
+/// What a read takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Figures {
+    pub requests: u64,
+    /// Graph's resource units.
+    pub units: u64,
+    /// To a tenth.
+    pub seconds: f64,
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} requests, {} units, {:.1} s", self.requests, self.units, self.seconds)
+    }
+}
+
+impl Figures {
+    pub fn new(requests: u64, units: u64, seconds: f64) -> Figures {
+        Figures { requests, units, seconds: (seconds * 10.0).round() / 10.0 }
+    }
 }
 
 impl Extent {
@@ -106,6 +164,7 @@ impl Extent {
             expected: None,
             pages: 0,
             requests: 0,
+            read_by: None,
         }
     }
 }

@@ -87,7 +87,7 @@ async fn steps(session: &mut Session<'_>, options: &Options) -> Result<Exit> {
         return session.hold(&plan);
     }
     let applied = apply(session, &plan, &target).await?;
-    session.finish(&plan, &applied, true, started.elapsed(), read.requests)
+    session.finish(&plan, &applied, true, started.elapsed(), Some(&read))
 }
 
 async fn apply(session: &mut Session<'_>, plan: &Plan, target: &impl Target) -> Result<Applied> {
@@ -119,7 +119,7 @@ async fn saved_steps(session: &mut Session<'_>, plan: &Plan, only: &[Action]) ->
     let plan = if only.is_empty() { plan.clone() } else { plan.only(only)? };
     // Applying a saved plan by name is the approval of what it shows: limits do not hold it again.
     let applied = apply(session, &plan, &target).await?;
-    session.finish(&plan, &applied, only.is_empty(), started.elapsed(), 0)
+    session.finish(&plan, &applied, only.is_empty(), started.elapsed(), None)
 }
 
 /// Plans from a snapshot without showing or writing anything: for decisions about what a plan lists.

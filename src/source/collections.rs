@@ -370,6 +370,12 @@ impl Rights {
     }
 }
 
+/// Whether a group of that visibility hides its members.
+/// <https://learn.microsoft.com/graph/api/resources/group?view=graph-rest-1.0#group-visibility-options>
+pub fn is_hidden(visibility: Option<&str>) -> bool {
+    visibility.is_some_and(|visibility| visibility.eq_ignore_ascii_case("HiddenMembership"))
+}
+
 /// Whether a property is known to make Graph refuse the whole request when the app may not read it.
 pub fn is_guarded(property: &str) -> bool {
     GUARDED.iter().any(|(name, _)| *name == property)

@@ -50,7 +50,7 @@ impl Reader<'_> {
             let groups = self.look_up(resource, rest, &mut extent).await?;
             add_lookups(manifest, collection, &extent);
             if self.needs.memberships && !groups.is_empty() {
-                let read = self.members(&groups, &Coverage::Complete).await?;
+                let read = self.members(&groups).await?;
                 vanished += read.vanished;
                 add_lookups(manifest, Collection::Memberships, &read.extent);
             }
@@ -152,7 +152,7 @@ impl Reader<'_> {
         };
         self.writer.object(resource.collection, id, json.get())?;
         let is_group = resource.collection == Collection::Groups;
-        Ok(is_group.then(|| Group { id, hidden: row.hides_members() }))
+        Ok(is_group.then(|| Group { id, hidden: row.hides_members(), name: None }))
     }
 
     async fn get_by_ids(

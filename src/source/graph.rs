@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,7 +21,7 @@ use super::collections::SIGN_IN_REQUESTS_PER_MINUTE;
 use super::{SourceConfig, pace};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::http::{Endpoint, Http, HttpError, Lane, Pace, Refusal, Request, Response, plain};
+use crate::http::{Endpoint, Http, HttpError, Lane, Pace, RESOURCE_UNIT, Refusal, Request, Response, plain};
 
 /// So many pages in a row without anything new are taken for a loop. Empty pages with a link are normal, as are
 /// repeated objects, but not for this long: 999 objects a page would be 200,000 repeated.
@@ -88,10 +89,33 @@ impl fmt::Display for Stop {
     }
 }
 
+/// A list to be walked over, from its first page.
+#[derive(Debug)]
+pub(super) struct List<'a> {
+    pub lane: &'a Lane,
+    pub first: Url,
+    /// What a page is expected to cost.
+    pub units: u32,
+    /// One of very many lists: its first page lets all other requests go first.
+    pub bulk: bool,
+    /// No further page is asked for once this is true.
+    pub enough: Option<&'a AtomicBool>,
+    /// Counts the pages as they come.
+    pub pages: Option<&'a AtomicU64>,
+}
+
+impl<'a> List<'a> {
+    pub fn new(lane: &'a Lane, first: Url) -> List<'a> {
+        List { lane, first, units: 1, bulk: false, enough: None, pages: None }
+    }
+}
+
 /// How a walk over pages went.
 #[derive(Debug, Default)]
 pub(super) struct Walk {
     pub pages: u64,
+    /// What the pages cost, as the answers said.
+    pub units: u64,
     /// Requests, not counting what the HTTP layer repeated by itself.
     pub requests: u64,
     /// Elements without what the reader needs of each; they were skipped.
@@ -106,6 +130,7 @@ struct Page {
     body: Bytes,
     elements: Vec<Range<usize>>,
     next: Option<String>,
+    units: Option<u32>,
 }
 
 impl Graph {
@@ -173,15 +198,26 @@ impl Graph {
         }
     }
 
-    /// Walks a list from its first page to its last. `take` gets each element, as `T` and as JSON text, and tells
-    /// whether it was new. Whatever prevents the end from being reached is in [`Walk::stop`], never silently dropped.
+    /// As [`Graph::walk_list`], of a plain list.
     pub async fn walk<T: DeserializeOwned>(
         &self,
         lane: &Lane,
         first: Url,
         units: u32,
+        take: impl FnMut(T, &str) -> Result<bool>,
+    ) -> Walk {
+        self.walk_list(List { units, ..List::new(lane, first) }, take).await
+    }
+
+    /// Walks a list from its first page to its last. `take` gets each element, as `T` and as JSON text, and tells
+    /// whether it was new. Whatever prevents the end from being reached is in [`Walk::stop`], never silently dropped;
+    /// only a caller that has enough gets less without one.
+    pub async fn walk_list<T: DeserializeOwned>(
+        &self,
+        list: List<'_>,
         mut take: impl FnMut(T, &str) -> Result<bool>,
     ) -> Walk {
+        let List { lane, first, units, bulk, enough, pages } = list;
         let mut walk = Walk::default();
         // The links already followed.
         let mut seen = HashSet::from([first.to_string()]);
@@ -189,7 +225,8 @@ impl Graph {
         let mut url = first;
         loop {
             walk.requests += 1;
-            let page = match self.fetch(lane, Request::get(url).units(units), read_page).await {
+            let request = Request::get(url).units(units).bulk(bulk && walk.pages == 0);
+            let page = match self.fetch(lane, request, read_page).await {
                 Ok(page) => page,
                 Err(stop) => {
                     walk.stop = Some(if walk.pages > 0 { expired(stop) } else { stop });
@@ -197,6 +234,10 @@ impl Graph {
                 }
             };
             walk.pages += 1;
+            walk.units += u64::from(page.units.unwrap_or(units));
+            if let Some(pages) = pages {
+                pages.fetch_add(1, Relaxed);
+            }
             match page.give(&mut take) {
                 Ok(given) => {
                     walk.unreadable += given.unreadable;
@@ -208,6 +249,9 @@ impl Graph {
                 }
             }
             let Some(link) = page.next else { return walk };
+            if enough.is_some_and(|enough| enough.load(Relaxed)) {
+                return walk;
+            }
             let guard = without_news >= PAGES_WITHOUT_NEWS_MAX || walk.pages >= self.pages_max;
             // An empty page may send back to where it came from; that it does so for ever, the guard notices.
             let again = page.elements.is_empty();
@@ -289,7 +333,8 @@ fn read_page(response: &Response) -> Result<Page, String> {
     };
     let elements = frame.value.iter().map(range).collect();
     let next = frame.next;
-    Ok(Page { body, elements, next })
+    let units = response.header(RESOURCE_UNIT).and_then(|text| text.trim().parse().ok());
+    Ok(Page { body, elements, next, units })
 }
 
 /// Recognises that a page's link is no longer valid. The codes are not documented for every list.

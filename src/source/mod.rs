@@ -14,17 +14,20 @@ mod confirm;
 mod counts;
 mod credential;
 mod custom;
+mod expand;
 mod graph;
 mod links;
 mod members;
 mod objects;
 mod registration;
 pub mod rights;
+mod strategy;
 mod units;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::join_all;
 use jiff::SignedDuration;
@@ -48,10 +51,11 @@ pub use collections::Rights;
 pub use config::config;
 pub use credential::{SKEW_WORTH_TELLING, skew_in_words};
 pub use registration::SecretEnd;
+pub use strategy::Memberships;
 
 use collections::{
-    ADMINISTRATIVE_UNITS, DELETED_GROUPS, DELETED_USERS, DEVICES, DIRECTORY_ROLES, GROUPS, LICENSES, ORGANIZATION,
-    RESOURCES, Resource, USERS,
+    ADMINISTRATIVE_UNITS, DELETED_GROUPS, DELETED_USERS, DEVICES, DIRECTORY_ROLES, LICENSES, ORGANIZATION, RESOURCES,
+    Resource, USERS,
 };
 use graph::Graph;
 use objects::{Read, Why};
@@ -144,6 +148,8 @@ pub struct SourceConfig {
     pub ca_file: Option<PathBuf>,
     /// The share of the tenant's quota that may be spent, above 0, at most 1.
     pub quota_share: f64,
+    /// Which way memberships are read.
+    pub memberships: Memberships,
     /// Overrides the quota that follows from the tenant's size.
     pub units_per_10_s: Option<u32>,
     /// Requests under way at the same time, at most; fewer while fewer suffice to spend the quota.
@@ -170,6 +176,7 @@ impl SourceConfig {
             metadata: url("http://169.254.169.254"),
             ca_file: None,
             quota_share: 0.8,
+            memberships: Memberships::Auto,
             units_per_10_s: None,
             in_flight_max: 256,
             pages_max: 100_000,
@@ -183,6 +190,9 @@ impl SourceConfig {
 pub trait Progress: Send + Sync {
     /// `done` objects (groups, for memberships) are there, of `total` where that is known.
     fn at(&self, collection: Collection, done: u64, total: Option<u64>);
+
+    /// So long Graph has had the whole read wait, until now.
+    fn throttled(&self, _: Duration) {}
 }
 
 /// Nobody listens.
@@ -263,7 +273,7 @@ impl Source {
         let reader = Reader { source: self, needs, rights: &rights, writer: &writer, progress };
         let others = [&USERS, &DEVICES, &LICENSES, &ADMINISTRATIVE_UNITS, &DIRECTORY_ROLES, &ORGANIZATION];
         let others = others.into_iter().chain([&DELETED_USERS, &DELETED_GROUPS]);
-        let (objects, sign_ins, (groups, members), links, custom, counts) = futures::join!(
+        let (objects, sign_ins, groups_and_members, links, custom, counts) = futures::join!(
             join_all(others.map(|resource| reader.objects(resource))),
             reader.sign_ins(),
             reader.groups_and_members(),
@@ -271,8 +281,9 @@ impl Source {
             join_all(needs.custom.iter().map(|custom| reader.custom(custom))),
             reader.counts(),
         );
+        let (groups, members) = groups_and_members?;
         let mut parts = Vec::new();
-        for read in objects.into_iter().chain([sign_ins, groups]) {
+        for read in objects.into_iter().chain([sign_ins, Ok(groups)]) {
             parts.extend(read?.map(|read| (read.resource.collection, read.extent, read.why)));
         }
         for read in custom {
@@ -285,7 +296,7 @@ impl Source {
             manifest.collections.extend(link?);
         }
         let mut vanished_groups = 0;
-        if let Some(members) = members? {
+        if let Some(members) = members {
             vanished_groups = members.vanished;
             manifest.collections.insert(Collection::Memberships, members.extent);
         }
@@ -341,16 +352,13 @@ impl<'a> Reader<'a> {
         &self.source.graph
     }
 
-    /// Memberships follow the groups, since they need the list of them.
-    async fn groups_and_members(&self) -> (Result<Option<Read>>, Result<Option<members::MembersRead>>) {
-        let groups = self.objects(&GROUPS).await;
-        let members = match &groups {
-            Ok(Some(read)) if self.needs.memberships => {
-                self.members(&read.groups, &read.extent.coverage).await.map(Some)
-            }
-            _ => Ok(None),
-        };
-        (groups, members)
+    /// Tells how far a collection has come.
+    fn tell(&self, collection: Collection, done: u64, total: Option<u64>) {
+        let throttled_s = self.graph().lane.counts().throttled_s;
+        if throttled_s > 0.0 {
+            self.progress.throttled(Duration::from_secs_f64(throttled_s));
+        }
+        self.progress.at(collection, done, total);
     }
 
     /// Spends more of the quota once the tenant is seen to be larger.

@@ -38,11 +38,13 @@ pub(super) enum Why {
 }
 
 /// A group whose members may be asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Group {
     pub id: Guid,
     /// Its members are shown only with a permission of its own.
     pub hidden: bool,
+    /// `displayName`, where that is read.
+    pub name: Option<Box<str>>,
 }
 
 /// What the reader itself needs of an object.
@@ -61,7 +63,7 @@ impl Row {
     }
 
     pub fn hides_members(&self) -> bool {
-        self.visibility.as_deref().is_some_and(|visibility| visibility.eq_ignore_ascii_case("HiddenMembership"))
+        collections::is_hidden(self.visibility.as_deref())
     }
 }
 
@@ -111,12 +113,12 @@ impl Reader<'_> {
             let news = count > done;
             done = count;
             if news && collection == Collection::Groups {
-                groups.push(Group { id, hidden: row.hides_members() });
+                groups.push(Group { id, hidden: row.hides_members(), name: name_of(text) });
             }
             if news && collection == Collection::Users {
                 self.raise_quota(count);
             }
-            self.progress.at(collection, count, None);
+            self.tell(collection, count, None);
             Ok(news)
         };
         let walk = self.graph().walk(lane, first, price, take).await;
@@ -184,6 +186,16 @@ impl Reader<'_> {
             _ => Why::Other,
         }
     }
+}
+
+/// A group's name, if there is one.
+fn name_of(json: &str) -> Option<Box<str>> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Named {
+        display_name: Option<Box<str>>,
+    }
+    serde_json::from_str::<Named>(json).ok()?.display_name
 }
 
 /// `$select`, and `$expand` for the manager.

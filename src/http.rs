@@ -15,7 +15,7 @@ mod trouble;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -27,6 +27,7 @@ use url::Url;
 use crate::clock::Clock;
 use crate::error::{Context, Error, Result};
 use crate::record::Guid;
+use crate::recording::Recorder;
 
 pub(crate) use error::plain;
 pub use error::{HttpError, Refusal};
@@ -145,6 +146,12 @@ fn is_local(url: &Url) -> bool {
     is_loopback(url) || matches!(url.host(), Some(url::Host::Ipv4(address)) if address.is_link_local())
 }
 
+/// Whether what goes with these headers is JSON.
+pub fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(reqwest::header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    kind.starts_with("application/json")
+}
+
 fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost",
@@ -182,16 +189,23 @@ impl Pace {
 pub struct Http {
     clock: Clock,
     settings: Arc<HttpSettings>,
+    /// Hears of every exchange, once there is one.
+    recorder: Arc<OnceLock<Arc<Recorder>>>,
     lanes: Arc<Mutex<HashMap<(url::Origin, String), Lane>>>,
 }
 
 impl Http {
     pub fn new(clock: Clock, settings: HttpSettings) -> Http {
-        Http { clock, settings: Arc::new(settings), lanes: Arc::default() }
+        Http { clock, settings: Arc::new(settings), recorder: Arc::default(), lanes: Arc::default() }
     }
 
     pub fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// Notes every exchange of all lanes from now on. The first recorder stays.
+    pub fn record(&self, recorder: Arc<Recorder>) {
+        let _ = self.recorder.set(recorder);
     }
 
     /// The lane to `endpoint` for one credential, named by something that is not secret (a client id, a user name).
@@ -330,6 +344,7 @@ struct LaneState {
     lost: AtomicBool,
     /// Milliseconds that the server's clock is ahead; [`NO_SKEW`] before the first answer.
     skew_ms: AtomicI64,
+    recorder: Arc<OnceLock<Arc<Recorder>>>,
 }
 
 const NO_SKEW: i64 = i64::MIN;
@@ -348,6 +363,7 @@ impl Lane {
             counters: Counters::default(),
             lost: AtomicBool::new(false),
             skew_ms: AtomicI64::new(NO_SKEW),
+            recorder: http.recorder.clone(),
         })))
     }
 
@@ -440,6 +456,9 @@ impl Lane {
         if let Some(response) = response {
             self.compare_clocks(began, response);
             self.0.lost.store(false, Relaxed);
+        }
+        if let Some(recorder) = self.0.recorder.get() {
+            recorder.note(request, result.as_ref().map_or_else(Failure::response, Some));
         }
         match &result {
             Ok(response) => self.settle(request, response),

@@ -5,6 +5,7 @@ mod check;
 mod crash;
 mod docs;
 mod faults;
+mod recording;
 mod rules;
 mod samples;
 mod sign_in;

@@ -14,7 +14,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, SystemTime};
 
-use graph_sim::{CLIENT_ID, CLIENT_SECRET, Deletion, Kind, Logged, Member, Options, Sim, Tenant};
+use graph_sim::{CLIENT_ID, CLIENT_SECRET, Deletion, Kind, Logged, Member, Options, Replay, Sim, Tenant};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -298,6 +298,11 @@ impl World {
             client.post(self.sim.token_url()).form(&form).send().await.unwrap().json::<Value>().await.unwrap()
         };
         self.runtime.block_on(asked)["access_token"].as_str().unwrap().to_owned()
+    }
+
+    /// Answers from a recording in this world.
+    pub fn replay(&self, name: &str) -> Replay {
+        self.runtime.block_on(Replay::start(&self.path(name), 0)).unwrap()
     }
 
     /// Starts another simulator on this world's runtime.

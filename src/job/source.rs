@@ -9,7 +9,7 @@ use url::Url;
 
 use super::read::Reader;
 use super::secret::Secrets;
-use crate::diagnostic::{Problems, SourceFile, did_you_mean};
+use crate::diagnostic::{Problems, SourceFile};
 use crate::record::Guid;
 use crate::secret::SecretFrom;
 use crate::source::{Cloud, Memberships};
@@ -257,13 +257,18 @@ fn host(node: &Node, problems: &mut Problems) -> Option<Url> {
 /// What to sign in with: exactly one way.
 fn credential(node: &Node, secrets: &Secrets, problems: &mut Problems) -> Option<Credential> {
     let table = secrets.table(node, "a credential", problems)?;
-    let [entry] = table.entries.as_slice() else {
-        let help = format!("keep one of {}; `{CREDENTIAL_EXAMPLE}`", CREDENTIALS.join(", "));
-        problems.add_with_help(&node.place, "a credential is one way to sign in", help);
+    let mut fields = Fields::new(table, &node.place, "`credential`");
+    let ways: Vec<_> = CREDENTIALS.iter().filter_map(|way| Some((*way, fields.get(way)?))).collect();
+    fields.finish(&super::read::HOMES, problems);
+    let [(way, value)] = ways.as_slice() else {
+        // A key that is not known has been told already.
+        if !ways.is_empty() || table.entries.is_empty() {
+            let help = format!("keep one of {}; `{CREDENTIAL_EXAMPLE}`", CREDENTIALS.join(", "));
+            problems.add_with_help(&node.place, "a credential is one way to sign in", help);
+        }
         return None;
     };
-    let value = &entry.value;
-    match entry.key.as_str() {
+    match *way {
         "secret" => secrets.place(value, "a secret", problems).map(Credential::Secret),
         "certificate" => certificate(value, secrets, problems).map(|from| Credential::Certificate(Box::new(from))),
         "federation" => match &value.kind {
@@ -271,18 +276,14 @@ fn credential(node: &Node, secrets: &Secrets, problems: &mut Problems) -> Option
             _ => secrets.place(value, "a federated token", problems).map(|from| Credential::Federation(Some(from))),
         },
         "managed_identity" => managed_identity(value, problems).map(Credential::ManagedIdentity),
-        "azure_cli" => match value.bool(problems)? {
+        // The last of them: `azure_cli`.
+        _ => match value.bool(problems)? {
             true => Some(Credential::AzureCli),
             false => {
                 problems.add_with_help(&value.place, "this leaves no way to sign in", "write `azure_cli = true`");
                 None
             }
         },
-        other => {
-            let help = did_you_mean(other, &CREDENTIALS, "ways");
-            problems.add_with_help(&entry.key_place, format!("there is no way to sign in by `{other}`"), help);
-            None
-        }
     }
 }
 

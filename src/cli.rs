@@ -90,6 +90,8 @@ pub enum Command {
     Check(Check),
     Permissions(Permissions),
     Test(Test),
+    Config(Config),
+    Schema(Schema),
     #[command(subcommand)]
     Expr(Expr),
 }
@@ -122,6 +124,8 @@ pub struct Run {
     /// Let this plan pass a limit it would be held by; may be repeated
     #[arg(long, value_name = "LIMIT", value_delimiter = ',', value_parser = limit())]
     pub approve: Vec<LimitName>,
+    #[command(flatten)]
+    pub record: Record,
 }
 
 /// Show what a run would do, and write nothing to the target.
@@ -258,7 +262,8 @@ pub enum Take {
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Example:
-  entra-import extract contoso.toml --out snapshot/")]
+  entra-import extract contoso.toml --out snapshot/
+  entra-import extract contoso.toml --out snapshot/ --record report/     also what Microsoft answered")]
 pub struct Extract {
     /// The job file
     #[arg(value_name = "JOB")]
@@ -266,6 +271,8 @@ pub struct Extract {
     /// The folder to write; a snapshot in it is replaced, anything else is left alone and refused
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
+    #[command(flatten)]
+    pub record: Record,
 }
 
 /// Sign in and look at everything a run needs, without writing anything.
@@ -339,6 +346,40 @@ pub struct ExprCheck {
     pub collection: Option<Collection>,
 }
 
+/// Print a job with its bases merged, each value with the file and line it comes from.
+///
+/// What is printed is TOML; paths are as they were written, relative to the file that the line names.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  entra-import config contoso.toml                             what this job says, and where")]
+pub struct Config {
+    /// The job file
+    #[arg(value_name = "JOB")]
+    pub job: PathBuf,
+}
+
+/// Print the JSON Schema of a kind of file, for editors.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  entra-import schema job > job.schema.json
+  entra-import schema mapping > mapping.schema.json")]
+pub struct Schema {
+    /// Which kind of file
+    #[arg(value_enum, value_name = "FORMAT")]
+    pub format: SchemaFormat,
+}
+
+/// The kinds of files that have a schema.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum SchemaFormat {
+    /// Job files (`format = \"job/1\"`)
+    Job,
+    /// Mapping files (`format = \"mapping/1\"`)
+    Mapping,
+}
+
 /// `expr eval`.
 #[derive(Args, Debug)]
 pub struct ExprEval {
@@ -370,6 +411,14 @@ pub struct Snapshot {
     /// Do not read Entra: use this snapshot's folder, or `last` for the one the last run kept
     #[arg(long, value_name = "DIR|last")]
     pub from_snapshot: Option<PathBuf>,
+}
+
+/// Reproducing a report.
+#[derive(Args, Debug, Clone, Default)]
+pub struct Record {
+    /// Keep what Microsoft answered, to go with a report: without secrets, names and ids. A new folder
+    #[arg(long, value_name = "DIR")]
+    pub record: Option<PathBuf>,
 }
 
 /// How a plan is printed.

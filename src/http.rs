@@ -13,7 +13,7 @@ mod route;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -24,6 +24,7 @@ use url::Url;
 use crate::clock::Clock;
 use crate::error::{Context, Error, Result};
 use crate::record::Guid;
+use crate::recording::Recorder;
 
 pub(crate) use error::plain;
 pub use error::{HttpError, Refusal};
@@ -116,6 +117,12 @@ impl Endpoint {
     }
 }
 
+/// Whether what goes with these headers is JSON.
+pub fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(reqwest::header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    kind.starts_with("application/json")
+}
+
 fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost",
@@ -153,16 +160,23 @@ impl Pace {
 pub struct Http {
     clock: Clock,
     settings: Arc<HttpSettings>,
+    /// Hears of every exchange, once there is one.
+    recorder: Arc<OnceLock<Arc<Recorder>>>,
     lanes: Arc<Mutex<HashMap<(url::Origin, String), Lane>>>,
 }
 
 impl Http {
     pub fn new(clock: Clock, settings: HttpSettings) -> Http {
-        Http { clock, settings: Arc::new(settings), lanes: Arc::default() }
+        Http { clock, settings: Arc::new(settings), recorder: Arc::default(), lanes: Arc::default() }
     }
 
     pub fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// Notes every exchange of all lanes from now on. The first recorder stays.
+    pub fn record(&self, recorder: Arc<Recorder>) {
+        let _ = self.recorder.set(recorder);
     }
 
     /// The lane to `endpoint` for one credential, named by something that is not secret (a client id, a user name).
@@ -297,6 +311,7 @@ struct LaneState {
     pacer: Pacer,
     gate: Gate,
     counters: Counters,
+    recorder: Arc<OnceLock<Arc<Recorder>>>,
 }
 
 impl Lane {
@@ -311,6 +326,7 @@ impl Lane {
             pacer: Pacer::new(http.clock.clone(), pace),
             gate: Gate::new(pace.in_flight_max),
             counters: Counters::default(),
+            recorder: http.recorder.clone(),
         })))
     }
 
@@ -384,6 +400,9 @@ impl Lane {
         self.0.counters.requests.fetch_add(1, Relaxed);
         let client = if fresh { &self.0.fresh } else { &self.0.client };
         let result = self.exchange(client, request, id).await;
+        if let Some(recorder) = self.0.recorder.get() {
+            recorder.note(request, result.as_ref().map_or_else(Failure::response, Some));
+        }
         match &result {
             Ok(response) => self.settle(request, response),
             Err(failure) => {

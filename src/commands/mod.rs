@@ -8,12 +8,14 @@ mod offline;
 mod permissions;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cli::{self, Cli, Command, Global, SnapshotChoice, Trial};
 use crate::clock::Clock;
 use crate::error::{Context as _, Error, Exit, Result};
 use crate::job::{Job, Source as JobSource, jobs_in};
+use crate::recording::Recorder;
 use crate::report::log::Log;
 use crate::report::progress::Progress;
 use crate::report::{self, Format, View, say};
@@ -94,7 +96,11 @@ impl Work<'_> {
                     format: run.output.format,
                     view: self.view(job, run.output.all),
                 };
-                self.each(&run.jobs, options).await
+                let recorder = self.recorder(&run.record)?;
+                if recorder.is_some() && jobs_in(&run.jobs)?.len() > 1 {
+                    return Err(Error::usage("--record takes one job").hint("name the job that shows what you report"));
+                }
+                recorded(recorder, self.each(&run.jobs, options).await)
             }
             Command::Plan(plan) => {
                 let options = Options {
@@ -114,15 +120,27 @@ impl Work<'_> {
                 let options = self.plain(&apply.job, apply.format);
                 sync::apply_saved(&apply.job, &apply.plan, &apply.only, &options, &self.context).await
             }
-            Command::Extract(extract) => self.extract(extract).await,
+            Command::Extract(extract) => {
+                let recorder = self.recorder(&extract.record)?;
+                recorded(recorder, self.extract(extract).await)
+            }
             Command::Check(check) => check::check(check, self).await,
             Command::Permissions(command) => permissions::permissions(command),
             Command::Pending(pending) => decisions::pending(&pending.jobs),
             Command::Approve(approve) => decisions::approve(approve, &self.context),
             Command::Resolve(resolve) => decisions::resolve(resolve, &self.context).await,
             Command::Test(test) => offline::test(&test.mappings),
+            Command::Config(config) => offline::config(&config.job),
+            Command::Schema(schema) => Ok(offline::schema(schema.format)),
             Command::Expr(expr) => offline::expr(expr, self.context.clock().now()),
         }
+    }
+
+    /// Begins a recording, where one was asked for.
+    fn recorder(&self, record: &cli::Record) -> Result<Option<Arc<Recorder>>> {
+        let recorder = record.record.as_deref().map(Recorder::create).transpose()?.map(Arc::new);
+        recorder.iter().for_each(|recorder| self.context.http.record(recorder.clone()));
+        Ok(recorder)
     }
 
     fn view(&self, job: &Path, all: bool) -> View {
@@ -197,6 +215,19 @@ impl Work<'_> {
         }
         say!("{} requests; written to {}", read.counts.requests, extract.out.display());
         Ok(exit)
+    }
+}
+
+/// Ends a recording, also that of a run that failed: then it is wanted most.
+fn recorded(recorder: Option<Arc<Recorder>>, ended: Result<Exit>) -> Result<Exit> {
+    let Some(recorder) = recorder else { return ended };
+    match recorder.finish() {
+        Ok(words) => {
+            tracing::warn!("{words}");
+            ended
+        }
+        // What the run itself says comes first.
+        Err(error) => ended.and(Err(error)),
     }
 }
 

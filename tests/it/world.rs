@@ -14,7 +14,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, SystemTime};
 
-use graph_sim::{CLIENT_ID, CLIENT_SECRET, Deletion, Kind, Logged, Member, Options, Sim, Tenant};
+use graph_sim::{CLIENT_ID, CLIENT_SECRET, Deletion, Kind, Logged, Member, Options, Replay, Sim, Tenant};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -282,6 +282,11 @@ impl World {
             let _ = fs::remove_dir_all(self.path(name));
             copy(&self.path("saved").join(name), &self.path(name));
         }
+    }
+
+    /// Answers from a recording in this world.
+    pub fn replay(&self, name: &str) -> Replay {
+        self.runtime.block_on(Replay::start(&self.path(name), 0)).unwrap()
     }
 
     /// Starts another simulator on this world's runtime.

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use graph_sim::{CLIENT_ID, CLIENT_SECRET, Counters, Fault, Options, Quota, Sim, Size, Tenant};
+use graph_sim::{CLIENT_ID, CLIENT_SECRET, Counters, Fault, Options, Quota, Replay, Sim, Size, Tenant};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -40,6 +40,9 @@ struct Arguments {
     /// Read the tenant from a snapshot folder (users.jsonl, groups.jsonl, memberships.jsonl, …) instead
     #[arg(long, value_name = "DIR", conflicts_with_all = ["users", "groups", "memberships", "devices", "seed"])]
     from: Option<PathBuf>,
+    /// Answer from a recording (entra-import extract --record DIR) instead of from a tenant
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["from", "users", "groups", "memberships", "devices", "seed"])]
+    replay: Option<PathBuf>,
     /// Wait this long before every answer
     #[arg(long, value_name = "MS", default_value_t = 0)]
     latency_ms: u64,
@@ -154,6 +157,16 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: Arguments) -> io::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    if let Some(folder) = &arguments.replay {
+        let replay = Replay::start(folder, arguments.port).await?;
+        println!("graph-sim: {}", replay.base_url());
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        replay.unknown().iter().for_each(|request| eprintln!("graph-sim: not recorded: {request}"));
+        return Ok(());
+    }
     let tenant = arguments.tenant()?;
     eprintln!("graph-sim: tenant {} ({}), client {}", tenant.id(), tenant.domain(), arguments.client_id);
     let control = arguments.control;

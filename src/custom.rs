@@ -79,7 +79,7 @@ pub fn check_path(path: &str) -> Result<(), &'static str> {
     if path.contains("://") || path.starts_with("//") {
         return Err("a path has no host: the job's Graph address is put before it");
     }
-    if path.starts_with('/') || path.is_empty() {
+    if !path.starts_with(|first: char| first.is_ascii_alphabetic()) {
         return Err("the path is relative to the API version: solutions/bookingBusinesses");
     }
     if path.contains(['?', '#', '&']) {

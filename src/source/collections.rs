@@ -21,7 +21,7 @@ pub struct Resource {
     /// Application permissions that suffice, least first.
     pub permissions: &'static [&'static str],
     pub price: Price,
-    /// Whether `$count` is asked, to hold what came against it.
+    /// Whether Graph is asked how many there are, to hold what came against it.
     pub counted: bool,
     /// Of pairs: the relationship's name in `$expand`, where reading it along with the objects saves requests.
     pub expand: Option<&'static str>,

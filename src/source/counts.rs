@@ -1,15 +1,17 @@
 //! Holds what a read brought against how many objects Graph says there are.
 //!
-//! Hides `$count` and how far two answers of an eventually consistent service may differ. Deliberately one request a
+//! Hides `$count` and how far two answers of an eventually consistent service may differ. Asks for a page of one object
+//! with its `@odata.count`: the bare number of `/$count` would still be a number if the answer were cut short. Deliberately one request a
 //! collection, beside the read: a count that cannot be had says nothing, and a read is never longer for it.
 //! <https://learn.microsoft.com/graph/aad-advanced-queries>
 
 use reqwest::header::{HeaderName, HeaderValue};
+use serde::Deserialize;
 
 use super::Reader;
 use super::collections::{RESOURCES, Resource};
 use super::units::{Price, units};
-use crate::http::Request;
+use crate::http::{Request, Response};
 use crate::record::{Collection, Coverage};
 use crate::snapshot::Extent;
 
@@ -18,6 +20,13 @@ const CONSISTENCY_LEVEL: HeaderName = HeaderName::from_static("consistencylevel"
 /// Counts come from an index that lags behind the lists: so many objects, or so many thousandths, mean nothing.
 const SLACK: u64 = 10;
 const SLACK_THOUSANDTHS: u64 = 1;
+
+/// What a page says of the whole list.
+#[derive(Deserialize)]
+struct Counted {
+    #[serde(rename = "@odata.count")]
+    count: u64,
+}
 
 impl Reader<'_> {
     /// What Graph says of every collection that is needed and can be counted.
@@ -30,13 +39,13 @@ impl Reader<'_> {
 
     async fn count(&self, resource: &Resource) -> Option<(Collection, u64)> {
         let graph = self.graph();
-        let url = graph.url(&format!("{}/$count", resource.path), &[]);
+        let query = ["$count=true", "$select=id", "$top=1"].map(str::to_owned);
+        let url = graph.url(resource.path, &query);
         let mut request = Request::get(url).units(units(Price::Other, false));
         request.headers.insert(CONSISTENCY_LEVEL, HeaderValue::from_static("eventual"));
-        let decode = |response: &crate::http::Response| {
-            let text = std::str::from_utf8(&response.body).map_err(|cause| cause.to_string())?;
-            // Plain text, with a byte order mark at times.
-            text.trim_start_matches('\u{feff}').trim().parse().map_err(|_| "not a number".to_owned())
+        let decode = |response: &Response| {
+            let page: Counted = serde_json::from_slice(&response.body).map_err(|cause| cause.to_string())?;
+            Ok(page.count)
         };
         match graph.fetch(&graph.lane, request, decode).await {
             Ok(count) => Some((resource.collection, count)),

@@ -12,10 +12,11 @@ use std::sync::{Arc, LazyLock};
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use crate::closure::Closure;
 use crate::error::{Context, Result};
 use crate::expr::{Catalog, Navigate};
 use crate::record::{Collection, Coverage, Form, Guid, Key, List, Record, Unknown, Value};
-use crate::schema::{Navigation, Source};
+use crate::schema::{Navigation, SIGN_IN_ACTIVITY, Source};
 use crate::sku_names;
 use crate::snapshot::{Member, MemberKind, Members, Snapshot};
 
@@ -28,7 +29,11 @@ pub struct Directory<'a> {
     catalog: &'a Catalog,
     as_of: Timestamp,
     /// By the collection that was read as lists: of memberships, owners and so on, those that are used.
-    lists: HashMap<Collection, Members>,
+    lists: HashMap<Collection, Arc<Members>>,
+    /// What follows from nested groups; built when first asked for.
+    closure: OnceCell<Closure>,
+    /// The members of groups through all nestings; only where they are records of their own.
+    effective: Option<Members>,
     /// Per collection: what a property missing from an object's JSON means.
     absent: HashMap<Collection, Vec<Option<Value>>>,
     /// User to manager, sorted; built when managers are used.
@@ -83,7 +88,7 @@ impl<'a> Directory<'a> {
         let mut lists = HashMap::new();
         for pairs in catalog.collections().filter(|of| catalog.uses(*of)).filter_map(Collection::pairs) {
             if let Entry::Vacant(vacant) = lists.entry(pairs.lists) {
-                vacant.insert(snapshot.lists(pairs.lists)?);
+                vacant.insert(Arc::new(snapshot.lists(pairs.lists)?));
             }
         }
         let absent = catalog.collections().map(|collection| (collection, absent(snapshot, catalog, collection)));
@@ -92,12 +97,17 @@ impl<'a> Directory<'a> {
             catalog,
             as_of,
             lists,
+            closure: OnceCell::new(),
+            effective: None,
             absent: absent.collect(),
             managers: Vec::new(),
             member_of: OnceCell::new(),
             doubtful: OnceCell::new(),
             cache: RefCell::default(),
         };
+        if catalog.uses(Collection::EffectiveMemberships) {
+            directory.effective = Some(directory.closure().effective());
+        }
         if catalog.navigations().contains(&Navigation::Manager) {
             directory.managers = directory.read_managers()?;
         }
@@ -116,14 +126,20 @@ impl<'a> Directory<'a> {
     /// The lists that the pairs of `collection` come from; empty unless an expression or mapping uses them.
     pub fn lists(&self, collection: Collection) -> &Members {
         static NONE: LazyLock<Members> = LazyLock::new(Members::default);
-        collection.pairs().and_then(|pairs| self.lists.get(&pairs.lists)).unwrap_or(&NONE)
+        match (collection, &self.effective) {
+            (Collection::EffectiveMemberships, Some(effective)) => effective,
+            _ => collection.pairs().and_then(|pairs| self.lists.get(&pairs.lists)).map_or(&NONE, |lists| lists),
+        }
+    }
+
+    /// What follows from nested groups; knows of none unless an expression or mapping uses memberships.
+    pub fn closure(&self) -> &Closure {
+        let direct = || self.lists.get(&Collection::Memberships).cloned().unwrap_or_default();
+        self.closure.get_or_init(|| Closure::new(direct()))
     }
 
     /// How much is known of a collection.
     pub fn coverage(&self, collection: Collection) -> Coverage {
-        if collection == Collection::EffectiveMemberships {
-            return Coverage::partial("effective memberships are not worked out yet");
-        }
         self.snapshot.coverage(collection)
     }
 
@@ -202,13 +218,38 @@ impl<'a> Directory<'a> {
 
     fn decode(&self, collection: Collection, key: Key, line: &str) -> Result<Record> {
         let shape = self.catalog.shape(collection);
-        let id = key.guid().filter(|_| collection == Collection::Licenses);
+        let id = key.guid();
         let failed = format!("cannot read {key} of {collection} in {}", self.snapshot.dir().display());
         let mut record = shape.decode(key, line, &self.absent[&collection]).failing(|| failed)?;
-        if let Some(sku) = id {
-            self.name_license(&mut record, sku);
+        match (collection, id) {
+            (Collection::Licenses, Some(sku)) => self.name_license(&mut record, sku),
+            (Collection::Users, Some(user)) => self.add_sign_ins(&mut record, user)?,
+            _ => {}
         }
         Ok(record)
+    }
+
+    /// Fills in when a user last signed in, which was read in a pass of its own. Older snapshots have it among the
+    /// user's own properties.
+    fn add_sign_ins(&self, record: &mut Record, user: Guid) -> Result<()> {
+        let shape = self.catalog.shape(Collection::Users);
+        let Some(slot) = shape.slot(SIGN_IN_ACTIVITY) else { return Ok(()) };
+        if self.snapshot.properties(Collection::Users).contains(SIGN_IN_ACTIVITY) {
+            return Ok(());
+        }
+        record.slots[slot] = Some(match self.snapshot.objects(Collection::SignInActivity).get(user)? {
+            Some(line) => {
+                let read = shape.decode(record.key.clone(), &line, &[]);
+                let read = read.failing(|| format!("cannot read the sign-in activity of {user}"))?;
+                read.slots.into_vec().swap_remove(slot).unwrap_or(Value::Null)
+            }
+            // Graph leaves it out for who never signed in.
+            None => match self.coverage(Collection::SignInActivity) {
+                Coverage::Complete => Value::Null,
+                Coverage::Partial(reason) => Value::Unknown(reason),
+            },
+        });
+        Ok(())
     }
 
     fn read_managers(&self) -> Result<Vec<(Guid, Guid)>> {
@@ -222,7 +263,7 @@ impl<'a> Directory<'a> {
         Ok(managers)
     }
 
-    /// Fills what Graph does not say of a SKU: its product name and how many are free.
+    /// Fills what Graph does not say of a SKU: its product name, those of its service plans and how many are free.
     fn name_license(&self, record: &mut Record, sku: Guid) {
         let shape = self.catalog.shape(Collection::Licenses);
         let named = sku_names::lookup(sku);
@@ -231,6 +272,10 @@ impl<'a> Directory<'a> {
             // Microsoft's table has no name for a new SKU: then its part number is all there is.
             let name = named.map(|named| Value::text(&*named.product_name)).or(part_number);
             record.slots[slot] = Some(name.unwrap_or(Value::Null));
+        }
+        if let Some(slot) = shape.slot("servicePlanNames") {
+            let plans = shape.slot("servicePlans").and_then(|slot| record.slots[slot].as_ref());
+            record.slots[slot] = Some(plan_names(plans));
         }
         if let Some(slot) = shape.slot("available") {
             let value = |name: &str| shape.slot(name).and_then(|slot| record.slots[slot].as_ref());
@@ -244,9 +289,15 @@ impl<'a> Directory<'a> {
             "groupId" | "parentId" | "deviceObjectId" | "unitId" | "roleId" => Some(Value::Guid(of)),
             "memberId" | "childId" | "ownerId" | "userId" => Some(Value::Guid(member.id)),
             "memberType" | "ownerType" => Some(Value::text(member.kind.name())),
+            "direct" => Some(Value::Bool(self.holds_directly(of, member.id))),
             _ => None,
         });
         Record { collection, key: Key::Pair(of, member.id), slots: slots.collect() }
+    }
+
+    fn holds_directly(&self, group: Guid, member: Guid) -> bool {
+        let members = self.members().of(group).unwrap_or_default();
+        members.binary_search_by_key(&member, |member| member.id).is_ok()
     }
 
     /// One record per entry of the user's licenseAssignmentStates. Empty when those are unknown.
@@ -268,6 +319,8 @@ impl<'a> Directory<'a> {
             ("skuId", _) => Some(Value::Guid(sku)),
             ("assignedByGroup", _) => Some(via.map_or(Value::Null, Value::Guid)),
             (computed @ ("skuPartNumber" | "productName"), _) => Some(self.of_license(sku, computed)),
+            // Graph writes this where there is no error, at times in place of null.
+            ("error", _) if field("error") == Some(&Value::text("None")) => Some(Value::Null),
             (name, _) => Some(field(name).cloned().unwrap_or(Value::Null)),
         });
         Some(Record {
@@ -439,6 +492,11 @@ impl Navigate for Directory<'_> {
             (Navigation::MemberOf, Key::Guid(id)) => self.member_of(*id),
             (Navigation::Members, Key::Guid(group)) => self.members_of(*group),
             (Navigation::Licenses, Key::Guid(_)) => self.licenses_of(from),
+            (Navigation::Path, Key::Pair(group, member)) => {
+                let path = self.closure().path(*group, *member).unwrap_or_default().into_iter();
+                let groups: Vec<Value> = path.map(|group| self.follow(&[Collection::Groups], group)).collect();
+                Value::List(List::known(groups))
+            }
             _ => Value::List(List::known([])),
         }
     }
@@ -454,7 +512,6 @@ fn belongs(collection: Collection, kind: MemberKind) -> bool {
     match collection {
         Collection::Memberships => kind != MemberKind::Group,
         Collection::Nestings => kind == MemberKind::Group,
-        Collection::EffectiveMemberships => false,
         _ => true,
     }
 }
@@ -481,6 +538,18 @@ fn guid(value: &Value) -> Option<Guid> {
         Value::Text(text) => text.parse().ok(),
         _ => None,
     }
+}
+
+/// The published names of service plans; where there is none, Graph's.
+fn plan_names(plans: Option<&Value>) -> Value {
+    let Some(Value::List(plans)) = plans else { return plans.cloned().unwrap_or(Value::Null) };
+    let names = plans.items.iter().filter_map(|plan| {
+        let Value::Object(fields) = plan else { return None };
+        let field = |name: &str| fields.iter().find(|(field, _)| **field == *name).map(|(_, value)| value);
+        let published = field("servicePlanId").and_then(guid).and_then(sku_names::service_plan);
+        published.map(Value::text).or_else(|| field("servicePlanName").cloned())
+    });
+    Value::List(List { items: names.collect(), maybe: plans.maybe.clone(), rest: plans.rest.clone() })
 }
 
 /// Enabled and warning units less the consumed ones; negative when more are used than were bought.

@@ -5,6 +5,7 @@
 pub mod apply;
 pub mod cli;
 pub mod clock;
+pub mod closure;
 pub mod commands;
 pub mod crash;
 pub mod custom;

@@ -170,6 +170,7 @@ pub fn property(collection: Collection, name: &str) -> Option<Property> {
     if let Some((_, ty)) = graph_table(collection).iter().find(|(known, _)| *known == name) {
         let needs: &[_] = match collection {
             Collection::LicenseAssignments => &[(Collection::Users, "licenseAssignmentStates")],
+            Collection::Users if name == SIGN_IN_ACTIVITY => &[(Collection::SignInActivity, SIGN_IN_ACTIVITY)],
             _ => &[],
         };
         return Some(Property { ty: *ty, source: Source::Graph, needs, reads: &[] });
@@ -205,11 +206,15 @@ fn is_extension(name: &str) -> bool {
     })
 }
 
+/// The property of users that is read in a pass of its own, [`Collection::SignInActivity`].
+pub const SIGN_IN_ACTIVITY: &str = "signInActivity";
+
 type Table = &'static [(&'static str, Type)];
 
 fn graph_table(collection: Collection) -> Table {
     match collection {
         Collection::Users | Collection::DeletedUsers => USERS,
+        Collection::SignInActivity => SIGN_INS,
         Collection::Groups | Collection::DeletedGroups => GROUPS,
         Collection::Memberships => MEMBERSHIPS,
         Collection::Nestings => NESTINGS,
@@ -291,6 +296,7 @@ fn special_table(collection: Collection) -> &'static [(&'static str, Property)] 
             &const {
                 [
                     ("productName", computed(TEXT, PRODUCT)),
+                    ("servicePlanNames", computed(list(TEXT), &[(Licenses, "servicePlans")])),
                     ("available", computed(INT, &[(Licenses, "prepaidUnits"), (Licenses, "consumedUnits")])),
                 ]
             }
@@ -306,7 +312,8 @@ fn special_table(collection: Collection) -> &'static [(&'static str, Property)] 
                 ]
             }
         }
-        AdministrativeUnits | DirectoryRoles | Organization | DeletedUsers | DeletedGroups | Custom(_) => &[],
+        SignInActivity | AdministrativeUnits | DirectoryRoles | Organization | DeletedUsers | DeletedGroups
+        | Custom(_) => &[],
     }
 }
 
@@ -401,7 +408,7 @@ const USERS: Table = &[
     ("securityIdentifier", TEXT),
     ("serviceProvisioningErrors", list(complex(SERVICE_PROVISIONING_ERROR))),
     ("showInAddressList", BOOL),
-    ("signInActivity", complex(SIGN_IN_ACTIVITY)),
+    (SIGN_IN_ACTIVITY, complex(LAST_SIGN_INS)),
     ("signInSessionsValidFromDateTime", DATE_TIME),
     ("state", TEXT),
     ("streetAddress", TEXT),
@@ -410,6 +417,8 @@ const USERS: Table = &[
     ("userPrincipalName", TEXT),
     ("userType", TEXT),
 ];
+
+const SIGN_INS: Table = &[("id", TEXT), (SIGN_IN_ACTIVITY, complex(LAST_SIGN_INS))];
 
 const GROUPS: Table = &[
     ("assignedLabels", list(complex(ASSIGNED_LABEL))),
@@ -633,7 +642,7 @@ const PROVISIONED_PLAN: Table = &[("capabilityStatus", TEXT), ("provisioningStat
 const SERVICE_PROVISIONING_ERROR: Table =
     &[("createdDateTime", DATE_TIME), ("isResolved", BOOL), ("serviceInstance", TEXT)];
 
-const SIGN_IN_ACTIVITY: Table = &[
+const LAST_SIGN_INS: Table = &[
     ("lastNonInteractiveSignInDateTime", DATE_TIME),
     ("lastNonInteractiveSignInRequestId", TEXT),
     ("lastSignInDateTime", DATE_TIME),

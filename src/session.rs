@@ -288,7 +288,7 @@ impl<'a> Session<'a> {
         let coverage = directory.coverage(collection);
         if let (Coverage::Complete, Some(pairs)) = (&coverage, collection.pairs()) {
             let gaps: Vec<(Guid, String)> =
-                directory.lists(collection).gaps().map(|(of, gap)| (of, gap.to_string())).collect();
+                directory.lists(pairs.lists).gaps().map(|(of, gap)| (of, gap.to_string())).collect();
             let Some((first, reason)) = gaps.first() else { return (coverage, false) };
             let accepted = gaps.iter().all(|(of, _)| self.accepts(AcceptWhat::HiddenMembership, &of.to_string()));
             let (list, of) = match pairs.lists {

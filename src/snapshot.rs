@@ -83,6 +83,9 @@ pub struct Extent {
     /// The property that the objects of a custom collection are keyed by, where it is not `id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// What `$count` said when the read began, where Graph gives it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<u64>,
     #[serde(default)]
     pub pages: u64,
     /// Requests, not counting what the HTTP layer repeated by itself.
@@ -100,6 +103,7 @@ impl Extent {
             unreadable: BTreeMap::new(),
             partial_lists: 0,
             key: None,
+            expected: None,
             pages: 0,
             requests: 0,
         }
@@ -190,7 +194,7 @@ pub fn key_property(collection: Collection) -> &'static str {
 /// end; a custom collection's own name.
 pub fn type_name(collection: Collection) -> &'static str {
     match collection {
-        Collection::Users => "user",
+        Collection::Users | Collection::SignInActivity => "user",
         Collection::Groups => "group",
         Collection::Devices => "device",
         Collection::Licenses | Collection::LicenseAssignments => "subscribedSku",

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{Attribute, AttributeValue, KeyRule, Mapping, cases, datum, removal, shipped};
+use crate::custom;
 use crate::diagnostic::{Diagnostic, Place, Problems, SourceFile, did_you_mean};
 use crate::error::Result;
 use crate::expr::{self, Catalog, Expr};
@@ -106,6 +107,9 @@ impl Draft {
         }
         let name = fields.require("name", "name = \"user\"", problems);
         let name_text = name.and_then(|node| plain_name(node, problems));
+        if let Some(node) = fields.get("collection") {
+            custom::read_own(node, catalog, problems);
+        }
         let source = fields
             .require("source", "source = \"users\"", problems)
             .and_then(|node| collection(node, catalog, problems));

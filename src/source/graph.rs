@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
+use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{HeaderName, HeaderValue};
@@ -15,7 +16,7 @@ use serde_json::value::RawValue;
 use url::Url;
 
 use super::auth::Auth;
-use super::collections::{SIGN_IN_ACTIVITY, SIGN_IN_REQUESTS_MAX, SIGN_IN_SHARE, SIGN_IN_WINDOW};
+use super::collections::SIGN_IN_REQUESTS_PER_MINUTE;
 use super::{SourceConfig, pace};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
@@ -39,6 +40,8 @@ pub(super) struct Graph {
     base: Url,
     pages_max: u64,
     low_priority: bool,
+    http: Http,
+    client_id: String,
 }
 
 /// Why a read stopped before its end.
@@ -108,24 +111,36 @@ struct Page {
 impl Graph {
     pub fn new(config: &SourceConfig, http: &Http) -> Result<Graph> {
         let endpoint = Endpoint::new(config.graph.clone())?;
-        let slow = Pace::share_of(SIGN_IN_REQUESTS_MAX, SIGN_IN_WINDOW, SIGN_IN_SHARE, 1);
+        let slow = requests_per_minute(SIGN_IN_REQUESTS_PER_MINUTE);
         Ok(Graph {
             auth: Auth::new(config, http)?,
             lane: http.lane(&endpoint, &config.client_id, pace(config, 0))?,
-            slow_lane: http.lane(&endpoint, &format!("{} {SIGN_IN_ACTIVITY}", config.client_id), slow)?,
+            slow_lane: http.lane(&endpoint, &format!("{} sign-in activity", config.client_id), slow)?,
             clock: http.clock().clone(),
             base: config.graph.clone(),
             pages_max: config.pages_max,
             low_priority: config.low_priority,
+            http: http.clone(),
+            client_id: config.client_id.clone(),
         })
     }
 
     /// The address of `path` below the API version.
     pub fn url(&self, path: &str, query: &[String]) -> Url {
+        self.url_of(false, path, query)
+    }
+
+    /// [`Graph::url`], for a list that only the beta version has.
+    pub fn url_of(&self, beta: bool, path: &str, query: &[String]) -> Url {
         let mut url = self.base.clone();
-        url.set_path(&format!("/v1.0/{path}"));
+        url.set_path(&format!("/{}/{path}", if beta { "beta" } else { "v1.0" }));
         url.set_query((!query.is_empty()).then(|| query.join("&")).as_deref());
         url
+    }
+
+    /// A lane for a service with a quota of its own, in requests a minute.
+    pub fn paced_lane(&self, service: &str, rate: u32) -> Result<Lane> {
+        self.http.lane(self.lane.endpoint(), &format!("{} {service}", self.client_id), requests_per_minute(rate))
     }
 
     /// Sends a request with the token until `decode` can read the answer; after a 401 once more with a new token.
@@ -223,6 +238,13 @@ impl Graph {
         }
         Ok(url)
     }
+}
+
+/// One request at a time, and never more than so many in any minute: the last of them is the burst that the pacer gives
+/// at the start.
+fn requests_per_minute(rate: u32) -> Pace {
+    let rate = f64::from(rate);
+    Pace::share_of(rate, Duration::from_secs(60), (rate - 1.0).max(1.0) / rate, 1)
 }
 
 struct Given {

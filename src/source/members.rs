@@ -35,6 +35,11 @@ pub(super) struct Row {
 }
 
 impl Row {
+    /// As the snapshot keeps it.
+    pub fn member(&self) -> Member {
+        Member { id: self.id, kind: self.kind() }
+    }
+
     /// By the type that Graph names, never by what properties there are: those depend on rights.
     pub fn kind(&self) -> MemberKind {
         MemberKind::named(self.kind.as_deref().unwrap_or_default().trim_start_matches("#microsoft.graph."))
@@ -113,7 +118,7 @@ impl Reader<'_> {
         query.extend(MEMBERS.page_size_max.map(|size| format!("$top={size}")));
         let mut members: Vec<Member> = Vec::new();
         let take = |row: Row, _: &str| {
-            members.push(Member { id: row.id, kind: row.kind() });
+            members.push(row.member());
             Ok(true)
         };
         let graph = self.graph();

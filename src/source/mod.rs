@@ -9,7 +9,10 @@ mod auth;
 pub mod collections;
 mod config;
 mod confirm;
+mod counts;
+mod custom;
 mod graph;
+mod links;
 mod members;
 mod objects;
 mod registration;
@@ -20,6 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use futures::future::join_all;
 use secrecy::SecretString;
 use url::Url;
 
@@ -28,6 +32,7 @@ use crate::error::{Error, Exit, Result};
 use crate::expr::{Catalog, Navigation};
 use crate::http::{Counts, Http, Pace};
 use crate::record::{Collection, Coverage, Form};
+use crate::schema::SIGN_IN_ACTIVITY;
 use crate::snapshot::{Extent, Manifest, Snapshot, Writer};
 
 pub use auth::{Claims, Token, claims};
@@ -35,7 +40,10 @@ pub use collections::Rights;
 pub use config::config;
 pub use registration::SecretEnd;
 
-use collections::{DEVICES, GROUPS, LICENSES, Resource, USERS};
+use collections::{
+    ADMINISTRATIVE_UNITS, DELETED_GROUPS, DELETED_USERS, DEVICES, DIRECTORY_ROLES, GROUPS, LICENSES, ORGANIZATION,
+    RESOURCES, Resource, USERS,
+};
 use graph::Graph;
 use objects::{Read, Why};
 
@@ -62,10 +70,13 @@ impl SourceNeeds {
         let used = || catalog.collections().filter(|collection| catalog.uses(*collection));
         let objects = used().filter(|collection| matches!(collection.form(), Form::Objects | Form::Custom));
         let lists: BTreeSet<Collection> = used().filter_map(Collection::pairs).map(|pairs| pairs.lists).collect();
+        let read = |collection| {
+            // Read in a pass of its own.
+            let elsewhere = |name: &&str| collection == Collection::Users && *name == SIGN_IN_ACTIVITY;
+            catalog.properties(collection).filter(|name| !elsewhere(name)).map(Into::into).collect()
+        };
         SourceNeeds {
-            properties: objects
-                .map(|collection| (collection, catalog.properties(collection).map(Into::into).collect()))
-                .collect(),
+            properties: objects.map(|collection| (collection, read(collection))).collect(),
             expand_manager: catalog.navigations().contains(&Navigation::Manager),
             memberships: lists.contains(&Collection::Memberships),
             links: lists.into_iter().filter(|lists| *lists != Collection::Memberships).collect(),
@@ -74,7 +85,7 @@ impl SourceNeeds {
     }
 
     /// Whether a collection of objects is to be read.
-    fn wants(&self, collection: Collection) -> bool {
+    pub fn wants(&self, collection: Collection) -> bool {
         let of_lists = |lists: &Collection| lists.pairs().is_some_and(|pairs| pairs.of == collection);
         self.properties.contains_key(&collection)
             || (collection == Collection::Groups && self.memberships)
@@ -207,21 +218,38 @@ impl Source {
         let mut manifest = Manifest::new(&self.config.tenant, self.graph.clock.now());
         manifest.roles = rights.0.clone().unwrap_or_default();
         let reader = Reader { source: self, needs, rights: &rights, writer: &writer, progress };
-        let (users, devices, licenses, (groups, members)) = futures::join!(
-            reader.objects(&USERS),
-            reader.objects(&DEVICES),
-            reader.objects(&LICENSES),
+        let others = [&USERS, &DEVICES, &LICENSES, &ADMINISTRATIVE_UNITS, &DIRECTORY_ROLES, &ORGANIZATION];
+        let others = others.into_iter().chain([&DELETED_USERS, &DELETED_GROUPS]);
+        let (objects, sign_ins, (groups, members), links, custom, counts) = futures::join!(
+            join_all(others.map(|resource| reader.objects(resource))),
+            reader.sign_ins(),
             reader.groups_and_members(),
+            join_all(RESOURCES.map(|resource| reader.links(resource))),
+            join_all(needs.custom.iter().map(|custom| reader.custom(custom))),
+            reader.counts(),
         );
-        let reads = [users?, groups?, devices?, licenses?];
-        refuse_nothing_readable(&reads, &self.config)?;
-        for read in reads.into_iter().flatten() {
-            manifest.collections.insert(read.resource.collection, read.extent);
+        let mut parts = Vec::new();
+        for read in objects.into_iter().chain([sign_ins, groups]) {
+            parts.extend(read?.map(|read| (read.resource.collection, read.extent, read.why)));
+        }
+        for read in custom {
+            let read = read?;
+            parts.push((read.collection, read.extent, read.why));
+        }
+        refuse_nothing_readable(&parts, &self.config)?;
+        manifest.collections.extend(parts.into_iter().map(|(collection, extent, _)| (collection, extent)));
+        for link in links {
+            manifest.collections.extend(link?);
         }
         let mut vanished_groups = 0;
         if let Some(members) = members? {
             vanished_groups = members.vanished;
             manifest.collections.insert(Collection::Memberships, members.extent);
+        }
+        for (collection, expected) in counts {
+            if let Some(extent) = manifest.collections.get_mut(&collection) {
+                counts::compare(collection, extent, writer.count(collection), expected);
+            }
         }
         let snapshot = Snapshot::open(&writer.seal(manifest)?)?;
         Ok(Extracted { snapshot, vanished_groups, counts: self.counts() })
@@ -290,12 +318,11 @@ fn pace(config: &SourceConfig, users: u64) -> Pace {
 }
 
 /// Fails when something was asked for and not one page of it came.
-fn refuse_nothing_readable(reads: &[Option<Read>], config: &SourceConfig) -> Result<()> {
-    let asked = || reads.iter().flatten();
-    if asked().next().is_none() || asked().any(|read| read.extent.pages > 0) {
+fn refuse_nothing_readable(reads: &[(Collection, Extent, Why)], config: &SourceConfig) -> Result<()> {
+    if reads.is_empty() || reads.iter().any(|(_, extent, _)| extent.pages > 0) {
         return Ok(());
     }
-    let refused = asked().any(|read| read.why == Why::Refused);
+    let refused = reads.iter().any(|(.., why)| *why == Why::Refused);
     let (exit, hint) = if refused {
         (
             Exit::SignIn,
@@ -305,9 +332,9 @@ fn refuse_nothing_readable(reads: &[Option<Read>], config: &SourceConfig) -> Res
         (Exit::Unreachable, "Check the network, the proxy variables and the Graph address, then run again.")
     };
     let mut error = Error::new(exit, format!("nothing of tenant {} could be read", config.tenant)).hint(hint);
-    for read in asked() {
-        if let Coverage::Partial(reason) = &read.extent.coverage {
-            error = error.cause(format!("{}: {reason}", read.resource.collection));
+    for (collection, extent, _) in reads {
+        if let Coverage::Partial(reason) = &extent.coverage {
+            error = error.cause(format!("{collection}: {reason}"));
         }
     }
     Err(error)

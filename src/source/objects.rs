@@ -6,13 +6,14 @@
 use serde::Deserialize;
 use url::Url;
 
-use super::collections::{self, Resource, SIGN_IN_ACTIVITY, SIGN_IN_PAGE_SIZE_MAX};
+use super::collections::{self, Resource};
 use super::graph::{Stop, Walk};
 use super::units::units;
 use super::{Reader, selection};
 use crate::error::{Error, Result};
 use crate::http::{HttpError, Lane, Refusal};
 use crate::record::{Collection, Coverage, Guid, Unknown};
+use crate::schema::SIGN_IN_ACTIVITY;
 use crate::snapshot::Extent;
 
 /// What came of one collection.
@@ -122,20 +123,32 @@ impl Reader<'_> {
 
     /// The first page's address, and the lane it must take.
     fn list_of(&self, resource: &Resource, extent: &Extent) -> (&Lane, Url) {
-        let slow = resource.collection == Collection::Users && extent.properties.contains(SIGN_IN_ACTIVITY);
+        let slow = resource.collection == Collection::SignInActivity;
         let lane = if slow { &self.graph().slow_lane } else { &self.graph().lane };
         let mut query = select(resource.collection, extent);
-        let size = resource.page_size_max.map(|size| if slow { size.min(SIGN_IN_PAGE_SIZE_MAX) } else { size });
-        query.extend(size.map(|size| format!("$top={size}")));
+        query.extend(resource.page_size_max.map(|size| format!("$top={size}")));
         (lane, self.graph().url(resource.path, &query))
     }
 
+    /// When users last signed in, if that is needed. It needs a permission and a paid licence of its own, and whatever
+    /// comes of it says nothing of the users.
+    pub(super) async fn sign_ins(&self) -> Result<Option<Read>> {
+        let resource = &collections::SIGN_INS;
+        match self.rights.unreadable(resource.collection, SIGN_IN_ACTIVITY) {
+            Some(reason) if self.needs.wants(resource.collection) => {
+                let extent = Extent::new(Coverage::Partial(reason));
+                Ok(Some(Read { resource, extent, why: Why::Refused, groups: Vec::new() }))
+            }
+            _ => self.objects(resource).await,
+        }
+    }
+
     /// After a 403 that a property may have caused: takes it out of the selection, as unreadable. Such a property must
-    /// not cost the whole collection. Sign-in activity needs a paid licence besides its permission.
+    /// not cost the whole collection.
     fn drop_guarded(&self, stop: &Stop, extent: &mut Extent) -> bool {
         let Some(refusal) = stop.refusal().filter(|refusal| refusal.status() == 403) else { return false };
-        let guarded: Vec<String> =
-            extent.properties.iter().filter(|name| collections::is_guarded(name)).cloned().collect();
+        let guarded = |name: &&String| collections::is_guarded(name) && **name != SIGN_IN_ACTIVITY;
+        let guarded: Vec<String> = extent.properties.iter().filter(guarded).cloned().collect();
         for property in &guarded {
             extent.properties.remove(property);
             let reason = format!("Graph does not let the app read {property} of users: {}", words(refusal));
@@ -179,7 +192,7 @@ pub(super) fn select(collection: Collection, extent: &Extent) -> Vec<String> {
 
 /// Which permission is missing, next to what Graph said.
 pub(super) fn needed(resource: &Resource, refusal: &Refusal) -> String {
-    let enough: Vec<&str> = resource.permissions.iter().copied().filter(|name| name.ends_with(".Read.All")).collect();
+    let enough: Vec<&str> = resource.permissions.iter().copied().filter(|name| name.contains(".Read.")).collect();
     format!("it needs one of the application permissions {} ({})", enough.join(", "), words(refusal))
 }
 

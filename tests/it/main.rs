@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod check;
+mod collections;
 mod crash;
 mod docs;
 mod faults;

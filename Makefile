@@ -27,6 +27,7 @@ bless: ## Rewrites all expected files from what the program does now; review the
 
 bench: ## Measures the program against a simulated tenant (BENCH_USERS, BENCH_GROUPS, BENCH_MEMBERSHIPS, BENCH_NIGHT)
 	cargo build --release --package entra-import --package graph-sim --package bench
+	target/release/bench expr
 	target/release/bench
 
 fuzz: ## Feeds random text to the expression language for FUZZ_SECONDS (60); needs nightly and cargo-fuzz

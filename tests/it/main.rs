@@ -6,6 +6,7 @@ mod collections;
 mod crash;
 mod docs;
 mod faults;
+mod recipes;
 mod rules;
 mod samples;
 mod source;

@@ -2,8 +2,10 @@
 //!
 //! Starts `graph-sim` and `entra-import` as processes of their own, so that the memory measured is the program's alone,
 //! and prints one table: a first run into an empty folder, a run with nothing changed, a run after a night of changes.
+//! `bench expr` times the expression language alone instead: no processes, no files.
 //! Waits for the tenant's quota are shortened away; the table says what they would come to. Asserts nothing.
 
+mod expr;
 mod least;
 mod run;
 mod sim;
@@ -64,6 +66,10 @@ fn main() -> ExitCode {
 }
 
 fn bench() -> io::Result<()> {
+    if env::args().nth(1).as_deref() == Some("expr") {
+        println!("{}", machine());
+        return expr::bench(1_000_000);
+    }
     let sizes = Sizes::from_environment()?;
     let own = env::current_exe()?;
     let binaries = own.parent().unwrap_or(Path::new("."));

@@ -199,8 +199,9 @@ mod tests {
         check("name = \"things\"\npath = \"a/../b\"", "no empty segment");
         check("name = \"things\"\npath = \"a\"\nfilter = \"\"", "the text is empty");
         check("name = \"things\"\npath = \"a\"\npage_size = 0", "page_size");
-        check("name = \"things\"\npath = \"a\"\nproperties = { n = \"integer\" }", "did you mean `int`?");
-        check("name = \"things\"\npath = \"a\"\nmethod = \"POST\"", "unknown key `method`");
+        check("name = \"things\"\npath = \"a\"\nproperties = { n = \"datetim\" }", "did you mean `datetime`?");
+        let (_, problems) = read_text("[[collection]]\nname = \"things\"\npath = \"a\"\nmethod = \"POST\"\n");
+        assert!(problems.contains("unknown key `method`"), "{problems}");
         let (catalog, problems) = read_text(&"[[collection]]\nname = \"things\"\npath = \"a\"\n".repeat(2));
         assert!(problems.contains("two collections") && catalog.custom().len() == 1, "{problems}");
     }

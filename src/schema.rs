@@ -33,6 +33,8 @@ pub enum Kind {
     Guid,
     DateTime,
     Date,
+    /// A time of day.
+    Time,
     Duration,
     /// Base64url text.
     Binary,
@@ -58,6 +60,7 @@ impl Type {
     pub const GUID: Type = Type::one(Kind::Guid);
     pub const DATE_TIME: Type = Type::one(Kind::DateTime);
     pub const DATE: Type = Type::one(Kind::Date);
+    pub const TIME: Type = Type::one(Kind::Time);
     pub const DURATION: Type = Type::one(Kind::Duration);
 
     /// A single value.
@@ -87,6 +90,7 @@ impl fmt::Display for Kind {
             Kind::Guid => f.write_str("id (GUID)"),
             Kind::DateTime => f.write_str("date and time"),
             Kind::Date => f.write_str("date"),
+            Kind::Time => f.write_str("time of day"),
             Kind::Duration => f.write_str("duration"),
             Kind::Binary => f.write_str("binary"),
             Kind::Complex(_) => f.write_str("object with properties"),
@@ -107,8 +111,26 @@ pub enum Navigation {
     Manager,
     /// User, group or device to the groups it is a direct member of.
     MemberOf,
+    /// User to the users that report to it.
+    DirectReports,
+    /// User, group or device to the groups that hold it, directly or through nested groups.
+    TransitiveMemberOf,
     /// Group to its direct members of any kind.
     Members,
+    /// Group to everything it holds, directly or through nested groups, itself not.
+    TransitiveMembers,
+    /// Group to its owners.
+    Owners,
+    /// User to the groups it owns.
+    OwnedGroups,
+    /// Device to who registered it.
+    RegisteredOwners,
+    /// Device to who uses it.
+    RegisteredUsers,
+    /// User to the devices it registered.
+    OwnedDevices,
+    /// User to the devices it uses.
+    RegisteredDevices,
     /// User to the SKUs it holds, each once, however assigned. An assignment in state `Error` does not count.
     Licenses,
     /// Pair to the object at its first end: a membership to its group, a nesting to the containing group, a device's
@@ -130,7 +152,15 @@ pub enum Navigation {
 impl Navigation {
     /// Whether it may lead to several records.
     pub fn is_many(self) -> bool {
-        matches!(self, Navigation::MemberOf | Navigation::Members | Navigation::Licenses | Navigation::Path)
+        match self {
+            Navigation::Manager | Navigation::Container | Navigation::Member => false,
+            Navigation::User | Navigation::License | Navigation::AssignedGroup => false,
+            Navigation::MemberOf | Navigation::TransitiveMemberOf | Navigation::Members => true,
+            Navigation::TransitiveMembers | Navigation::Owners | Navigation::OwnedGroups => true,
+            Navigation::RegisteredOwners | Navigation::RegisteredUsers | Navigation::OwnedDevices => true,
+            Navigation::RegisteredDevices | Navigation::DirectReports => true,
+            Navigation::Licenses | Navigation::Path => true,
+        }
     }
 }
 
@@ -250,6 +280,14 @@ fn special_table(collection: Collection) -> &'static [(&'static str, Property)] 
     const STATES: (Collection, &str) = (Users, "licenseAssignmentStates");
     const MEMBER_OF: Property = navigation(Navigation::MemberOf, true, &[Groups], &[], &[Memberships]);
     const LISTS: &[Collection] = &[Memberships, Nestings];
+    const MEMBERS: &[Collection] = &[Users, Groups, Devices];
+    const HELD_BY: Property = navigation(Navigation::TransitiveMemberOf, true, &[Groups], &[], LISTS);
+    const ASSIGNED_BY: Property = Property {
+        ty: Type::list(Kind::Record(&[Groups])),
+        source: Source::Computed,
+        needs: &[STATES],
+        reads: &[Groups],
+    };
     const PRODUCT: &[(Collection, &str)] = &[(Licenses, "skuId"), (Licenses, "skuPartNumber")];
     const HELD: &[(Collection, &str)] = &[STATES, (Licenses, "skuId")];
     const ASSIGNED: &[(Collection, &str)] = &[STATES, (Licenses, "skuId"), (Licenses, "skuPartNumber")];
@@ -258,7 +296,15 @@ fn special_table(collection: Collection) -> &'static [(&'static str, Property)] 
             &const {
                 [
                     ("manager", navigation(Navigation::Manager, false, &[Users], &[], &[])),
+                    ("directReports", navigation(Navigation::DirectReports, true, &[Users], &[], &[])),
                     ("memberOf", MEMBER_OF),
+                    ("transitiveMemberOf", HELD_BY),
+                    ("ownedGroups", navigation(Navigation::OwnedGroups, true, &[Groups], &[], &[GroupOwners])),
+                    ("ownedDevices", navigation(Navigation::OwnedDevices, true, &[Devices], &[], &[DeviceOwners])),
+                    (
+                        "registeredDevices",
+                        navigation(Navigation::RegisteredDevices, true, &[Devices], &[], &[DeviceUsers]),
+                    ),
                     ("licenses", navigation(Navigation::Licenses, true, &[Licenses], HELD, &[])),
                 ]
             }
@@ -266,15 +312,30 @@ fn special_table(collection: Collection) -> &'static [(&'static str, Property)] 
         Groups => {
             &const {
                 [
-                    (
-                        "members",
-                        navigation(Navigation::Members, true, &[Users, Groups, Devices], &[], &[Memberships, Nestings]),
-                    ),
+                    ("members", navigation(Navigation::Members, true, MEMBERS, &[], LISTS)),
+                    ("transitiveMembers", navigation(Navigation::TransitiveMembers, true, MEMBERS, &[], LISTS)),
                     ("memberOf", navigation(Navigation::MemberOf, true, &[Groups], &[], &[Nestings])),
+                    (
+                        "transitiveMemberOf",
+                        navigation(Navigation::TransitiveMemberOf, true, &[Groups], &[], &[Nestings]),
+                    ),
+                    ("owners", navigation(Navigation::Owners, true, &[Users], &[], &[GroupOwners])),
                 ]
             }
         }
-        Devices => &const { [("memberOf", MEMBER_OF)] },
+        Devices => {
+            &const {
+                [
+                    ("memberOf", MEMBER_OF),
+                    ("transitiveMemberOf", HELD_BY),
+                    (
+                        "registeredOwners",
+                        navigation(Navigation::RegisteredOwners, true, &[Users], &[], &[DeviceOwners]),
+                    ),
+                    ("registeredUsers", navigation(Navigation::RegisteredUsers, true, &[Users], &[], &[DeviceUsers])),
+                ]
+            }
+        }
         Memberships => &const { ends(Memberships, "group", "member") },
         Nestings => &const { ends(Nestings, "parent", "child") },
         EffectiveMemberships => {
@@ -292,6 +353,7 @@ fn special_table(collection: Collection) -> &'static [(&'static str, Property)] 
             &const {
                 [
                     ("productName", computed(TEXT, PRODUCT)),
+                    ("assignedBy", ASSIGNED_BY),
                     ("servicePlanNames", computed(list(TEXT), &[(Licenses, "servicePlans")])),
                     ("available", computed(INT, &[(Licenses, "prepaidUnits"), (Licenses, "consumedUnits")])),
                 ]
@@ -686,7 +748,6 @@ mod tests {
     fn names_that_cannot_be_read_are_unknown() {
         let cases = [
             (Collection::Users, "hireDate"),
-            (Collection::Users, "directReports"),
             (Collection::Users, "accountenabled"),
             (Collection::Users, "extension_0123_badge"),
             (Collection::Users, "extab12cd34_"),

@@ -90,7 +90,9 @@ impl SourceNeeds {
         };
         SourceNeeds {
             properties: objects.map(|collection| (collection, read(collection))).collect(),
-            expand_manager: catalog.navigations().contains(&Navigation::Manager),
+            expand_manager: [Navigation::Manager, Navigation::DirectReports]
+                .iter()
+                .any(|via| catalog.navigations().contains(via)),
             memberships: lists.contains(&Collection::Memberships),
             links: lists.into_iter().filter(|lists| *lists != Collection::Memberships).collect(),
             custom: catalog.custom().iter().filter(|custom| catalog.uses(custom.collection)).cloned().collect(),

@@ -7,6 +7,7 @@ mod crash;
 mod docs;
 mod faults;
 mod recording;
+mod recipes;
 mod rules;
 mod samples;
 mod sign_in;

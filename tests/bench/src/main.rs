@@ -2,11 +2,12 @@
 //!
 //! Starts `graph-sim` and `entra-import` as processes of their own, so that the memory measured is the program's alone,
 //! and prints a table for each part that is asked for, all of them if none is: `extract` (under Microsoft's quota and
-//! a line's latency, next to the least it could cost), `decode` (against draining the same bytes), `runs` (a first
-//! run, one with nothing changed, one after a night; waits for the quota are shortened away) and `million`. Asserts
-//! nothing.
+//! a line's latency, next to the least it could cost), `decode` (against draining the same bytes), `expr` (the
+//! expression language alone: no processes, no files), `runs` (a first run, one with nothing changed, one after a night;
+//! waits for the quota are shortened away) and `million`. Asserts nothing.
 
 mod decode;
+mod expr;
 mod extract;
 mod least;
 mod run;
@@ -85,9 +86,9 @@ fn bench() -> io::Result<()> {
     let binaries = own.parent().unwrap_or(Path::new("."));
     let asked: Vec<String> = env::args().skip(1).collect();
     let wanted = |part: &str| asked.is_empty() || asked.iter().any(|asked| asked == part);
-    if let Some(unknown) = asked.iter().find(|part| !["extract", "decode", "runs", "million"].contains(&part.as_str()))
+    if let Some(unknown) = asked.iter().find(|part| !["extract", "decode", "expr", "runs", "million"].contains(&part.as_str()))
     {
-        return Err(io::Error::other(format!("{unknown} is no part: extract, decode, runs or million")));
+        return Err(io::Error::other(format!("{unknown} is no part: extract, decode, expr, runs or million")));
     }
     println!("{}", machine());
     if wanted("extract") {
@@ -97,6 +98,9 @@ fn bench() -> io::Result<()> {
     }
     if wanted("decode") {
         decode::print(binaries, &LARGE)?;
+    }
+    if wanted("expr") {
+        expr::bench(1_000_000)?;
     }
     if wanted("million") {
         extract::print(binaries, &MILLION, &["auto"])?;

@@ -150,12 +150,12 @@ pub fn target_key<'v>(spec: &TypeSpec, value: impl Fn(usize) -> Option<&'v Datum
 }
 
 /// Maps every record in scope of the type's mappings.
-pub fn desired<T: Target>(
+pub fn desired(
     job: &Job,
     directory: &Directory<'_>,
     judge: &Judge<'_>,
     policy: &TypePolicy,
-    target: &T,
+    target: &dyn Target,
 ) -> Result<DesiredSide> {
     let spec = &policy.spec;
     let mut records = SpillWriter::new()?;
@@ -201,7 +201,7 @@ pub fn desired<T: Target>(
 }
 
 /// Reads what the target holds of the type.
-pub async fn current<T: Target>(target: &T, policy: &TypePolicy) -> Result<CurrentSide> {
+pub async fn current(target: &dyn Target, policy: &TypePolicy) -> Result<CurrentSide> {
     let spec = &policy.spec;
     let mut records = SpillWriter::new()?;
     let mut keys = Vec::new();

@@ -13,7 +13,7 @@ use crate::report::to_stdout;
 use crate::snapshot::Snapshot;
 use crate::source::collections::{RECOMMENDED, RESOURCES, Rights};
 use crate::source::{self, Source, SourceNeeds, Token};
-use crate::target::{self, Target as _};
+use crate::target;
 use crate::{session, sides};
 
 /// Checks every job and shows one table.

@@ -14,7 +14,6 @@ mod look;
 mod records;
 mod staging;
 
-
 #[cfg(test)]
 mod tests;
 
@@ -23,12 +22,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Clock;
 use crate::crash;
 use crate::error::{Error, Exit, Result};
 use crate::ledger::{Ledger, RunId};
 use crate::plan::Plan;
 use crate::plan::change::{Action, Change};
-use crate::clock::Clock;
 use crate::plan::change::{Row, State};
 use crate::plan::datum::Datum;
 use crate::record::Key;

@@ -3,8 +3,8 @@
 //! Hides the dance of stage, journal and commit that makes a crash at any instant harmless. Deliberately knows nothing
 //! of single records: what is refused and what is done comes from [`Staging`].
 
-use crate::apply::staging::{Staged, Staging, Rows};
 use super::{Sink, TypeOutcome, Watch, reason};
+use crate::apply::staging::{Rows, Staged, Staging};
 use crate::crash;
 use crate::error::{Error, Result};
 use crate::ledger::{Ledger, RunId};
@@ -33,7 +33,11 @@ pub(super) struct TypeWork<'a, 'w> {
 impl TypeWork<'_, '_> {
     /// Applies the type whole or not at all, and accounts for each of its changes. Gives back why everything after it
     /// must not be attempted.
-    pub(super) async fn apply(&mut self, target: &dyn WriteBatches, outcome: &mut TypeOutcome) -> Result<Option<Error>> {
+    pub(super) async fn apply(
+        &mut self,
+        target: &dyn WriteBatches,
+        outcome: &mut TypeOutcome,
+    ) -> Result<Option<Error>> {
         let step = Step::begin("stage");
         let staged = self.stage(target, outcome).await;
         step.end(&outcome.ty);
@@ -82,7 +86,11 @@ impl TypeWork<'_, '_> {
     }
 
     /// Stages what the target is to write and collects the ledger's rows. On failure: the refused so far, and why.
-    async fn stage(&mut self, target: &dyn WriteBatches, outcome: &mut TypeOutcome) -> Result<Staged, (Vec<u32>, Error)> {
+    async fn stage(
+        &mut self,
+        target: &dyn WriteBatches,
+        outcome: &mut TypeOutcome,
+    ) -> Result<Staged, (Vec<u32>, Error)> {
         let spec = &self.plan.header.types[self.index].spec;
         let staging = Staging::new(outcome, self.sink, self.watch).map_err(|error| (Vec::new(), error))?;
         let mark = {
@@ -113,12 +121,7 @@ impl TypeWork<'_, '_> {
         Err((refused, error))
     }
 
-    async fn commit(
-        &mut self,
-        target: &dyn WriteBatches,
-        mark: &BatchMark,
-        rows: Rows,
-    ) -> Result<(), (Ending, Error)> {
+    async fn commit(&mut self, target: &dyn WriteBatches, mark: &BatchMark, rows: Rows) -> Result<(), (Ending, Error)> {
         let ty = &self.plan.header.types[self.index].spec.name;
         let step = Step::begin("journal");
         let batch = match self.ledger.journal_batch(self.run, ty, mark, rows.iter()) {

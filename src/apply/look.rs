@@ -93,9 +93,10 @@ fn judge(spec: &TypeSpec, change: &Change, found: &[Current]) -> Verdict {
         // It carries the key that only this change would have given it.
         Action::Create => true,
         // An update is one request: where one of its values stands, it arrived.
-        _ => change.attributes.iter().any(|written| {
-            written.before != written.after && arrived(&written.after, &written.name)
-        }),
+        _ => change
+            .attributes
+            .iter()
+            .any(|written| written.before != written.after && arrived(&written.after, &written.name)),
     };
     if !happened {
         return Verdict::Nothing;

@@ -84,7 +84,8 @@ impl<'a, 'w> Work<'a, 'w> {
         sink: &'a mut Sink,
         watch: &'a mut Watch<'w>,
     ) -> Work<'a, 'w> {
-        let outcome = |ty: &crate::plan::TypeSummary| TypeOutcome { ty: ty.spec.name.clone(), ..TypeOutcome::default() };
+        let outcome =
+            |ty: &crate::plan::TypeSummary| TypeOutcome { ty: ty.spec.name.clone(), ..TypeOutcome::default() };
         Work {
             plan,
             target,
@@ -163,9 +164,7 @@ impl<'a, 'w> Work<'a, 'w> {
             let mut new = new.map(|(ty, key)| (ty, Key::parse(key)));
             new.any(|(to, key)| {
                 wave.iter().any(|other| {
-                    other.change.action == Action::Create
-                        && other.change.key == key
-                        && self.spec(other.ty).name == to
+                    other.change.action == Action::Create && other.change.key == key && self.spec(other.ty).name == to
                 })
             })
         };
@@ -514,3 +513,7 @@ fn lost_values(spec: &TypeSpec, change: &Change, current: &Current) -> Vec<Strin
     }
     lost
 }
+
+#[cfg(test)]
+#[path = "records_tests.rs"]
+mod tests;

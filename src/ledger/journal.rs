@@ -174,9 +174,8 @@ impl Ledger {
         let read = || {
             let query = "SELECT id, run, type, intent FROM journal WHERE kind = ?1 ORDER BY id";
             let mut statement = self.connection.prepare(query)?;
-            let entry = |row: &rusqlite::Row<'_>| {
-                Ok((EntryId(row.get(0)?), RunId(row.get(1)?), row.get(2)?, row.get(3)?))
-            };
+            let entry =
+                |row: &rusqlite::Row<'_>| Ok((EntryId(row.get(0)?), RunId(row.get(1)?), row.get(2)?, row.get(3)?));
             statement.query_map([kind], entry)?.collect()
         };
         self.sql("cannot read", read())

@@ -6,14 +6,15 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::error::{Context, Result};
 use crate::expr::{Catalog, Navigate};
-use crate::record::{Collection, Coverage, Guid, Key, List, Record, Unknown, Value};
+use crate::record::{Collection, Coverage, Form, Guid, Key, List, Record, Unknown, Value};
 use crate::schema::{Navigation, Source};
 use crate::sku_names;
 use crate::snapshot::{Member, MemberKind, Members, Snapshot};
@@ -26,7 +27,8 @@ pub struct Directory<'a> {
     snapshot: &'a Snapshot,
     catalog: &'a Catalog,
     as_of: Timestamp,
-    members: Members,
+    /// By the collection that was read as lists: of memberships, owners and so on, those that are used.
+    lists: HashMap<Collection, Members>,
     /// Per collection: what a property missing from an object's JSON means.
     absent: HashMap<Collection, Vec<Option<Value>>>,
     /// User to manager, sorted; built when managers are used.
@@ -78,16 +80,18 @@ struct Id {
 impl<'a> Directory<'a> {
     /// Prepares what the catalog's navigations need. `as_of` is what `now()` returns.
     pub fn open(snapshot: &'a Snapshot, catalog: &'a Catalog, as_of: Timestamp) -> Result<Directory<'a>> {
-        let members = match catalog.uses(Collection::Memberships) || catalog.uses(Collection::Nestings) {
-            true => snapshot.members()?,
-            false => Members::default(),
-        };
-        let absent = Collection::ALL.into_iter().map(|collection| (collection, absent(snapshot, catalog, collection)));
+        let mut lists = HashMap::new();
+        for pairs in catalog.collections().filter(|of| catalog.uses(*of)).filter_map(Collection::pairs) {
+            if let Entry::Vacant(vacant) = lists.entry(pairs.lists) {
+                vacant.insert(snapshot.lists(pairs.lists)?);
+            }
+        }
+        let absent = catalog.collections().map(|collection| (collection, absent(snapshot, catalog, collection)));
         let mut directory = Directory {
             snapshot,
             catalog,
             as_of,
-            members,
+            lists,
             absent: absent.collect(),
             managers: Vec::new(),
             member_of: OnceCell::new(),
@@ -106,42 +110,56 @@ impl<'a> Directory<'a> {
 
     /// Direct members of all groups; empty unless an expression or mapping uses memberships.
     pub fn members(&self) -> &Members {
-        &self.members
+        self.lists(Collection::Memberships)
+    }
+
+    /// The lists that the pairs of `collection` come from; empty unless an expression or mapping uses them.
+    pub fn lists(&self, collection: Collection) -> &Members {
+        static NONE: LazyLock<Members> = LazyLock::new(Members::default);
+        collection.pairs().and_then(|pairs| self.lists.get(&pairs.lists)).unwrap_or(&NONE)
     }
 
     /// How much is known of a collection.
     pub fn coverage(&self, collection: Collection) -> Coverage {
+        if collection == Collection::EffectiveMemberships {
+            return Coverage::partial("effective memberships are not worked out yet");
+        }
         self.snapshot.coverage(collection)
     }
 
     /// Records of a collection, in key order. The record is lent; `each` may stop the walk with an error.
     pub fn walk(&self, collection: Collection, each: &mut dyn FnMut(Record) -> Result<()>) -> Result<()> {
-        match collection {
-            Collection::Memberships | Collection::Nestings => self.walk_pairs(collection, each),
-            Collection::LicenseAssignments => self.walk_objects(Collection::Users, &mut |user| {
+        match collection.form() {
+            Form::Pairs(_) => self.walk_pairs(collection, each),
+            Form::Assignments => self.walk_objects(Collection::Users, &mut |user| {
                 let mut assignments = self.assignments_of(&user);
                 assignments.sort_by(|a, b| a.key.cmp(&b.key));
                 assignments.dedup_by(|a, b| a.key == b.key);
                 assignments.into_iter().try_for_each(&mut *each)
             }),
-            objects => self.walk_objects(objects, each),
+            Form::Objects => self.walk_objects(collection, each),
+            Form::Custom => {
+                let mut objects = self.snapshot.custom(collection).iter();
+                while let Some((key, line)) = objects.next()? {
+                    each(self.decode(collection, key, line)?)?;
+                }
+                Ok(())
+            }
         }
     }
 
     fn walk_objects(&self, collection: Collection, each: &mut dyn FnMut(Record) -> Result<()>) -> Result<()> {
         let mut objects = self.snapshot.objects(collection).iter();
         while let Some((id, line)) = objects.next()? {
-            each(self.decode(collection, id, line)?)?;
+            each(self.decode(collection, Key::Guid(id), line)?)?;
         }
         Ok(())
     }
 
     fn walk_pairs(&self, collection: Collection, each: &mut dyn FnMut(Record) -> Result<()>) -> Result<()> {
-        for (group, members) in self.members.iter() {
-            for member in members {
-                if (member.kind == MemberKind::Group) == (collection == Collection::Nestings) {
-                    each(self.pair(collection, group, *member))?;
-                }
+        for (of, members) in self.lists(collection).iter() {
+            for member in members.iter().filter(|member| belongs(collection, member.kind)) {
+                each(self.pair(collection, of, *member))?;
             }
         }
         Ok(())
@@ -153,7 +171,7 @@ impl<'a> Directory<'a> {
             return Ok(known);
         }
         let record = match self.snapshot.objects(collection).get(id)? {
-            Some(line) => Some(Arc::new(self.decode(collection, id, &line)?)),
+            Some(line) => Some(Arc::new(self.decode(collection, Key::Guid(id), &line)?)),
             None => None,
         };
         self.cache.borrow_mut().put((collection, id), record.clone());
@@ -162,28 +180,33 @@ impl<'a> Directory<'a> {
 
     /// The record of any key, derived ones included; `None` if the snapshot does not hold it.
     pub fn record(&self, collection: Collection, key: &Key) -> Result<Option<Arc<Record>>> {
-        match (collection, key) {
-            (Collection::Memberships | Collection::Nestings, Key::Pair(group, member)) => {
-                let members = self.members.of(*group).unwrap_or_default();
+        match (collection.form(), key) {
+            (Form::Pairs(_), Key::Pair(of, member)) => {
+                let members = self.lists(collection).of(*of).unwrap_or_default();
                 let found = members.binary_search_by_key(member, |member| member.id).ok();
-                Ok(found.map(|at| Arc::new(self.pair(collection, *group, members[at]))))
+                let found = found.filter(|at| belongs(collection, members[*at].kind));
+                Ok(found.map(|at| Arc::new(self.pair(collection, *of, members[at]))))
             }
-            (Collection::LicenseAssignments, Key::Assignment(parts)) => {
+            (Form::Assignments, Key::Assignment(parts)) => {
                 let Some(user) = self.object(Collection::Users, parts.0)? else { return Ok(None) };
                 Ok(self.assignments_of(&user).into_iter().find(|record| record.key == *key).map(Arc::new))
             }
-            (objects, Key::Guid(id)) => self.object(objects, *id),
+            (Form::Objects, Key::Guid(id)) => self.object(collection, *id),
+            (Form::Custom, key) => match self.snapshot.custom(collection).line(key)? {
+                Some(line) => Ok(Some(Arc::new(self.decode(collection, key.clone(), &line)?))),
+                None => Ok(None),
+            },
             _ => Ok(None),
         }
     }
 
-    fn decode(&self, collection: Collection, id: Guid, line: &str) -> Result<Record> {
+    fn decode(&self, collection: Collection, key: Key, line: &str) -> Result<Record> {
         let shape = self.catalog.shape(collection);
-        let mut record = shape
-            .decode(Key::Guid(id), line, &self.absent[&collection])
-            .failing(|| format!("cannot read {id} of {collection} in {}", self.snapshot.dir().display()))?;
-        if collection == Collection::Licenses {
-            self.name_license(&mut record, id);
+        let id = key.guid().filter(|_| collection == Collection::Licenses);
+        let failed = format!("cannot read {key} of {collection} in {}", self.snapshot.dir().display());
+        let mut record = shape.decode(key, line, &self.absent[&collection]).failing(|| failed)?;
+        if let Some(sku) = id {
+            self.name_license(&mut record, sku);
         }
         Ok(record)
     }
@@ -215,15 +238,15 @@ impl<'a> Directory<'a> {
         }
     }
 
-    fn pair(&self, collection: Collection, group: Guid, member: Member) -> Record {
+    fn pair(&self, collection: Collection, of: Guid, member: Member) -> Record {
         let shape = self.catalog.shape(collection);
         let slots = shape.fields().iter().map(|field| match &*field.name {
-            "groupId" | "parentId" => Some(Value::Guid(group)),
-            "memberId" | "childId" => Some(Value::Guid(member.id)),
-            "memberType" => Some(Value::text(member.kind.name())),
+            "groupId" | "parentId" | "deviceObjectId" | "unitId" | "roleId" => Some(Value::Guid(of)),
+            "memberId" | "childId" | "ownerId" | "userId" => Some(Value::Guid(member.id)),
+            "memberType" | "ownerType" => Some(Value::text(member.kind.name())),
             _ => None,
         });
-        Record { collection, key: Key::Pair(group, member.id), slots: slots.collect() }
+        Record { collection, key: Key::Pair(of, member.id), slots: slots.collect() }
     }
 
     /// One record per entry of the user's licenseAssignmentStates. Empty when those are unknown.
@@ -315,7 +338,7 @@ impl<'a> Directory<'a> {
 
     fn member_of(&self, member: Guid) -> Value {
         let edges = self.member_of.get_or_init(|| {
-            let all = self.members.iter().flat_map(|(group, members)| members.iter().map(move |m| (m.id, group)));
+            let all = self.members().iter().flat_map(|(group, members)| members.iter().map(move |m| (m.id, group)));
             let mut edges: Vec<(Guid, Guid)> = all.collect();
             edges.sort_unstable();
             edges
@@ -325,7 +348,7 @@ impl<'a> Directory<'a> {
         let groups: Vec<Guid> = groups.collect();
         let items: Vec<Value> = groups.iter().map(|group| self.follow(&[Collection::Groups], *group)).collect();
         let doubtful = self.doubtful.get_or_init(|| {
-            let groups: Vec<Guid> = self.members.gaps().map(|(group, _)| group).collect();
+            let groups: Vec<Guid> = self.members().gaps().map(|(group, _)| group).collect();
             let values = groups.iter().map(|group| self.follow(&[Collection::Groups], *group)).collect();
             (groups, values)
         });
@@ -354,9 +377,9 @@ impl<'a> Directory<'a> {
             MemberKind::Device => &[Collection::Devices],
             _ => &[Collection::Users],
         };
-        let members = self.members.of(group);
+        let members = self.members().of(group);
         let items = members.unwrap_or_default().iter().map(|member| self.follow(collection(member.kind), member.id));
-        let rest = match (members, self.members.gap(group)) {
+        let rest = match (members, self.members().gap(group)) {
             (_, Some(gap)) => Some(gap.clone()),
             (None, None) => Some(Unknown::new("the group's members were not read")),
             (Some(_), None) => None,
@@ -396,10 +419,11 @@ impl Navigate for Directory<'_> {
                     Err(_) => Value::Unknown(Unknown::new("managers were not read")),
                 }
             }
-            (Navigation::Group | Navigation::Parent, Key::Pair(group, _)) => self.follow(&[Collection::Groups], *group),
-            (Navigation::Child, Key::Pair(_, child)) => self.follow(&[Collection::Groups], *child),
+            (Navigation::Container, Key::Pair(of, _)) => {
+                from.collection.pairs().map_or(Value::Null, |pairs| self.follow(pairs.of.alone(), *of))
+            }
             (Navigation::Member, Key::Pair(_, member)) => {
-                self.follow(&[Collection::Users, Collection::Devices], *member)
+                from.collection.pairs().map_or(Value::Null, |pairs| self.follow(pairs.members, *member))
             }
             (Navigation::User, Key::Assignment(parts)) => self.follow(&[Collection::Users], parts.0),
             (Navigation::License, Key::Assignment(parts)) => Value::Record(self.license(parts.1)),
@@ -421,6 +445,17 @@ impl Navigate for Directory<'_> {
 
     fn as_of(&self) -> Timestamp {
         self.as_of
+    }
+}
+
+/// Whether a member of that kind makes a pair of this collection: groups in groups are nestings, other members of
+/// groups are memberships.
+fn belongs(collection: Collection, kind: MemberKind) -> bool {
+    match collection {
+        Collection::Memberships => kind != MemberKind::Group,
+        Collection::Nestings => kind == MemberKind::Group,
+        Collection::EffectiveMemberships => false,
+        _ => true,
     }
 }
 

@@ -7,6 +7,7 @@ pub mod cli;
 pub mod clock;
 pub mod commands;
 pub mod crash;
+pub mod custom;
 pub mod diagnostic;
 pub mod directory;
 pub mod error;

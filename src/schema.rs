@@ -44,16 +44,8 @@ pub enum Kind {
 
 impl Kind {
     /// A record of one collection.
-    pub const fn record(collection: Collection) -> Kind {
-        Kind::Record(match collection {
-            Collection::Users => &[Collection::Users],
-            Collection::Groups => &[Collection::Groups],
-            Collection::Memberships => &[Collection::Memberships],
-            Collection::Nestings => &[Collection::Nestings],
-            Collection::Licenses => &[Collection::Licenses],
-            Collection::LicenseAssignments => &[Collection::LicenseAssignments],
-            Collection::Devices => &[Collection::Devices],
-        })
+    pub fn record(collection: Collection) -> Kind {
+        Kind::Record(collection.alone())
     }
 }
 
@@ -119,14 +111,14 @@ pub enum Navigation {
     Members,
     /// User to the SKUs it holds, each once, however assigned. An assignment in state `Error` does not count.
     Licenses,
-    /// Membership to its group.
-    Group,
-    /// Membership to its member.
+    /// Pair to the object at its first end: a membership to its group, a nesting to the containing group, a device's
+    /// owner to the device.
+    Container,
+    /// Pair to the object at its second end: a membership to its member, a nesting to the contained group.
     Member,
-    /// Nesting to the containing group.
-    Parent,
-    /// Nesting to the contained group.
-    Child,
+    /// Effective membership to the groups by which it holds: from its own group down to the one that the member is a
+    /// direct member of.
+    Path,
     /// License assignment to its user.
     User,
     /// License assignment to its SKU.
@@ -138,7 +130,7 @@ pub enum Navigation {
 impl Navigation {
     /// Whether it may lead to several records.
     pub fn is_many(self) -> bool {
-        matches!(self, Navigation::MemberOf | Navigation::Members | Navigation::Licenses)
+        matches!(self, Navigation::MemberOf | Navigation::Members | Navigation::Licenses | Navigation::Path)
     }
 }
 
@@ -166,8 +158,11 @@ pub struct Property {
 
 /// The property `name` of `collection`, spelled exactly as Graph does. Directory extensions
 /// (`extension_<32 hexadecimal digits>_<name>`) and schema extensions (`ext<8 characters>_<name>`) cannot be listed
-/// and are accepted as [`Kind::Any`].
+/// and are accepted as [`Kind::Any`], as is every property of a custom collection.
 pub fn property(collection: Collection, name: &str) -> Option<Property> {
+    if let Collection::Custom(_) = collection {
+        return Some(Property { ty: ANY, source: Source::Graph, needs: &[], reads: &[] });
+    }
     if let Some((_, ty)) = graph_table(collection).iter().find(|(known, _)| *known == name) {
         let needs: &[_] = match collection {
             Collection::LicenseAssignments => &[(Collection::Users, "licenseAssignmentStates")],
@@ -178,7 +173,12 @@ pub fn property(collection: Collection, name: &str) -> Option<Property> {
     if let Some((_, property)) = special_table(collection).iter().find(|(known, _)| *known == name) {
         return Some(*property);
     }
-    let extensible = matches!(collection, Collection::Users | Collection::Groups | Collection::Devices);
+    use Collection::{AdministrativeUnits, DeletedGroups, DeletedUsers, Devices, Groups, Organization, Users};
+    // <https://learn.microsoft.com/graph/extensibility-overview>
+    let extensible = matches!(
+        collection,
+        Users | Groups | Devices | AdministrativeUnits | Organization | DeletedUsers | DeletedGroups
+    );
     (extensible && is_extension(name)).then_some(Property { ty: ANY, source: Source::Graph, needs: &[], reads: &[] })
 }
 
@@ -205,13 +205,23 @@ type Table = &'static [(&'static str, Type)];
 
 fn graph_table(collection: Collection) -> Table {
     match collection {
-        Collection::Users => USERS,
-        Collection::Groups => GROUPS,
+        Collection::Users | Collection::DeletedUsers => USERS,
+        Collection::Groups | Collection::DeletedGroups => GROUPS,
         Collection::Memberships => MEMBERSHIPS,
         Collection::Nestings => NESTINGS,
+        Collection::EffectiveMemberships => EFFECTIVE_MEMBERSHIPS,
+        Collection::GroupOwners => GROUP_OWNERS,
         Collection::Licenses => LICENSES,
         Collection::LicenseAssignments => LICENSE_ASSIGNMENTS,
         Collection::Devices => DEVICES,
+        Collection::DeviceOwners => DEVICE_OWNERS,
+        Collection::DeviceUsers => DEVICE_USERS,
+        Collection::AdministrativeUnits => ADMINISTRATIVE_UNITS,
+        Collection::AdministrativeUnitMembers => ADMINISTRATIVE_UNIT_MEMBERS,
+        Collection::DirectoryRoles => DIRECTORY_ROLES,
+        Collection::DirectoryRoleMembers => DIRECTORY_ROLE_MEMBERS,
+        Collection::Organization => ORGANIZATION,
+        Collection::Custom(_) => &[],
     }
 }
 
@@ -234,6 +244,7 @@ fn special_table(collection: Collection) -> &'static [(&'static str, Property)] 
     use Collection::*;
     const STATES: (Collection, &str) = (Users, "licenseAssignmentStates");
     const MEMBER_OF: Property = navigation(Navigation::MemberOf, true, &[Groups], &[], &[Memberships]);
+    const LISTS: &[Collection] = &[Memberships, Nestings];
     const PRODUCT: &[(Collection, &str)] = &[(Licenses, "skuId"), (Licenses, "skuPartNumber")];
     const HELD: &[(Collection, &str)] = &[STATES, (Licenses, "skuId")];
     const ASSIGNED: &[(Collection, &str)] = &[STATES, (Licenses, "skuId"), (Licenses, "skuPartNumber")];
@@ -259,22 +270,19 @@ fn special_table(collection: Collection) -> &'static [(&'static str, Property)] 
             }
         }
         Devices => &const { [("memberOf", MEMBER_OF)] },
-        Memberships => {
+        Memberships => &const { ends(Memberships, "group", "member") },
+        Nestings => &const { ends(Nestings, "parent", "child") },
+        EffectiveMemberships => {
             &const {
-                [
-                    ("group", navigation(Navigation::Group, false, &[Groups], &[], &[])),
-                    ("member", navigation(Navigation::Member, false, &[Users, Devices], &[], &[])),
-                ]
+                let [group, member] = ends(EffectiveMemberships, "group", "member");
+                [group, member, ("path", navigation(Navigation::Path, true, &[Groups], &[], LISTS))]
             }
         }
-        Nestings => {
-            &const {
-                [
-                    ("parent", navigation(Navigation::Parent, false, &[Groups], &[], &[])),
-                    ("child", navigation(Navigation::Child, false, &[Groups], &[], &[])),
-                ]
-            }
-        }
+        GroupOwners => &const { ends(GroupOwners, "group", "owner") },
+        DeviceOwners => &const { ends(DeviceOwners, "device", "owner") },
+        DeviceUsers => &const { ends(DeviceUsers, "device", "user") },
+        AdministrativeUnitMembers => &const { ends(AdministrativeUnitMembers, "unit", "member") },
+        DirectoryRoleMembers => &const { ends(DirectoryRoleMembers, "role", "member") },
         Licenses => {
             &const {
                 [
@@ -294,7 +302,23 @@ fn special_table(collection: Collection) -> &'static [(&'static str, Property)] 
                 ]
             }
         }
+        AdministrativeUnits | DirectoryRoles | Organization | DeletedUsers | DeletedGroups | Custom(_) => &[],
     }
+}
+
+/// The ways from a pair to its ends, under these names.
+const fn ends(collection: Collection, first: &'static str, second: &'static str) -> [(&'static str, Property); 2] {
+    let Some(pairs) = collection.pairs() else { panic!("only pairs have ends") };
+    let of = match pairs.of {
+        Collection::Devices => &[Collection::Devices],
+        Collection::AdministrativeUnits => &[Collection::AdministrativeUnits],
+        Collection::DirectoryRoles => &[Collection::DirectoryRoles],
+        _ => &[Collection::Groups],
+    };
+    [
+        (first, navigation(Navigation::Container, false, of, &[], &[])),
+        (second, navigation(Navigation::Member, false, pairs.members, &[], &[])),
+    ]
 }
 
 const ANY: Type = Type::ANY;
@@ -476,6 +500,76 @@ const LICENSES: Table = &[
 ];
 
 const MEMBERSHIPS: Table = &[("groupId", GUID), ("memberId", GUID), ("memberType", TEXT)];
+
+const EFFECTIVE_MEMBERSHIPS: Table = &[("direct", BOOL), ("groupId", GUID), ("memberId", GUID), ("memberType", TEXT)];
+
+const GROUP_OWNERS: Table = &[("groupId", GUID), ("ownerId", GUID), ("ownerType", TEXT)];
+
+/// The device's object id: its `deviceId` is another id.
+const DEVICE_OWNERS: Table = &[("deviceObjectId", GUID), ("ownerId", GUID), ("ownerType", TEXT)];
+
+const DEVICE_USERS: Table = &[("deviceObjectId", GUID), ("userId", GUID)];
+
+const ADMINISTRATIVE_UNIT_MEMBERS: Table = &[("memberId", GUID), ("memberType", TEXT), ("unitId", GUID)];
+
+const DIRECTORY_ROLE_MEMBERS: Table = &[("memberId", GUID), ("memberType", TEXT), ("roleId", GUID)];
+
+/// <https://learn.microsoft.com/graph/api/resources/administrativeunit?view=graph-rest-1.0>
+const ADMINISTRATIVE_UNITS: Table = &[
+    ("deletedDateTime", DATE_TIME),
+    ("description", TEXT),
+    ("displayName", TEXT),
+    ("id", TEXT),
+    ("isMemberManagementRestricted", BOOL),
+    ("membershipRule", TEXT),
+    ("membershipRuleProcessingState", TEXT),
+    ("membershipType", TEXT),
+    ("visibility", TEXT),
+];
+
+/// <https://learn.microsoft.com/graph/api/resources/directoryrole?view=graph-rest-1.0>
+const DIRECTORY_ROLES: Table = &[
+    ("deletedDateTime", DATE_TIME),
+    ("description", TEXT),
+    ("displayName", TEXT),
+    ("id", TEXT),
+    ("roleTemplateId", TEXT),
+];
+
+/// <https://learn.microsoft.com/graph/api/resources/organization?view=graph-rest-1.0>
+const ORGANIZATION: Table = &[
+    ("assignedPlans", list(complex(ASSIGNED_PLAN))),
+    ("businessPhones", list(TEXT)),
+    ("city", TEXT),
+    ("country", TEXT),
+    ("countryLetterCode", TEXT),
+    ("createdDateTime", DATE_TIME),
+    ("defaultUsageLocation", TEXT),
+    ("deletedDateTime", DATE_TIME),
+    ("displayName", TEXT),
+    ("id", TEXT),
+    ("marketingNotificationEmails", list(TEXT)),
+    ("mobileDeviceManagementAuthority", TEXT),
+    ("onPremisesLastSyncDateTime", DATE_TIME),
+    ("onPremisesSyncEnabled", BOOL),
+    ("partnerTenantType", TEXT),
+    ("postalCode", TEXT),
+    ("preferredLanguage", TEXT),
+    ("privacyProfile", complex(PRIVACY_PROFILE)),
+    ("provisionedPlans", list(complex(PROVISIONED_PLAN))),
+    ("securityComplianceNotificationMails", list(TEXT)),
+    ("securityComplianceNotificationPhones", list(TEXT)),
+    ("state", TEXT),
+    ("street", TEXT),
+    ("technicalNotificationMails", list(TEXT)),
+    ("tenantType", TEXT),
+    ("verifiedDomains", list(complex(VERIFIED_DOMAIN))),
+];
+
+const PRIVACY_PROFILE: Table = &[("contactEmail", TEXT), ("statementUrl", TEXT)];
+
+const VERIFIED_DOMAIN: Table =
+    &[("capabilities", TEXT), ("isDefault", BOOL), ("isInitial", BOOL), ("name", TEXT), ("type", TEXT)];
 
 const NESTINGS: Table = &[("parentId", GUID), ("childId", GUID)];
 

@@ -18,7 +18,7 @@ use crate::plan::change::{Cause, Row};
 use crate::plan::decide::{Desired, Source};
 use crate::plan::limits::Approved;
 use crate::plan::policy::CauseKind;
-use crate::record::{Collection, Guid, Key, Record, Unknown, Value};
+use crate::record::{Collection, Form, Guid, Key, Record, Unknown, Value};
 use crate::snapshot::{MemberKind, Members, Snapshot};
 
 /// How one record stands to the scope.
@@ -103,7 +103,7 @@ pub struct Tally {
 impl<'a> Judge<'a> {
     pub fn new(job: &'a Job, directory: &'a Directory<'a>, approved: &'a Approved) -> Judge<'a> {
         let rules = |scope: &'a job::Scope| {
-            Collection::ALL.into_iter().map(|collection| (collection, Rule::new(scope, collection))).collect()
+            job.catalog.collections().map(|collection| (collection, Rule::new(scope, collection))).collect()
         };
         let now = job.accepted_scope_text();
         let accepted = job.accepted.iter().filter(|accepted| accepted.text() != now);
@@ -122,13 +122,14 @@ impl<'a> Judge<'a> {
         let own = self.judged(record);
         Ok(match &record.key {
             Key::Guid(_) | Key::Text(_) => own,
-            Key::Pair(group, member) => {
-                let end = match self.member(record.collection, self.kind_of(*group, *member), *member)? {
+            Key::Pair(of, member) => {
+                let kind = self.kind_of(record.collection, *of, *member);
+                let end = match self.member(record.collection, kind, *member)? {
                     // Graph lists it as a member and does not know it: one of the two answers lags behind.
                     Standing::NotFound => Standing::Unknown(Unknown::new("listed as a member but not found by id")),
                     end => end,
                 };
-                least_certain([self.object(Collection::Groups, *group)?, end, own])
+                least_certain([self.object(container(record.collection), *of)?, end, own])
             }
             Key::Assignment(parts) => {
                 least_certain([self.object(Collection::Users, parts.0)?, self.license(parts.1)?, own])
@@ -202,16 +203,16 @@ impl<'a> Judge<'a> {
             Standing::NotFound
         } else {
             let gap = self.directory.coverage(collection).gap().cloned();
-            if collection == Collection::Licenses && gap.is_none() {
-                // The list has one page and no look-up by id: a SKU that is not on it twice is gone.
+            if !is_looked_up(collection) && gap.is_none() {
+                // There is no look-up by id: what is not on the list twice is gone.
                 return Ok(Standing::NotFound);
             }
             Standing::Unknown(gap.unwrap_or_else(|| Unknown::new("not returned by this read and not looked up by id")))
         })
     }
 
-    fn kind_of(&self, group: Guid, member: Guid) -> Option<MemberKind> {
-        let members = self.directory.members().of(group)?;
+    fn kind_of(&self, pairs: Collection, of: Guid, member: Guid) -> Option<MemberKind> {
+        let members = self.directory.lists(pairs).of(of)?;
         members.binary_search_by_key(&member, |member| member.id).ok().map(|at| members[at].kind)
     }
 
@@ -251,7 +252,7 @@ impl<'a> Judge<'a> {
 
     /// How any key of a collection stands, also one that the snapshot does not hold.
     pub fn key(&self, collection: Collection, key: &Key) -> Result<Standing> {
-        if let Key::Guid(id) = key {
+        if let (Key::Guid(id), Form::Objects) = (key, collection.form()) {
             return self.object(collection, *id);
         }
         if let Some(record) = self.directory.record(collection, key)? {
@@ -259,13 +260,14 @@ impl<'a> Judge<'a> {
         }
         let ended = |words: &str| Standing::Gone(Cause { kind: CauseKind::Gone, words: words.into() });
         Ok(match key {
-            Key::Pair(group, member) => {
-                let list = match self.directory.members().gap(*group) {
+            Key::Pair(of, member) => {
+                let lists = self.directory.lists(collection);
+                let list = match lists.gap(*of) {
                     Some(gap) => Standing::Unknown(gap.clone()),
-                    None if self.directory.members().of(*group).is_some() => ended("no longer a member"),
-                    None => Standing::Unknown(Unknown::new("the group's members were not read")),
+                    None if lists.of(*of).is_some() => ended(ended_words(collection)),
+                    None => Standing::Unknown(Unknown::new(format!("its {} were not read", collection))),
                 };
-                let ends = [self.object(Collection::Groups, *group)?, self.member(collection, None, *member)?];
+                let ends = [self.object(container(collection), *of)?, self.member(collection, None, *member)?];
                 match (&list, least_certain(ends.clone())) {
                     // Nobody lists the members of a group that is deleted.
                     (_, Standing::Gone(_)) => least_certain(ends),
@@ -283,15 +285,19 @@ impl<'a> Judge<'a> {
                     user => least_certain([user, list]),
                 }
             }
-            _ => Standing::Unknown(Unknown::new("not read")),
+            // An object of a custom list: there is no look-up by key, so what is not on it twice is gone.
+            Key::Guid(_) | Key::Text(_) => match self.directory.coverage(collection).gap() {
+                Some(gap) => Standing::Unknown(gap.clone()),
+                None => Standing::NotFound,
+            },
         })
     }
 
     /// Counts for the plan's header.
     pub fn tally(&self, collection: Collection) -> Result<Tally> {
         let mut tally = Tally::default();
-        match collection {
-            Collection::Memberships | Collection::Nestings | Collection::LicenseAssignments => {
+        match collection.form() {
+            Form::Pairs(_) | Form::Assignments | Form::Custom => {
                 self.directory.walk(collection, &mut |record| {
                     tally.read += 1;
                     let standing = self.standing(&record)?;
@@ -302,8 +308,8 @@ impl<'a> Judge<'a> {
                     Ok(())
                 })?;
             }
-            objects => {
-                let verdicts = self.verdicts(objects)?;
+            Form::Objects => {
+                let verdicts = self.verdicts(collection)?;
                 tally.read = verdicts.of.len() as u64;
                 let inside = verdicts.distinct.iter().position(|standing| *standing == Standing::In);
                 let count = |index| verdicts.of.iter().filter(|of| **of == index as u32).count() as u64;
@@ -393,18 +399,35 @@ fn is_read(kind: MemberKind) -> bool {
 /// The collections in which the member of a pair may be found. What is no user is not gone: it may be a device, and a
 /// lookup finds an object only under its own type.
 fn member_homes(pairs: Collection, catalog: &Catalog) -> Vec<Collection> {
+    let homes = pairs.pairs().map_or(&[][..], |pairs| pairs.members);
+    // Without devices in the job a member that is none of its users is judged as the user it was.
+    homes.iter().copied().filter(|home| *home != Collection::Devices || catalog.uses(*home)).collect()
+}
+
+/// What the first end of a pair is.
+fn container(pairs: Collection) -> Collection {
+    pairs.pairs().map_or(Collection::Groups, |pairs| pairs.of)
+}
+
+/// Whether an object of the collection can be looked up by its id, so that one that a list does not show is known.
+fn is_looked_up(collection: Collection) -> bool {
+    use Collection::{AdministrativeUnits, Devices, DirectoryRoles, Groups, Users};
+    matches!(collection, Users | Groups | Devices | AdministrativeUnits | DirectoryRoles)
+}
+
+fn ended_words(pairs: Collection) -> &'static str {
     match pairs {
-        Collection::Nestings => vec![Collection::Groups],
-        // Without devices in the job a member that is none of its users is judged as the user it was.
-        _ if !catalog.uses(Collection::Devices) => vec![Collection::Users],
-        _ => vec![Collection::Users, Collection::Devices],
+        Collection::GroupOwners | Collection::DeviceOwners => "no longer an owner",
+        Collection::DeviceUsers => "no longer a user of the device",
+        _ => "no longer a member",
     }
 }
 
 /// Every id that the ledger's rows of this job depend on and that the snapshot did not return: to be looked up.
+/// `lists` are those that pairs of the mapping's source come from.
 pub fn missing(
     snapshot: &Snapshot,
-    members: &Members,
+    lists: &Members,
     catalog: &Catalog,
     mapping: &Mapping,
     key: &Key,
@@ -416,11 +439,11 @@ pub fn missing(
         }
     };
     match key {
-        Key::Guid(id) if mapping.source != Collection::Licenses => need(mapping.source, *id),
-        Key::Pair(group, member) => {
-            need(Collection::Groups, *group);
+        Key::Guid(id) if is_looked_up(mapping.source) => need(mapping.source, *id),
+        Key::Pair(of, member) => {
+            need(container(mapping.source), *of);
             // Contacts and service principals are in no collection: while they are listed there is nothing to look up.
-            let listed = members.of(*group).unwrap_or_default();
+            let listed = lists.of(*of).unwrap_or_default();
             if listed.binary_search_by_key(member, |member| member.id).is_ok_and(|at| !is_read(listed[at].kind)) {
                 return;
             }
@@ -448,11 +471,16 @@ pub fn label(directory: &Directory<'_>, catalog: &Catalog, record: &Record) -> S
         record.and_then(|record| text(&record, "displayName")).unwrap_or_else(|| id.to_string())
     };
     match (&record.key, record.collection) {
-        (Key::Pair(group, member), _) => {
+        (Key::Pair(of, member), pairs) => {
             let kinds = [Collection::Users, Collection::Groups, Collection::Devices];
             let home = kinds.into_iter().find(|kind| directory.snapshot().objects(*kind).contains(*member));
             let member = home.map_or_else(|| member.to_string(), |home| object(home, *member));
-            format!("{member} in {}", object(Collection::Groups, *group))
+            let (between, home) = match pairs {
+                Collection::GroupOwners | Collection::DeviceOwners => ("owner of", pairs.pairs()),
+                Collection::DeviceUsers => ("user of", pairs.pairs()),
+                _ => ("in", pairs.pairs()),
+            };
+            format!("{member} {between} {}", object(home.map_or(Collection::Groups, |pairs| pairs.of), *of))
         }
         (Key::Assignment(parts), _) => {
             let product = text(record, "productName").unwrap_or_else(|| parts.1.to_string());
@@ -465,16 +493,18 @@ pub fn label(directory: &Directory<'_>, catalog: &Catalog, record: &Record) -> S
 
 /// Adds what [`label`] reads for records of that collection.
 pub fn label_needs(catalog: &mut Catalog, collection: Collection) {
-    let needs: &[(Collection, &str)] = match collection {
-        Collection::Users | Collection::Groups | Collection::Devices => &[(collection, "displayName")],
-        Collection::Memberships => &[(Collection::Users, "displayName"), (Collection::Groups, "displayName")],
+    let name = |collection: Collection| (collection, "displayName");
+    let needs: Vec<(Collection, &str)> = match (collection, collection.form()) {
+        (Collection::Licenses, _) => vec![(collection, "productName")],
         // Groups in groups: nobody's rights to read users are needed for that.
-        Collection::Nestings => &[(Collection::Groups, "displayName")],
-        Collection::Licenses => &[(collection, "productName")],
-        Collection::LicenseAssignments => &[(Collection::Users, "displayName"), (collection, "productName")],
+        (_, Form::Pairs(pairs)) => vec![name(pairs.of), name(pairs.members[0])],
+        (_, Form::Assignments) => vec![name(Collection::Users), (collection, "productName")],
+        // A list that nothing is known of may refuse to select what it does not have.
+        (_, Form::Custom) => vec![],
+        (_, Form::Objects) => vec![name(collection)],
     };
     for (collection, name) in needs {
         // These are properties of the schema; a catalog that is full leaves labels to be ids.
-        let _ = catalog.require(*collection, name);
+        let _ = catalog.require(collection, name);
     }
 }

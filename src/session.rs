@@ -3,6 +3,7 @@
 //! Hides where state lies, what a dry run leaves out, and what makes a run partial. Deliberately in no order of its
 //! own: [`crate::sync`] says what happens when.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
@@ -24,12 +25,12 @@ use crate::plan::limits::{Approved, CollectionBase, Orphan};
 use crate::plan::matching::OwnedKey;
 use crate::plan::policy::{Accept, AcceptWhat};
 use crate::plan::{Approval, Header, LimitName, Plan, SourceSummary, approve, file};
-use crate::record::{Collection, Coverage, Guid, Key};
+use crate::record::{Collection, Coverage, Form, Guid, Key};
 use crate::report::log::Step;
 use crate::report::{self, Format, to_stdout};
 use crate::scope::{self, Judge};
 use crate::sides;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Members, Snapshot};
 use crate::source::{self, Source, SourceNeeds};
 use crate::state::State;
 use crate::sync::{Context, Options};
@@ -160,10 +161,14 @@ impl<'a> Session<'a> {
     fn missing(&self, snapshot: &Snapshot) -> Result<Vec<(Collection, Guid)>> {
         let mut missing = BTreeSet::new();
         let Some(ledger) = &self.ledger else { return Ok(Vec::new()) };
-        let members = snapshot.members()?;
+        let mut lists: BTreeMap<Collection, Members> = BTreeMap::new();
         for mapping in &self.job.mappings {
+            let lists = match lists.entry(mapping.source.pairs().map_or(mapping.source, |pairs| pairs.lists)) {
+                Entry::Occupied(read) => read.into_mut(),
+                Entry::Vacant(new) => new.insert(snapshot.lists(mapping.source)?),
+            };
             ledger.keys(&mapping.target, &mut |row, _| {
-                scope::missing(snapshot, &members, &self.job.catalog, mapping, &row.key, &mut missing);
+                scope::missing(snapshot, lists, &self.job.catalog, mapping, &row.key, &mut missing);
                 Ok(())
             })?;
         }
@@ -262,7 +267,7 @@ impl<'a> Session<'a> {
 
     /// What was read of every collection the job uses.
     fn sources(&self, directory: &Directory<'_>, judge: &Judge<'_>) -> Result<Vec<SourceSummary>> {
-        let used = Collection::ALL.into_iter().filter(|collection| self.job.catalog.uses(*collection));
+        let used = self.job.catalog.collections().filter(|collection| self.job.catalog.uses(*collection));
         used.map(|collection| {
             let tally = judge.tally(collection)?;
             let (coverage, accepted) = self.coverage(directory, collection);
@@ -281,15 +286,18 @@ impl<'a> Session<'a> {
     /// A collection's gap, the gaps of member lists included, and whether the job accepts it.
     fn coverage(&self, directory: &Directory<'_>, collection: Collection) -> (Coverage, bool) {
         let coverage = directory.coverage(collection);
-        let pairs = matches!(collection, Collection::Memberships | Collection::Nestings);
-        if let (Coverage::Complete, true) = (&coverage, pairs) {
+        if let (Coverage::Complete, Some(pairs)) = (&coverage, collection.pairs()) {
             let gaps: Vec<(Guid, String)> =
-                directory.members().gaps().map(|(group, gap)| (group, gap.to_string())).collect();
+                directory.lists(collection).gaps().map(|(of, gap)| (of, gap.to_string())).collect();
             let Some((first, reason)) = gaps.first() else { return (coverage, false) };
-            let accepted = gaps.iter().all(|(group, _)| self.accepts(AcceptWhat::HiddenMembership, &group.to_string()));
+            let accepted = gaps.iter().all(|(of, _)| self.accepts(AcceptWhat::HiddenMembership, &of.to_string()));
+            let (list, of) = match pairs.lists {
+                Collection::Memberships => ("member list", "group".to_owned()),
+                lists => ("list", format!("{lists}")),
+            };
             let words = match gaps.len() {
-                1 => format!("the member list of group {first} is incomplete: {reason}"),
-                n => format!("{n} member lists are incomplete, the first of group {first}: {reason}"),
+                1 => format!("the {list} of {of} {first} is incomplete: {reason}"),
+                n => format!("{n} {list}s are incomplete, the first of {of} {first}: {reason}"),
             };
             return (Coverage::partial(words), accepted);
         }
@@ -533,11 +541,10 @@ pub fn prepare(job: &mut Job) {
     for collection in job.mappings.iter().map(|mapping| mapping.source).collect::<BTreeSet<_>>() {
         job.catalog.require_collection(collection);
         // Pairs and assignments are judged by their ends and named by them.
-        let ends: &[Collection] = match collection {
-            Collection::Memberships => &[Collection::Users, Collection::Groups],
-            Collection::Nestings => &[Collection::Groups],
-            Collection::LicenseAssignments => &[Collection::Users, Collection::Licenses],
-            _ => &[],
+        let ends: &[Collection] = match collection.form() {
+            Form::Pairs(pairs) => &[pairs.of, pairs.members[0]],
+            Form::Assignments => &[Collection::Users, Collection::Licenses],
+            Form::Objects | Form::Custom => &[],
         };
         ends.iter().for_each(|end| job.catalog.require_collection(*end));
         scope::label_needs(&mut job.catalog, collection);

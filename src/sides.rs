@@ -15,7 +15,7 @@ use crate::plan::datum::Datum;
 use crate::plan::decide::{Desired, MappingPolicy, TypePolicy, protect_name};
 use crate::plan::matching::{CurrentKey, CurrentSide, DesiredKey, DesiredSide, DesiredState};
 use crate::plan::policy::{Removal, StepAction};
-use crate::record::{Collection, Key};
+use crate::record::Key;
 use crate::scope::{self, Judge, Standing};
 use crate::spill::SpillWriter;
 use crate::target::Target;
@@ -28,7 +28,7 @@ pub fn types(job: &Job) -> Result<Vec<TypePolicy>> {
             types.push(TypePolicy {
                 spec: TypeSpec { name: mapping.target.clone(), attributes: vec![], key: vec![], adopt: vec![] },
                 mappings: Vec::new(),
-                links: is_link(mapping.source),
+                links: mapping.source.is_link(),
                 rekeyed: false,
             });
             types.len() - 1
@@ -42,10 +42,6 @@ pub fn types(job: &Job) -> Result<Vec<TypePolicy>> {
         ty.mappings.iter_mut().for_each(|mapping| mapping.attributes.resize(width, None));
     }
     Ok(types)
-}
-
-fn is_link(collection: Collection) -> bool {
-    matches!(collection, Collection::Memberships | Collection::Nestings | Collection::LicenseAssignments)
 }
 
 /// Adds one mapping's attributes, flags and policies to its type.

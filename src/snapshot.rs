@@ -7,9 +7,8 @@
 //! | file | one line is |
 //! | --- | --- |
 //! | `manifest.json` | the whole file: [`Manifest`]; a folder that has one is complete on disk |
-//! | `users.jsonl`, `groups.jsonl`, `devices.jsonl` | an object as Graph returned it, keyed by `id` |
-//! | `licenses.jsonl` | a subscribed SKU, keyed by `skuId` |
-//! | `memberships.jsonl` | `{"id":"<group>","members":[{"id":"…","type":"user"}],"partial":"reason"}` |
+//! | `<collection>.jsonl` of objects: users, groups … | an object as Graph returned it, keyed by `id`; a subscribed SKU by `skuId`, that of a custom list by what the manifest says |
+//! | `<collection>.jsonl` of pairs: memberships, group_owners … | `{"id":"<group>","members":[{"id":"…","type":"user"}],"partial":"reason"}` |
 //! | `deleted.jsonl` | `{"id","type","deletedDateTime"}`: proved deleted |
 //! | `absent.jsonl` | `{"id","type"}`: asked for by id and not found |
 
@@ -22,7 +21,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::record::{Collection, Coverage, Guid, Unknown};
+use crate::record::{Collection, Coverage, Form, Guid, Unknown};
 
 pub use read::{Members, ObjectIter, Objects, Snapshot};
 pub use write::Writer;
@@ -30,14 +29,9 @@ pub use write::Writer;
 /// The format this program writes and the only one it reads.
 pub const FORMAT: &str = "snapshot/1";
 
-/// The collections that are files of objects, in the order they are read.
-pub const OBJECT_COLLECTIONS: [Collection; 4] =
-    [Collection::Users, Collection::Groups, Collection::Devices, Collection::Licenses];
-
 const MANIFEST: &str = "manifest.json";
-const MEMBERSHIPS: &str = "memberships.jsonl";
-const DELETED: &str = "deleted.jsonl";
-const ABSENT: &str = "absent.jsonl";
+const DELETED: &str = "deleted";
+const ABSENT: &str = "absent";
 
 /// `manifest.json`: where the extract comes from and how much of everything it holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -49,7 +43,7 @@ pub struct Manifest {
     pub as_of: Timestamp,
     /// Name and version of the program that wrote it.
     pub program: String,
-    /// Per collection that was asked for. [`Collection::Memberships`] stands for nestings too.
+    /// Per collection that was asked for and has a file. [`Collection::Memberships`] stands for nestings too.
     pub collections: BTreeMap<Collection, Extent>,
     /// The application permissions that the token carried, sorted.
     pub roles: BTreeSet<String>,
@@ -74,7 +68,7 @@ impl Manifest {
 pub struct Extent {
     #[serde(flatten)]
     pub coverage: Coverage,
-    /// Distinct objects (groups with a list, for memberships). Set by the writer.
+    /// Distinct objects (of pairs: objects with a list). Set by the writer.
     #[serde(default)]
     pub count: u64,
     /// The properties that were asked for; sorted.
@@ -83,9 +77,12 @@ pub struct Extent {
     /// Properties that are needed but were not asked for because the app may not read them, with the reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub unreadable: BTreeMap<String, Unknown>,
-    /// Memberships only: lists that are incomplete. Set by the writer.
+    /// Pairs only: lists that are incomplete. Set by the writer.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub partial_lists: u64,
+    /// The property that the objects of a custom collection are keyed by, where it is not `id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     #[serde(default)]
     pub pages: u64,
     /// Requests, not counting what the HTTP layer repeated by itself.
@@ -102,6 +99,7 @@ impl Extent {
             properties: BTreeSet::new(),
             unreadable: BTreeMap::new(),
             partial_lists: 0,
+            key: None,
             pages: 0,
             requests: 0,
         }
@@ -163,22 +161,45 @@ pub fn is_snapshot(dir: &Path) -> bool {
     dir.join(MANIFEST).is_file()
 }
 
-/// The file of an object collection; none for what is not a file of objects.
-fn file_name(collection: Collection) -> Option<String> {
-    OBJECT_COLLECTIONS.contains(&collection).then(|| format!("{collection}.jsonl"))
+/// What a collection's file holds a line of; none for what has no file of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Lines {
+    Objects,
+    Lists,
 }
 
-/// The name of the property that objects of this collection are keyed by.
+fn lines_of(collection: Collection) -> Option<Lines> {
+    match collection.form() {
+        Form::Objects | Form::Custom => Some(Lines::Objects),
+        Form::Pairs(pairs) if pairs.lists == collection => Some(Lines::Lists),
+        Form::Pairs(_) | Form::Assignments => None,
+    }
+}
+
+/// The name of a file of lines.
+fn file_name(stem: &str) -> String {
+    format!("{stem}.jsonl")
+}
+
+/// The name of the property that objects of a built-in collection are keyed by.
 pub fn key_property(collection: Collection) -> &'static str {
     if collection == Collection::Licenses { "skuId" } else { "id" }
 }
 
-/// The Graph type of the collection's objects, as `deleted.jsonl` and `absent.jsonl` name it.
+/// The Graph type of a collection's objects, as `deleted.jsonl` and `absent.jsonl` name it. Of a pair that of its first
+/// end; a custom collection's own name.
 pub fn type_name(collection: Collection) -> &'static str {
     match collection {
         Collection::Users => "user",
-        Collection::Groups | Collection::Memberships | Collection::Nestings => "group",
+        Collection::Groups => "group",
         Collection::Devices => "device",
         Collection::Licenses | Collection::LicenseAssignments => "subscribedSku",
+        Collection::AdministrativeUnits => "administrativeUnit",
+        Collection::DirectoryRoles => "directoryRole",
+        Collection::Organization => "organization",
+        other => match other.pairs() {
+            Some(pairs) => type_name(pairs.of),
+            None => other.name(),
+        },
     }
 }

@@ -136,20 +136,21 @@ pub(super) struct Step {
     pub via: Option<Navigation>,
 }
 
-/// A record's slot by collection, for steps that may meet records of several.
+/// A record's slot by collection, for steps that may meet records of several. The last is a custom collection's: no
+/// navigation leads to one, so a step meets records of one of them at most.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Slots([u16; Collection::ALL.len()]);
+pub(super) struct Slots([u16; Collection::ALL.len() + 1]);
 
 impl Slots {
     /// No collection has such a property.
-    pub const NONE: Slots = Slots([u16::MAX; Collection::ALL.len()]);
+    pub const NONE: Slots = Slots([u16::MAX; Collection::ALL.len() + 1]);
 
     pub fn set(&mut self, collection: Collection, slot: u16) {
-        self.0[collection as usize] = slot;
+        self.0[collection.index()] = slot;
     }
 
     pub fn get(&self, collection: Collection) -> Option<usize> {
-        let slot = self.0[collection as usize];
+        let slot = self.0[collection.index()];
         (slot != u16::MAX).then_some(usize::from(slot))
     }
 }

@@ -6,23 +6,25 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::custom::Custom;
 use crate::record::Collection;
 use crate::schema::{self, Kind, Navigation, Property, Source, Type};
 
 /// The properties and navigations that a set of expressions uses.
 #[derive(Clone, Debug)]
 pub struct Catalog {
-    /// In the order of [`Collection::ALL`].
+    /// In the order of [`Collection::ALL`], then the custom collections as they were declared.
     shapes: Vec<Shape>,
-    /// In the order of [`Collection::ALL`].
-    used: Vec<bool>,
     navigations: BTreeSet<Navigation>,
+    custom: Vec<Arc<Custom>>,
 }
 
 /// The slots of one collection's records.
 #[derive(Clone, Debug)]
 pub struct Shape {
     pub(super) collection: Collection,
+    /// Whether anything uses the collection.
+    used: bool,
     pub(super) fields: Vec<Field>,
 }
 
@@ -45,17 +47,63 @@ impl Default for Catalog {
 impl Catalog {
     /// Uses nothing yet.
     pub fn new() -> Catalog {
-        let shape = |collection| Shape { collection, fields: Vec::new() };
         Catalog {
-            shapes: Collection::ALL.into_iter().map(shape).collect(),
-            used: vec![false; Collection::ALL.len()],
+            shapes: Collection::ALL.into_iter().map(Shape::empty).collect(),
             navigations: BTreeSet::new(),
+            custom: Vec::new(),
         }
     }
 
-    /// The slots of the records of `collection`.
+    /// Makes a custom collection known, so that expressions may be over it. One of the same name is replaced.
+    pub fn declare(&mut self, custom: Arc<Custom>) {
+        self.custom.retain(|other| other.collection != custom.collection);
+        self.shape_mut(custom.collection);
+        self.custom.push(custom);
+    }
+
+    /// The custom collections that are known, in the order they were declared.
+    pub fn custom(&self) -> &[Arc<Custom>] {
+        &self.custom
+    }
+
+    /// The collection of that name: a built-in one, or one that was declared.
+    pub fn named(&self, name: &str) -> Option<Collection> {
+        let declared = || self.custom.iter().map(|custom| custom.collection).find(|custom| custom.name() == name);
+        Collection::named(name).or_else(declared)
+    }
+
+    /// Every collection that expressions may be over, in the order they are read and shown.
+    pub fn collections(&self) -> impl Iterator<Item = Collection> + use<'_> {
+        self.shapes.iter().map(|shape| shape.collection)
+    }
+
+    /// The property `name` of `collection`: as the schema has it, or as it was declared.
+    pub fn property(&self, collection: Collection, name: &str) -> Option<Property> {
+        let declared = self.custom.iter().find(|custom| custom.collection == collection);
+        let ty = declared.and_then(|custom| custom.properties.get(name));
+        let found = schema::property(collection, name)?;
+        Some(Property { ty: ty.copied().unwrap_or(found.ty), ..found })
+    }
+
+    /// The slots of the records of `collection`; none for a custom collection that was not declared.
     pub fn shape(&self, collection: Collection) -> &Shape {
-        &self.shapes[collection as usize]
+        static NONE: Shape = Shape::empty(Collection::Users);
+        self.place(collection).map_or(&NONE, |at| &self.shapes[at])
+    }
+
+    fn shape_mut(&mut self, collection: Collection) -> &mut Shape {
+        let at = self.place(collection).unwrap_or_else(|| {
+            self.shapes.push(Shape::empty(collection));
+            self.shapes.len() - 1
+        });
+        &mut self.shapes[at]
+    }
+
+    fn place(&self, collection: Collection) -> Option<usize> {
+        match collection {
+            Collection::Custom(_) => self.shapes.iter().position(|shape| shape.collection == collection),
+            built_in => Some(built_in.index()),
+        }
     }
 
     /// The top-level names to read (`$select`), in slot order. `id` is among them only if an expression names it.
@@ -72,23 +120,23 @@ impl Catalog {
     /// Whether `collection` must be read: an expression is over it, names a property of it, or navigates to it or by
     /// way of it (`memberOf` of a user goes by the memberships).
     pub fn uses(&self, collection: Collection) -> bool {
-        self.used[collection as usize]
+        self.shape(collection).used
     }
 
     /// Notes a use besides those of expressions and returns the slot; `None` if there is no such property.
     pub fn require(&mut self, collection: Collection, name: &str) -> Option<usize> {
-        let property = schema::property(collection, name)?;
+        let property = self.property(collection, name)?;
         self.intern(collection, name, &property).map(usize::from)
     }
 
     /// Notes that records of `collection` are wanted at all.
     pub fn require_collection(&mut self, collection: Collection) {
-        self.used[collection as usize] = true;
+        self.shape_mut(collection).used = true;
     }
 
     /// The slot of a property, given out now if it is new. `None` when all slots are taken.
     pub(super) fn intern(&mut self, collection: Collection, name: &str, property: &Property) -> Option<u16> {
-        let fields = &mut self.shapes[collection as usize].fields;
+        let fields = &mut self.shape_mut(collection).fields;
         if let Some(slot) = fields.iter().position(|field| &*field.name == name) {
             return u16::try_from(slot).ok();
         }
@@ -113,6 +161,10 @@ impl Catalog {
 }
 
 impl Shape {
+    const fn empty(collection: Collection) -> Shape {
+        Shape { collection, used: false, fields: Vec::new() }
+    }
+
     /// Whose records these are.
     pub fn collection(&self) -> Collection {
         self.collection

@@ -119,7 +119,7 @@ impl Checker<'_> {
     fn property(&mut self, collections: &[Collection], step: &mut Step) -> Checked {
         let mut found = None;
         for collection in collections {
-            let Some(property) = schema::property(*collection, &step.name) else { continue };
+            let Some(property) = self.catalog.property(*collection, &step.name) else { continue };
             let slot = self.catalog.intern(*collection, &step.name, &property);
             let slot = slot.ok_or_else(|| SyntaxError::new(step.span.clone(), "too many properties are used"))?;
             step.slots.set(*collection, slot);

@@ -287,7 +287,7 @@ impl Catalog {
         };
         let mut slots: Box<[Option<Value>]> = shape.fields.iter().map(blank).collect();
         for (name, value) in given.iter().filter(|(name, _)| !name.starts_with('@')) {
-            let Some(property) = schema::property(collection, name) else {
+            let Some(property) = self.property(collection, name) else {
                 let help = nearest(name, schema::names(collection)).map(|name| format!("did you mean `{name}`?"));
                 let message = format!("{collection} have no property `{name}`");
                 return Err(InlineError { path: Vec::new(), message, help });

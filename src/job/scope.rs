@@ -99,7 +99,7 @@ pub(super) fn read(node: &Node, reader: &Reader, catalog: &mut Catalog, problems
     let mut scope = Scope::default();
     let Some(table) = node.table(problems) else { return scope };
     let mut fields = Fields::new(table, &node.place, "`[scope]`");
-    for collection in Collection::ALL {
+    for collection in catalog.collections().collect::<Vec<_>>() {
         if let Some(node) = fields.get(collection.name())
             && let Some(filter) = filter(node, collection, catalog, problems)
         {

@@ -106,8 +106,9 @@ impl Draft {
         }
         let name = fields.require("name", "name = \"user\"", problems);
         let name_text = name.and_then(|node| plain_name(node, problems));
-        let source =
-            fields.require("source", "source = \"users\"", problems).and_then(|node| collection(node, problems));
+        let source = fields
+            .require("source", "source = \"users\"", problems)
+            .and_then(|node| collection(node, catalog, problems));
         let target = fields.require("target", "target = \"Users\"", problems);
         let target_text = target.and_then(|node| filled(node, problems)).map(str::to_string);
         let key = fields.require("key", "key = \"Entra ID\"", problems);
@@ -402,11 +403,11 @@ fn filled<'n>(node: &'n Node, problems: &mut Problems) -> Option<&'n str> {
     Some(text)
 }
 
-fn collection(node: &Node, problems: &mut Problems) -> Option<Collection> {
+fn collection(node: &Node, catalog: &Catalog, problems: &mut Problems) -> Option<Collection> {
     let text = node.text(problems)?;
-    let found = Collection::named(text);
+    let found = catalog.named(text);
     if found.is_none() {
-        let known = Collection::ALL.map(Collection::name);
+        let known: Vec<&str> = catalog.collections().map(Collection::name).collect();
         let help = did_you_mean(text, &known, "collections");
         problems.add_with_help(&node.place, format!("there is no collection `{text}`"), help);
     }

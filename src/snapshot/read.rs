@@ -3,7 +3,9 @@
 //! Hides offsets, duplicates and the compact form of memberships. Deliberately parses no property but the key; the
 //! expression language decides what of a line it needs.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -11,13 +13,14 @@ use std::sync::LazyLock;
 
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::{
-    ABSENT, DELETED, Extent, FORMAT, MANIFEST, MEMBERSHIPS, Manifest, Member, MemberKind, OBJECT_COLLECTIONS,
-    file_name, key_property, type_name,
+    ABSENT, DELETED, Extent, FORMAT, Lines, MANIFEST, Manifest, Member, MemberKind, file_name, key_property, lines_of,
+    type_name,
 };
 use crate::error::{Context, Error, Result};
-use crate::record::{Collection, Coverage, Guid, Unknown};
+use crate::record::{Collection, Coverage, Form, Guid, Key, Unknown};
 
 /// A line longer than this is refused: no directory object comes near it (the largest member list can).
 const LINE_BYTES_MAX: usize = 1 << 30;
@@ -28,23 +31,25 @@ pub struct Snapshot {
     dir: PathBuf,
     manifest: Manifest,
     indexes: BTreeMap<Collection, Index>,
+    /// Of custom collections, whose keys may be any text.
+    custom: BTreeMap<Collection, Index<Key>>,
     deleted: Vec<Guid>,
     /// With the collection each was looked for in: what is no user may well be a device.
     absent: Vec<(Guid, Collection)>,
 }
 
 #[derive(Debug)]
-struct Index {
+struct Index<K = Guid> {
     path: PathBuf,
     file: File,
     /// Sorted by id, each id once.
-    entries: Vec<Entry>,
+    entries: Vec<Entry<K>>,
     duplicates: u64,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    id: Guid,
+#[derive(Clone, Debug)]
+struct Entry<K> {
+    id: K,
     offset: u64,
     length: u32,
 }
@@ -54,17 +59,28 @@ impl Snapshot {
     /// that is no JSON object with a key, or a missing line, is an error that names file and line.
     pub fn open(dir: &Path) -> Result<Snapshot> {
         let manifest = read_manifest(dir)?;
-        let mut indexes = BTreeMap::new();
-        for collection in OBJECT_COLLECTIONS {
-            if let (Some(extent), Some(name)) = (manifest.collections.get(&collection), file_name(collection)) {
-                let index = Index::build(dir.join(name), collection)?;
-                index.check_count(extent)?;
-                indexes.insert(collection, index);
+        let (mut indexes, mut custom) = (BTreeMap::new(), BTreeMap::new());
+        for (collection, extent) in &manifest.collections {
+            let path = dir.join(file_name(collection.name()));
+            match (lines_of(*collection), collection.form()) {
+                (Some(Lines::Objects), Form::Custom) => {
+                    let key = extent.key.as_deref().unwrap_or("id");
+                    let index = Index::build(path, key, |text| Ok(Key::parse(text)))?;
+                    check_count(&index.path, index.entries.len(), extent)?;
+                    custom.insert(*collection, index);
+                }
+                (Some(Lines::Objects), _) => {
+                    let id = |text: &str| text.parse().map_err(|cause| format!("{text:?}: {cause}"));
+                    let index = Index::build(path, key_property(*collection), id)?;
+                    check_count(&index.path, index.entries.len(), extent)?;
+                    indexes.insert(*collection, index);
+                }
+                (Some(Lines::Lists) | None, _) => {}
             }
         }
-        let deleted = read_gone(&dir.join(DELETED))?.into_iter().map(|(id, _)| id).collect();
-        let absent = read_gone(&dir.join(ABSENT))?;
-        Ok(Snapshot { dir: dir.to_owned(), manifest, indexes, deleted, absent })
+        let deleted = read_gone(&dir.join(file_name(DELETED)))?.into_iter().map(|(id, _)| id).collect();
+        let absent = read_gone(&dir.join(file_name(ABSENT)))?;
+        Ok(Snapshot { dir: dir.to_owned(), manifest, indexes, custom, deleted, absent })
     }
 
     /// The folder it is in.
@@ -86,20 +102,25 @@ impl Snapshot {
         self.manifest.as_of
     }
 
-    /// The objects of users, groups, devices or licenses; of any other collection none.
+    /// The objects of users, groups, devices and the like; of pairs, assignments and custom collections none.
     pub fn objects(&self, collection: Collection) -> Objects<'_> {
         Objects { index: self.indexes.get(&collection) }
     }
 
-    /// How much of the collection was read. Nestings go by the memberships, license assignments by the users;
-    /// a collection that was not asked for is partial for that reason.
+    /// The objects of a custom collection; of any other none.
+    pub fn custom(&self, collection: Collection) -> Objects<'_, Key> {
+        Objects { index: self.custom.get(&collection) }
+    }
+
+    /// How much of the collection was read. Nestings and effective memberships go by the memberships, license
+    /// assignments by the users; a collection that was not asked for is partial for that reason.
     ///
     /// Complete memberships say that every group has a list; a single list may still have a [`Members::gap`].
     pub fn coverage(&self, collection: Collection) -> Coverage {
-        let (file, property) = match collection {
-            Collection::Nestings => (Collection::Memberships, None),
-            Collection::LicenseAssignments => (Collection::Users, Some("licenseAssignmentStates")),
-            other => (other, None),
+        let (file, property) = match collection.form() {
+            Form::Pairs(pairs) => (pairs.lists, None),
+            Form::Assignments => (Collection::Users, Some("licenseAssignmentStates")),
+            Form::Objects | Form::Custom => (collection, None),
         };
         let Some(extent) = self.manifest.collections.get(&file) else {
             return Coverage::partial(format!("{collection} were not read"));
@@ -128,8 +149,15 @@ impl Snapshot {
 
     /// Reads the direct members of all groups: 17 bytes a membership. Reads the file on each call; keep the result.
     pub fn members(&self) -> Result<Members> {
-        match self.manifest.collections.get(&Collection::Memberships) {
-            Some(extent) => Members::read(&self.dir.join(MEMBERSHIPS), extent),
+        self.lists(Collection::Memberships)
+    }
+
+    /// Reads the lists that the pairs of `collection` come from, such as the owners of all groups. Like
+    /// [`Snapshot::members`], whose words ("group", "member") stand for the ends of any pair.
+    pub fn lists(&self, collection: Collection) -> Result<Members> {
+        let Some(pairs) = collection.pairs() else { return Ok(Members::default()) };
+        match self.manifest.collections.get(&pairs.lists) {
+            Some(extent) => Members::read(&self.dir.join(file_name(pairs.lists.name())), extent),
             None => Ok(Members::default()),
         }
     }
@@ -147,11 +175,11 @@ impl Snapshot {
 
 /// The objects of one collection, in id order.
 #[derive(Clone, Copy, Debug)]
-pub struct Objects<'a> {
-    index: Option<&'a Index>,
+pub struct Objects<'a, K = Guid> {
+    index: Option<&'a Index<K>>,
 }
 
-impl<'a> Objects<'a> {
+impl<'a, K: Ord> Objects<'a, K> {
     pub fn len(&self) -> usize {
         self.entries().len()
     }
@@ -165,6 +193,30 @@ impl<'a> Objects<'a> {
         self.index.map_or(0, |index| index.duplicates)
     }
 
+    /// All keys, ascending.
+    pub fn keys(&self) -> impl ExactSizeIterator<Item = &'a K> + use<'a, K> {
+        self.entries().iter().map(|entry| &entry.id)
+    }
+
+    /// The line of the object with that key: its JSON text, as Graph returned it.
+    pub fn line(&self, key: &K) -> Result<Option<String>> {
+        let Some(index) = self.index else { return Ok(None) };
+        let Ok(at) = index.entries.binary_search_by(|entry| entry.id.cmp(key)) else { return Ok(None) };
+        let mut line = Vec::new();
+        index.read(&index.entries[at], &mut line).map(|text| Some(text.to_owned()))
+    }
+
+    /// Walks all objects in key order through one buffer.
+    pub fn iter(&self) -> ObjectIter<'a, K> {
+        ObjectIter { index: self.index, next: 0, line: Vec::new() }
+    }
+
+    fn entries(&self) -> &'a [Entry<K>] {
+        self.index.map_or(&[], |index| &index.entries)
+    }
+}
+
+impl<'a> Objects<'a> {
     /// All ids, ascending.
     pub fn ids(&self) -> impl ExactSizeIterator<Item = Guid> + use<'a> {
         self.entries().iter().map(|entry| entry.id)
@@ -176,89 +228,118 @@ impl<'a> Objects<'a> {
 
     /// The object's line: its JSON text, as Graph returned it.
     pub fn get(&self, id: Guid) -> Result<Option<String>> {
-        let Some(index) = self.index else { return Ok(None) };
-        let Ok(at) = index.entries.binary_search_by_key(&id, |entry| entry.id) else { return Ok(None) };
-        let mut line = Vec::new();
-        index.read(index.entries[at], &mut line).map(|text| Some(text.to_owned()))
-    }
-
-    /// Walks all objects in id order through one buffer.
-    pub fn iter(&self) -> ObjectIter<'a> {
-        ObjectIter { index: self.index, next: 0, line: Vec::new() }
-    }
-
-    fn entries(&self) -> &'a [Entry] {
-        self.index.map_or(&[], |index| &index.entries)
+        self.line(&id)
     }
 }
 
 /// A walk over objects in id order. Lends each line from its own buffer, hence not an [`Iterator`].
 #[derive(Debug)]
-pub struct ObjectIter<'a> {
-    index: Option<&'a Index>,
+pub struct ObjectIter<'a, K = Guid> {
+    index: Option<&'a Index<K>>,
     next: usize,
     line: Vec<u8>,
 }
 
-impl ObjectIter<'_> {
-    /// The next id and its line; `None` after the last.
+impl<K: Clone> ObjectIter<'_, K> {
+    /// The next key and its line; `None` after the last.
     #[expect(clippy::should_implement_trait, reason = "an Iterator cannot lend from its own buffer")]
-    pub fn next(&mut self) -> Result<Option<(Guid, &str)>> {
+    pub fn next(&mut self) -> Result<Option<(K, &str)>> {
         let Some(index) = self.index else { return Ok(None) };
         let Some(entry) = index.entries.get(self.next) else { return Ok(None) };
         self.next += 1;
-        let text = index.read(*entry, &mut self.line)?;
-        Ok(Some((entry.id, text)))
+        let text = index.read(entry, &mut self.line)?;
+        Ok(Some((entry.id.clone(), text)))
     }
 }
 
-impl Index {
-    fn build(path: PathBuf, collection: Collection) -> Result<Index> {
-        let key = key_property(collection);
+impl<K: Ord> Index<K> {
+    /// Indexes the objects in `path` by their property `key`, read by `id`.
+    fn build(path: PathBuf, key: &str, id: impl Fn(&str) -> Result<K, String>) -> Result<Index<K>> {
         let mut entries = Vec::new();
         let mut offset = 0;
         each_line(&path, |text| {
-            let object: Keyed = serde_json::from_str(text).map_err(|cause| cause.to_string())?;
-            let id = if key == "skuId" { object.sku_id } else { object.id };
-            let id = id.ok_or_else(|| format!("the object has no {key}"))?;
-            let id = id.parse().map_err(|cause| format!("{key} {id:?}: {cause}"))?;
+            let mut from = serde_json::Deserializer::from_str(text);
+            let found = from.deserialize_map(KeyVisitor { key }).and_then(|found| from.end().map(|()| found));
+            let found = found.map_err(|cause| cause.to_string())?.ok_or_else(|| format!("the object has no {key}"))?;
+            let id = id(&found).map_err(|cause| format!("{key} {cause}"))?;
             let length = u32::try_from(text.len()).map_err(|_| "the line is too long".to_owned())?;
             entries.push(Entry { id, offset, length });
             offset += u64::from(length) + 1;
             Ok(())
         })?;
         // Stable, so that of several lines with one id the last written stays last and wins.
-        entries.sort_by_key(|entry| entry.id);
+        entries.sort_by(|a, b| a.id.cmp(&b.id));
         let lines = entries.len();
         entries.reverse();
-        entries.dedup_by_key(|entry| entry.id);
+        entries.dedup_by(|a, b| a.id == b.id);
         entries.reverse();
         entries.shrink_to_fit();
         let file = File::open(&path).failing(|| format!("cannot open {}", path.display()))?;
         let duplicates = (lines - entries.len()) as u64;
         Ok(Index { path, file, entries, duplicates })
     }
+}
 
-    fn check_count(&self, extent: &Extent) -> Result<()> {
-        check_count(&self.path, self.entries.len(), extent)
-    }
-
-    fn read<'b>(&self, entry: Entry, buffer: &'b mut Vec<u8>) -> Result<&'b str> {
+impl<K> Index<K> {
+    fn read<'b>(&self, entry: &Entry<K>, buffer: &'b mut Vec<u8>) -> Result<&'b str> {
         buffer.resize(entry.length as usize, 0);
         let done = read_exact_at(&self.file, buffer, entry.offset);
-        done.failing(|| format!("cannot read {} of {}", entry.id, self.path.display()))?;
+        done.failing(|| format!("cannot read byte {} of {}", entry.offset, self.path.display()))?;
         std::str::from_utf8(buffer).failing(|| format!("{} changed while it was read", self.path.display()))
     }
 }
 
-/// The two keys; everything else is skipped over, but must be JSON.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Keyed<'a> {
-    #[serde(borrow)]
-    id: Option<&'a str>,
-    sku_id: Option<&'a str>,
+/// Finds the key of an object; everything else is skipped over, but must be JSON.
+struct KeyVisitor<'k> {
+    key: &'k str,
 }
+
+impl<'de> Visitor<'de> for KeyVisitor<'_> {
+    type Value = Option<Cow<'de, str>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        while let Some(is_key) = map.next_key_seed(IsNamed(self.key))? {
+            if is_key {
+                found = Some(map.next_value::<Text<'de>>()?.0);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Whether a name is this one.
+struct IsNamed<'k>(&'k str);
+
+impl<'de> DeserializeSeed<'de> for IsNamed<'_> {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<bool, D::Error> {
+        from.deserialize_identifier(self)
+    }
+}
+
+impl Visitor<'_> for IsNamed<'_> {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<bool, E> {
+        Ok(name == self.0)
+    }
+}
+
+/// A text, copied only where it is escaped.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// A line of `deleted.jsonl` or `absent.jsonl`.
 #[derive(Deserialize)]
@@ -399,7 +480,8 @@ fn read_gone(path: &Path) -> Result<Vec<(Guid, Collection)>> {
     if path.is_file() {
         each_line(path, |text| {
             let line: GoneLine<'_> = serde_json::from_str(text).map_err(|cause| cause.to_string())?;
-            let collection = OBJECT_COLLECTIONS.into_iter().find(|of| type_name(*of) == line.r#type);
+            let mut objects = Collection::ALL.into_iter().filter(|of| of.form() == Form::Objects);
+            let collection = objects.find(|of| type_name(*of) == line.r#type);
             gone.push((line.id, collection.ok_or_else(|| format!("there are no objects of type {:?}", line.r#type))?));
             Ok(())
         })?;

@@ -8,25 +8,24 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use super::{
-    ABSENT, DELETED, MANIFEST, MEMBERSHIPS, Manifest, Member, OBJECT_COLLECTIONS, Snapshot, file_name, is_snapshot,
-    type_name,
-};
+use super::{ABSENT, DELETED, MANIFEST, Manifest, Member, Snapshot, file_name, is_snapshot, lines_of, type_name};
 use crate::error::{Context, Error, Result};
-use crate::record::{Collection, Guid, Unknown};
+use crate::record::{Collection, Guid, Key, Unknown};
 
 /// A snapshot in the making. Shared by reference between tasks; dropped unsealed, it leaves nothing behind.
 #[derive(Debug)]
 pub struct Writer {
     target: PathBuf,
     folder: TempDir,
-    files: BTreeMap<&'static str, Mutex<Lines>>,
+    /// By the file's name without its extension; a file begins when it is first written to.
+    files: Mutex<BTreeMap<&'static str, Arc<Mutex<Lines>>>>,
 }
 
 /// One growing file: its lines and what was counted while they were written.
@@ -78,31 +77,37 @@ impl Writer {
             .prefix(&prefix)
             .tempdir_in(parent)
             .failing(|| format!("cannot make a temporary folder in {}", parent.display()))?;
-        let mut files = BTreeMap::new();
-        for (key, name) in all_files() {
-            files.insert(key, Mutex::new(Lines::create(folder.path().join(name))?));
-        }
-        Ok(Writer { target: target.to_owned(), folder, files })
+        Ok(Writer { target: target.to_owned(), folder, files: Mutex::default() })
     }
 
     /// Begins a copy of `snapshot` to which more can be added, and which replaces it when sealed.
     pub fn amend(snapshot: &Snapshot) -> Result<Writer> {
-        let mut writer = Writer::create(snapshot.dir())?;
-        for (key, name) in all_files() {
-            let from = snapshot.dir().join(&name);
-            let lines = writer.files.get_mut(key).map(|lines| lines.get_mut().unwrap_or_else(PoisonError::into_inner));
-            let (Some(lines), true) = (lines, from.is_file()) else { continue };
+        let writer = Writer::create(snapshot.dir())?;
+        for stem in snapshot.manifest().collections.keys().map(|collection| collection.name()).chain([DELETED, ABSENT])
+        {
+            let from = snapshot.dir().join(file_name(stem));
+            if !from.is_file() {
+                continue;
+            }
+            let lines = writer.lines(stem)?;
+            let mut lines = locked(&lines);
             fs::copy(&from, &lines.path).failing(|| format!("cannot copy {}", from.display()))?;
             lines.file.seek(SeekFrom::End(0)).failing(|| format!("cannot append to {}", lines.path.display()))?;
-            lines.seen = match Collection::named(key) {
-                Some(Collection::Memberships) => {
-                    let members = snapshot.members()?;
-                    lines.partial = members.gaps().map(|(group, _)| group).collect();
-                    members.groups().iter().copied().collect()
+        }
+        for collection in snapshot.manifest().collections.keys().copied() {
+            let lines = writer.lines(collection.name())?;
+            let mut lines = locked(&lines);
+            match lines_of(collection) {
+                Some(super::Lines::Lists) => {
+                    let lists = snapshot.lists(collection)?;
+                    lines.partial = lists.gaps().map(|(of, _)| of).collect();
+                    lines.seen = lists.groups().iter().copied().collect();
                 }
-                Some(collection) => snapshot.objects(collection).ids().collect(),
-                None => HashSet::new(),
-            };
+                Some(super::Lines::Objects) if matches!(collection, Collection::Custom(_)) => {
+                    lines.seen = snapshot.custom(collection).keys().map(digest).collect();
+                }
+                _ => lines.seen = snapshot.objects(collection).ids().collect(),
+            }
         }
         Ok(writer)
     }
@@ -110,37 +115,51 @@ impl Writer {
     /// Appends one object, given as JSON text; line breaks and blanks between its tokens are taken out.
     /// An id written again replaces the earlier line when the snapshot is read.
     pub fn object(&self, collection: Collection, id: Guid, json: &str) -> Result<()> {
-        let mut lines = self.lines(collection.name());
+        let lines = self.lines(collection.name())?;
+        let mut lines = locked(&lines);
         lines.seen.insert(id);
         lines.append(|file| compact(json, file))
     }
 
+    /// [`Writer::object`] for a custom collection, whose keys may be any text.
+    pub fn custom(&self, collection: Collection, key: &Key, json: &str) -> Result<()> {
+        self.object(collection, digest(key), json)
+    }
+
     /// Appends the direct members of `group`; `gap` says why the list is incomplete, if it is.
     pub fn members(&self, group: Guid, members: &[Member], gap: Option<&Unknown>) -> Result<()> {
+        self.list(Collection::Memberships, group, members, gap)
+    }
+
+    /// Appends the list of one object: its owners, its members. A list written again replaces the earlier one when the
+    /// snapshot is read.
+    pub fn list(&self, collection: Collection, of: Guid, members: &[Member], gap: Option<&Unknown>) -> Result<()> {
         let entries = members.iter().map(|member| MemberEntry { id: member.id, r#type: member.kind.name() }).collect();
-        let mut lines = self.lines(Collection::Memberships.name());
-        lines.seen.insert(group);
+        let lines = self.lines(collection.name())?;
+        let mut lines = locked(&lines);
+        lines.seen.insert(of);
         if gap.is_some() {
-            lines.partial.insert(group);
+            lines.partial.insert(of);
         } else {
-            lines.partial.remove(&group);
+            lines.partial.remove(&of);
         }
-        lines.json(&MemberLine { id: group, members: entries, partial: gap })
+        lines.json(&MemberLine { id: of, members: entries, partial: gap })
     }
 
     /// Notes that an object was found among the deleted ones.
     pub fn deleted(&self, collection: Collection, id: Guid, when: Option<Timestamp>) -> Result<()> {
-        self.lines(DELETED).json(&GoneLine { id, r#type: type_name(collection), deleted_date_time: when })
+        locked(&*self.lines(DELETED)?).json(&GoneLine { id, r#type: type_name(collection), deleted_date_time: when })
     }
 
     /// Notes that an object was asked for by id and is nowhere.
     pub fn absent(&self, collection: Collection, id: Guid) -> Result<()> {
-        self.lines(ABSENT).json(&GoneLine { id, r#type: type_name(collection), deleted_date_time: None })
+        locked(&*self.lines(ABSENT)?).json(&GoneLine { id, r#type: type_name(collection), deleted_date_time: None })
     }
 
     /// Drops everything written for an object collection, so that its read can start again.
     pub fn restart(&self, collection: Collection) -> Result<()> {
-        let mut lines = self.lines(collection.name());
+        let lines = self.lines(collection.name())?;
+        let mut lines = locked(&lines);
         let fresh = Lines::create(lines.path.clone())?;
         let stale = std::mem::replace(&mut *lines, fresh);
         // Taken apart, because a buffer that is dropped would still write itself into the emptied file.
@@ -148,21 +167,22 @@ impl Writer {
         Ok(())
     }
 
-    /// Distinct ids written for an object collection (or groups with a member list) so far.
+    /// Distinct ids written for a collection (of pairs: objects with a list) so far.
     pub fn count(&self, collection: Collection) -> u64 {
-        self.lines(collection.name()).seen.len() as u64
+        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        files.get(collection.name()).map_or(0, |lines| locked(lines).seen.len() as u64)
     }
 
     /// Fills in the counts, syncs everything to disk and puts the folder into place. Returns the folder.
     pub fn seal(self, mut manifest: Manifest) -> Result<PathBuf> {
-        for (key, lines) in &self.files {
-            let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
-            lines.sync()?;
-            let extent = Collection::named(key).and_then(|collection| manifest.collections.get_mut(&collection));
-            if let Some(extent) = extent {
-                extent.count = lines.seen.len() as u64;
-                extent.partial_lists = lines.partial.len() as u64;
-            }
+        for (collection, extent) in &mut manifest.collections {
+            let lines = self.lines(collection.name())?;
+            let lines = locked(&lines);
+            extent.count = lines.seen.len() as u64;
+            extent.partial_lists = lines.partial.len() as u64;
+        }
+        for lines in self.files.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            locked(lines).sync()?;
         }
         let path = self.folder.path().join(MANIFEST);
         let mut text = serde_json::to_vec_pretty(&manifest).failing(|| "cannot write the manifest".into())?;
@@ -179,12 +199,31 @@ impl Writer {
         Ok(self.target)
     }
 
-    fn lines(&self, key: &str) -> MutexGuard<'_, Lines> {
-        // The promise: callers pass the key of one of `all_files`; nestings and assignments have no file of their own
-        // and are never written. A poisoned lock only means that another task failed; its lines are still whole.
-        let lines = self.files.get(key).unwrap_or_else(|| unreachable!("no snapshot file for {key}"));
-        lines.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The file of that name, begun now if it is new.
+    fn lines(&self, stem: &'static str) -> Result<Arc<Mutex<Lines>>> {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lines) = files.get(stem) {
+            return Ok(lines.clone());
+        }
+        let lines = Arc::new(Mutex::new(Lines::create(self.folder.path().join(file_name(stem)))?));
+        files.insert(stem, lines.clone());
+        Ok(lines)
     }
+}
+
+/// A poisoned lock only means that another task failed; its lines are still whole.
+fn locked(lines: &Mutex<Lines>) -> MutexGuard<'_, Lines> {
+    lines.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a key of any kind is counted by: ids by themselves, texts by a hash that no two of them share.
+fn digest(key: &Key) -> Guid {
+    key.guid().unwrap_or_else(|| {
+        let hash = Sha256::digest(key.to_string().as_bytes());
+        let mut id = Guid::default();
+        id.0.copy_from_slice(&hash[..16]);
+        id
+    })
 }
 
 impl Lines {
@@ -206,13 +245,6 @@ impl Lines {
         let done = self.file.flush().and_then(|()| self.file.get_ref().sync_all());
         done.failing(|| format!("cannot write {} to disk", self.path.display()))
     }
-}
-
-/// Every file of lines: the key it is found by, and its name.
-fn all_files() -> impl Iterator<Item = (&'static str, String)> {
-    let objects = OBJECT_COLLECTIONS.into_iter().filter_map(|kind| file_name(kind).map(|name| (kind.name(), name)));
-    let others = [(Collection::Memberships.name(), MEMBERSHIPS), (DELETED, DELETED), (ABSENT, ABSENT)];
-    objects.chain(others.into_iter().map(|(key, name)| (key, name.to_owned())))
 }
 
 /// Copies JSON text without the blanks between tokens. `json` must be valid JSON.

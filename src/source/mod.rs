@@ -16,14 +16,16 @@ mod units;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use secrecy::SecretString;
 use url::Url;
 
+use crate::custom::Custom;
 use crate::error::{Error, Exit, Result};
 use crate::expr::{Catalog, Navigation};
 use crate::http::{Counts, Http};
-use crate::record::{Collection, Coverage};
+use crate::record::{Collection, Coverage, Form};
 use crate::snapshot::{Extent, Manifest, Snapshot, Writer};
 
 pub use auth::{Claims, Token, claims};
@@ -37,32 +39,43 @@ use objects::{Read, Why};
 /// What must be read; nothing more is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SourceNeeds {
-    /// Graph property names per collection (users, groups, devices, licenses). A collection that is not named is not
-    /// read; the key is always read.
+    /// Graph property names per collection of objects (users, groups, custom ones …). A collection that is not named is
+    /// not read; the key is always read.
     pub properties: BTreeMap<Collection, BTreeSet<String>>,
     /// Users come with `"manager":{"id":…}`.
     pub expand_manager: bool,
     /// The direct members of every group; reads the groups too.
     pub memberships: bool,
+    /// Other collections of pairs that are read as lists, such as the owners of groups; each reads the objects that the
+    /// lists belong to, too.
+    pub links: BTreeSet<Collection>,
+    /// What the custom collections among `properties` are.
+    pub custom: Vec<Arc<Custom>>,
 }
 
 impl SourceNeeds {
     /// What the compiled expressions of a job use, and no more.
     pub fn of(catalog: &Catalog) -> SourceNeeds {
-        let objects = [Collection::Users, Collection::Groups, Collection::Devices, Collection::Licenses];
-        let used = objects.into_iter().filter(|collection| catalog.uses(*collection));
+        let used = || catalog.collections().filter(|collection| catalog.uses(*collection));
+        let objects = used().filter(|collection| matches!(collection.form(), Form::Objects | Form::Custom));
+        let lists: BTreeSet<Collection> = used().filter_map(Collection::pairs).map(|pairs| pairs.lists).collect();
         SourceNeeds {
-            properties: used
+            properties: objects
                 .map(|collection| (collection, catalog.properties(collection).map(Into::into).collect()))
                 .collect(),
             expand_manager: catalog.navigations().contains(&Navigation::Manager),
-            memberships: catalog.uses(Collection::Memberships) || catalog.uses(Collection::Nestings),
+            memberships: lists.contains(&Collection::Memberships),
+            links: lists.into_iter().filter(|lists| *lists != Collection::Memberships).collect(),
+            custom: catalog.custom().iter().filter(|custom| catalog.uses(custom.collection)).cloned().collect(),
         }
     }
 
     /// Whether a collection of objects is to be read.
     fn wants(&self, collection: Collection) -> bool {
-        self.properties.contains_key(&collection) || (collection == Collection::Groups && self.memberships)
+        let of_lists = |lists: &Collection| lists.pairs().is_some_and(|pairs| pairs.of == collection);
+        self.properties.contains_key(&collection)
+            || (collection == Collection::Groups && self.memberships)
+            || self.links.iter().any(of_lists)
     }
 }
 

@@ -7,7 +7,7 @@
 use crate::object::{Object, Prop};
 use crate::reply::Failure;
 use crate::rights::{BASIC_COLUMNS, Right, Roles};
-use crate::schema::{self, Kind, Property, Type};
+use crate::schema::{self, Kind, Property, Sheet, Type};
 
 #[derive(Clone)]
 struct Column {
@@ -65,6 +65,20 @@ impl Columns {
         }
         let full = kind != Kind::User || roles.allow(Right::Read(Kind::User));
         Self::select(schema::of(kind), &type_name, names, |name| full || BASIC_COLUMNS.contains(&name))
+    }
+
+    /// The columns of a list of what is no directory object: what only a single object shows looks unset.
+    pub fn listed(sheet: Sheet, names: Option<&[String]>) -> Result<Self, Failure> {
+        let mut columns = Self::whole(sheet, names)?;
+        for column in &mut columns.list {
+            column.masked = sheet.properties().property(&column.prop.name()).is_some_and(|known| known.single_only);
+        }
+        Ok(columns)
+    }
+
+    /// As [`Columns::listed`] for one object.
+    pub fn whole(sheet: Sheet, names: Option<&[String]>) -> Result<Self, Failure> {
+        Self::select(sheet.properties(), &format!("microsoft.graph.{}", sheet.name()), names, |_| true)
     }
 
     /// The columns for one type among the ends of a relationship: names the type does not have are left out, and

@@ -1,4 +1,4 @@
-//! `$filter` on users, groups and devices.
+//! `$filter` on directory objects and managed devices.
 //!
 //! Hides: the grammar, and which operator works on which property plainly or only as an advanced query
 //! (<https://learn.microsoft.com/graph/aad-advanced-queries>, table "Support for filter by properties").
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::object::{Object, Prop};
 use crate::reply::Failure;
-use crate::schema::{self, Kind};
+use crate::schema::{self, Kind, Sheet, Type};
 
 /// The most clauses joined by `or`, or values after `in`.
 const CLAUSES: usize = 15;
@@ -65,6 +65,24 @@ const DEVICES: &str = "accountEnabled eq,in ne,not; alternativeSecurityIds - eq,
     operatingSystem eq,ge,le,startsWith ne,not,null; \
     operatingSystemVersion eq,ge,le,startsWith ne,not,null; physicalIds eq,ge,le,startsWith not,count; \
     systemLabels - count; trustType - ne,not,eq,in";
+
+// The property comments of Microsoft's metadata; which of the operators work plainly is not documented for these.
+const PRINCIPALS: &str = "accountEnabled eq ne,not; appId eq,in ne,not; \
+    displayName eq,ge,le,in,startsWith ne,not,null; servicePrincipalType eq,in ne,not; \
+    tags eq not,ge,le,startsWith";
+const APPLICATIONS: &str = "appId eq,in ne,not; displayName eq,ge,le,in,startsWith ne,not,null; \
+    identifierUris eq,ge,le,startsWith not; publisherDomain - eq,ne,ge,le,startsWith; \
+    signInAudience - eq,ne,not";
+const CONTACTS: &str = "companyName - eq,ne,not,ge,le,in,startsWith,null; \
+    displayName eq,ge,le,in,startsWith ne,not,null; mail eq,ge,le,in,startsWith ne,not,null; \
+    onPremisesSyncEnabled eq ne,not,in,null";
+const UNITS: &str = "description eq,ge,le,in,startsWith ne,not,null; displayName eq,ge,le,in,startsWith ne,not,null; \
+    visibility eq ne,not";
+/// <https://learn.microsoft.com/graph/api/directoryrole-list?view=graph-rest-1.0>
+const ROLES: &str = "description eq -; displayName eq -; roleTemplateId eq -";
+/// <https://learn.microsoft.com/graph/api/intune-devices-manageddevice-list?view=graph-rest-1.0>
+const MANAGED: &str = "azureADDeviceId eq -; complianceState eq,ne -; deviceName eq,startsWith -; lastSyncDateTime eq,ge,le -; \
+    managedDeviceOwnerType eq,ne -; operatingSystem eq,startsWith -; serialNumber eq -; userId eq -; userPrincipalName eq -";
 
 const ID: &str = "id eq,in ne,not";
 
@@ -139,8 +157,8 @@ impl Test {
 
 impl Filter {
     /// Reads and checks a filter; `advanced` says that the request is an advanced query.
-    pub fn parse(text: &str, kind: Kind, advanced: bool) -> Result<Self, Failure> {
-        let mut parser = Parser { tokens: tokens(text)?, at: 0, kind, advanced, text, clauses: 1 };
+    pub fn parse(text: &str, subject: impl Into<Subject>, advanced: bool) -> Result<Self, Failure> {
+        let mut parser = Parser { tokens: tokens(text)?, at: 0, subject: subject.into(), advanced, text, clauses: 1 };
         let condition = parser.or()?;
         if parser.at < parser.tokens.len() {
             return Err(parser.syntax());
@@ -238,7 +256,7 @@ fn invalid(text: &str) -> Failure {
 struct Parser<'a> {
     tokens: Vec<Token>,
     at: usize,
-    kind: Kind,
+    subject: Subject,
     advanced: bool,
     text: &'a str,
     clauses: usize,
@@ -405,15 +423,15 @@ impl Parser<'_> {
     fn path(&self, text: &str, operator: &str, null: bool) -> Result<Path, Failure> {
         let mut names = text.split('/');
         let name = names.next().unwrap_or_default();
-        let type_name = self.kind.name();
+        let type_name = self.subject.name();
         let unknown = || {
             let message = format!("Could not find a property named '{name}' on type 'microsoft.graph.{type_name}'.");
             Failure::new(400, "BadRequest", format!("Invalid filter clause: {message}"))
         };
-        let property = schema::of(self.kind).property(name).ok_or_else(unknown)?;
+        let property = self.subject.properties().property(name).ok_or_else(unknown)?;
         let wanted = if null { "null" } else { operator };
-        let row = table(self.kind).get(name);
-        let plain = row.is_some_and(|(plain, _)| plain.contains(&wanted)) || plainly_any(self.kind, name, operator);
+        let row = self.subject.table().get(name);
+        let plain = row.is_some_and(|(plain, _)| plain.contains(&wanted)) || plainly_any(self.subject, name, operator);
         let advanced = self.advanced && row.is_some_and(|(_, advanced)| advanced.contains(&wanted));
         if !plain && !advanced {
             return Err(Failure::unsupported(format!(
@@ -426,20 +444,57 @@ impl Parser<'_> {
 
 /// Printed on the list pages as working without further ado, whatever the table says.
 /// <https://learn.microsoft.com/graph/api/group-list?view=graph-rest-1.0>
-fn plainly_any(kind: Kind, name: &str, operator: &str) -> bool {
-    kind == Kind::Group && name == "groupTypes" && operator == "eq"
+fn plainly_any(subject: Subject, name: &str, operator: &str) -> bool {
+    subject == Subject::Kind(Kind::Group) && name == "groupTypes" && operator == "eq"
 }
 
 type Table = HashMap<&'static str, (Vec<&'static str>, Vec<&'static str>)>;
 
-fn table(kind: Kind) -> &'static Table {
-    static TABLES: OnceLock<[Table; 3]> = OnceLock::new();
-    static NONE: OnceLock<Table> = OnceLock::new();
-    match kind {
-        Kind::User | Kind::Group | Kind::Device => {
-            &TABLES.get_or_init(|| [USERS, GROUPS, DEVICES].map(rows))[kind as usize]
+/// What is filtered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Subject {
+    Kind(Kind),
+    Sheet(Sheet),
+}
+
+impl From<Kind> for Subject {
+    fn from(kind: Kind) -> Self {
+        Self::Kind(kind)
+    }
+}
+
+impl From<Sheet> for Subject {
+    fn from(sheet: Sheet) -> Self {
+        Self::Sheet(sheet)
+    }
+}
+
+impl Subject {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Kind(kind) => kind.name(),
+            Self::Sheet(sheet) => sheet.name(),
         }
-        Kind::OrgContact | Kind::ServicePrincipal => NONE.get_or_init(|| rows("displayName eq,startsWith ne")),
+    }
+
+    fn properties(self) -> &'static Type {
+        match self {
+            Self::Kind(kind) => schema::of(kind),
+            Self::Sheet(sheet) => sheet.properties(),
+        }
+    }
+
+    fn table(self) -> &'static Table {
+        static KINDS: OnceLock<[Table; Kind::ALL.len()]> = OnceLock::new();
+        static SHEETS: OnceLock<Table> = OnceLock::new();
+        match self {
+            Self::Kind(kind) => {
+                let tables = [USERS, GROUPS, DEVICES, CONTACTS, PRINCIPALS, UNITS, ROLES, APPLICATIONS];
+                &KINDS.get_or_init(|| tables.map(rows))[kind as usize]
+            }
+            // Of these, Graph filters managedDevices only.
+            Self::Sheet(_) => SHEETS.get_or_init(|| rows(MANAGED)),
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! The Graph v1.0 endpoints: from a request and the tenant to an answer, without any HTTP.
 //!
 //! Hides: addresses, pages, expansion, and who may read what. <https://learn.microsoft.com/graph/api/overview>
+//! Relationships are in `related`, what is no directory object in `sheets`.
 //! Deliberately does not: sleep, throttle, misbehave (see `faults`), or answer what the importer has no use for
-//! (writes, `$search`, `$orderby`, other workloads): those are refused, never ignored.
+//! (writes, other workloads): those are refused, never ignored.
 
 use std::fmt::Write as _;
 
@@ -13,11 +14,12 @@ use crate::delta;
 use crate::faults::Twist;
 use crate::filter::Filter;
 use crate::object::Object;
-use crate::query::{Expand, Position, Query};
+use crate::order::{Order, Search};
+use crate::query::{Position, Query};
 use crate::reply::{Failure, Reply};
 use crate::rights::{Right, Roles};
 use crate::schema::{self, Kind};
-use crate::tenant::{Member, Tenant};
+use crate::tenant::Tenant;
 
 /// One request to `/v1.0`, decoded as far as every endpoint needs.
 pub(crate) struct Call<'a> {
@@ -39,14 +41,18 @@ pub(crate) struct Call<'a> {
     pub premium: bool,
 }
 
-/// The largest number of expanded objects of a collection relationship; nothing marks the cut.
-/// <https://learn.microsoft.com/graph/query-parameters#expand-parameter>
-const EXPANDED: usize = 20;
 /// The page size when a collection relationship is expanded; not documented, seen in the field.
 const EXPANDED_PAGE: usize = 100;
 /// The page size when `signInActivity` is selected; larger sizes are clamped.
 /// <https://learn.microsoft.com/graph/api/user-list?view=graph-rest-1.0>
 const SIGN_IN_PAGE: usize = 500;
+/// Keys besides the id. <https://learn.microsoft.com/graph/api/application-get?view=graph-rest-1.0>
+const ALTERNATE_KEYS: [(Kind, &str); 4] = [
+    (Kind::Application, "appId"),
+    (Kind::ServicePrincipal, "appId"),
+    (Kind::Device, "deviceId"),
+    (Kind::DirectoryRole, "roleTemplateId"),
+];
 /// The most ids in a getByIds request.
 /// <https://learn.microsoft.com/graph/api/directoryobject-getbyids?view=graph-rest-1.0>
 const GET_BY_IDS: usize = 1000;
@@ -75,31 +81,44 @@ pub(crate) fn answer(tenant: &Tenant, call: &Call<'_>) -> Result<Reply, Failure>
     match parts.as_slice() {
         ["subscribedSkus"] => request.skus(),
         ["organization"] => request.organization(),
-        ["directory", "deletedItems", cast] => request.deleted(cast),
+        ["solutions", "bookingBusinesses", rest @ ..] => request.bookings(rest),
+        ["deviceManagement", "managedDevices", rest @ ..] => request.managed_devices(rest),
+        ["directory", "deletedItems", rest @ ..] => request.deleted(rest),
+        ["directory", "administrativeUnits", rest @ ..] => request.of_kind(Kind::AdministrativeUnit, rest),
         [set, rest @ ..] => {
-            let kind = Kind::ALL.into_iter().find(|kind| kind.set() == *set).ok_or_else(|| no_segment(set))?;
+            // Administrative units have an address of their own.
+            let kind = Kind::ALL.into_iter().find(|kind| kind.address() == *set).ok_or_else(|| no_segment(set))?;
             request.of_kind(kind, rest)
         }
         [] => Err(no_segment("")),
     }
 }
 
-/// `/users('x')/manager` and `/users/x/manager` are the same address.
+/// `/users('x')/manager` and `/users/x/manager` are the same address; `/applications(appId='x')` is by another key,
+/// and becomes `appId=x`.
 fn segments(path: &str) -> Vec<String> {
-    let decode = |part: &str| percent_decode(part);
-    let split = |part: &str| match part.split_once("('").and_then(|(set, key)| Some((set, key.strip_suffix("')")?))) {
-        Some((set, key)) => vec![decode(set), decode(key).replace("''", "'")],
-        None => vec![decode(part)],
+    let key = |key: &str| {
+        let (name, key) = key.split_once('=').map_or(("", key), |(name, key)| (name, key));
+        let key = key.strip_prefix('\'')?.strip_suffix('\'')?.replace("''", "'");
+        Some(if name.is_empty() { key } else { format!("{name}={key}") })
+    };
+    let split = |part: &str| {
+        let part = percent_decode(part);
+        let keyed = part.split_once('(').and_then(|(set, rest)| Some((set, key(rest.strip_suffix(')')?)?)));
+        match keyed {
+            Some((set, key)) => vec![set.to_owned(), key],
+            None => vec![part],
+        }
     };
     path.split('/').filter(|part| !part.is_empty()).flat_map(split).collect()
 }
 
 fn percent_decode(text: &str) -> String {
-    let text = text.replace('+', "%2B");
+    let text = text.replace('+', "%2B").replace('=', "%3D").replace('&', "%26");
     url::form_urlencoded::parse(text.as_bytes()).next().map(|(name, _)| name.into_owned()).unwrap_or_default()
 }
 
-fn no_segment(segment: &str) -> Failure {
+pub(crate) fn no_segment(segment: &str) -> Failure {
     Failure::new(400, "BadRequest", format!("Resource not found for the segment '{segment}'."))
 }
 
@@ -116,14 +135,8 @@ impl<'a> Request<'a> {
             ["$count"] => self.count(kind),
             [id] => self.one(kind, id),
             [id, "manager"] if kind == Kind::User => self.manager(id),
-            [id, "memberOf", cast @ ..] => self.related(kind, id, "memberOf", cast),
-            [id, name @ ("members" | "owners" | "transitiveMembers"), cast @ ..] if kind == Kind::Group => {
-                self.related(kind, id, name, cast)
-            }
-            [id, "registeredOwners", cast @ ..] if kind == Kind::Device => {
-                self.related(kind, id, "registeredOwners", cast)
-            }
-            [_, segment, ..] => Err(no_segment(segment)),
+            [id, "licenseDetails"] if kind == Kind::User => self.license_details(id),
+            [id, name, cast @ ..] => self.related(kind, id, name, cast),
         }
     }
 
@@ -140,11 +153,11 @@ impl<'a> Request<'a> {
 
     /// `ConsistencyLevel: eventual` with `$count=true`: an advanced query.
     /// <https://learn.microsoft.com/graph/aad-advanced-queries>
-    fn advanced(&self) -> bool {
+    pub fn advanced(&self) -> bool {
         self.call.eventual && self.query.count
     }
 
-    fn context(&self, set: &str, suffix: &str) -> String {
+    pub fn context(&self, set: &str, suffix: &str) -> String {
         let mut shape = self.query.select.as_ref().map(|names| names.join(",")).unwrap_or_default();
         if let Some(expand) = &self.query.expand {
             let comma = if shape.is_empty() { "" } else { "," };
@@ -160,8 +173,11 @@ impl<'a> Request<'a> {
 
     fn list(&self, kind: Kind) -> Result<Reply, Failure> {
         self.may_list(kind)?;
-        self.query.only(&["select", "top", "expand", "filter"])?;
-        let mut size = self.query.page_size()?;
+        if kind == Kind::DirectoryRole {
+            // No paging at all. <https://learn.microsoft.com/graph/api/directoryrole-list?view=graph-rest-1.0>
+            self.query.only(&["select", "expand", "filter", "search"])?;
+        }
+        let mut size = if kind == Kind::DirectoryRole { usize::MAX } else { self.query.page_size()? };
         let expansion = self.expansion(kind)?;
         let columns = Columns::collection(kind, self.query.select.as_deref(), self.call.roles)?;
         let filter = self.query.filter.as_deref();
@@ -173,22 +189,20 @@ impl<'a> Request<'a> {
         if expansion.as_ref().is_some_and(|expansion| expansion.name != "manager") {
             size = size.min(EXPANDED_PAGE);
         }
-        let filter = filter.map(|text| Filter::parse(text, kind, self.advanced())).transpose()?;
-        let after = self.query.position.as_ref().map(|position| position.after.as_str());
-        let matches = |object: &&Object| filter.as_ref().is_none_or(|filter| filter.matches(object));
-        let mut rows = self.tenant.list_after(kind, after.filter(|id| !id.is_empty())).filter(matches);
-        let mut page = self.begin(kind.set());
+        let wanted = self.wanted(kind)?;
+        let mut page = self.begin(kind.address());
         if self.advanced() && self.query.position.is_none() {
-            let count = self.tenant.list(kind).filter(matches).count();
-            page.count(count);
+            page.count(self.tenant.list(kind).filter(|object| wanted.matches(object)).count());
         }
         if self.query.select.is_none() && expansion.is_none() {
             page.tip();
         }
         page.start();
-        let mut ids = Vec::new();
-        for object in rows.by_ref().take(self.size(size)) {
-            ids.push(object.id());
+        let (rows, next) = match &wanted.order {
+            None => self.rows_by_id(|after| self.tenant.list_after(kind, after), &wanted, size),
+            Some(order) => self.rows_in_order(self.tenant.list(kind), &wanted, order, size),
+        };
+        for object in rows {
             page.item(|out| {
                 columns.open(out, None, object);
                 if let Some(expansion) = &expansion {
@@ -197,13 +211,62 @@ impl<'a> Request<'a> {
                 out.push('}');
             });
         }
-        let last = match (ids.as_slice(), self.call.twist.duplicate) {
-            ([], _) => after.unwrap_or_default(),
-            ([.., before, _], true) => before,
-            ([.., last], _) => last,
-        };
-        let next = rows.next().map(|_| Position { after: last.to_owned(), ..Position::default() });
         Ok(self.end(page, next))
+    }
+
+    /// `$filter`, `$search` and `$orderby`, checked for a kind.
+    pub fn wanted(&self, kind: Kind) -> Result<Wanted, Failure> {
+        let advanced = self.advanced();
+        let filter = self.query.filter.as_deref().map(|text| Filter::parse(text, kind, advanced)).transpose()?;
+        let search =
+            self.query.search.as_deref().map(|text| Search::parse(text, kind, self.call.eventual)).transpose()?;
+        let order = self.query.order.as_deref().map(|text| Order::parse(text, kind, advanced)).transpose()?;
+        if filter.is_some() && order.is_some() && !advanced {
+            return Err(Order::unsupported());
+        }
+        Ok(Wanted { filter, search, order })
+    }
+
+    /// A page that goes on after the id of the page before, whatever came or went since.
+    fn rows_by_id<I: Iterator<Item = &'a Object>>(
+        &self,
+        from: impl Fn(Option<&str>) -> I,
+        wanted: &Wanted,
+        size: usize,
+    ) -> (Vec<&'a Object>, Option<Position>) {
+        let after = self.query.position.as_ref().map(|position| position.after.as_str()).filter(|id| !id.is_empty());
+        let mut matching = from(after).filter(|object| wanted.matches(object));
+        let rows: Vec<&Object> = matching.by_ref().take(self.size(size)).collect();
+        let last: &str = match (rows.as_slice(), self.call.twist.duplicate) {
+            ([], _) => after.unwrap_or_default(),
+            ([.., before, _], true) => before.id(),
+            ([.., last], _) => last.id(),
+        };
+        let next = matching.next().map(|_| Position { after: last.to_owned(), ..Position::default() });
+        (rows, next)
+    }
+
+    /// A page that goes on after as many rows as were given already.
+    fn rows_in_order(
+        &self,
+        all: impl Iterator<Item = &'a Object>,
+        wanted: &Wanted,
+        order: &Order,
+        size: usize,
+    ) -> (Vec<&'a Object>, Option<Position>) {
+        let mut rows: Vec<&Object> = all.filter(|object| wanted.matches(object)).collect();
+        order.sort(&mut rows);
+        let from = self.query.position.as_ref().map_or(0, |position| position.offset);
+        let (part, next) = self.slice(&rows, from, size);
+        (part.to_vec(), next.map(|offset| Position { offset, ..Position::default() }))
+    }
+
+    /// The page of a list that begins at `from`, and where the next one begins.
+    pub fn slice<'b, T>(&self, all: &'b [T], from: usize, size: usize) -> (&'b [T], Option<usize>) {
+        let from = from.min(all.len());
+        let to = all.len().min(from.saturating_add(self.size(size)));
+        let next = if self.call.twist.duplicate && to >= from + 2 { to - 1 } else { to };
+        (&all[from..to], (to < all.len()).then_some(next))
     }
 
     fn premium(&self) -> Result<(), Failure> {
@@ -224,12 +287,19 @@ impl<'a> Request<'a> {
         if !self.call.eventual {
             return Err(Failure::bad_request("$count is not currently supported."));
         }
+        // The segment is an advanced query by itself.
         let filter = self.query.filter.as_deref().map(|text| Filter::parse(text, kind, true)).transpose()?;
-        let matches = |object: &&Object| filter.as_ref().is_none_or(|filter| filter.matches(object));
-        Ok(Reply::text(self.tenant.list(kind).filter(matches).count().to_string()))
+        let search = self.query.search.as_deref().map(|text| Search::parse(text, kind, true)).transpose()?;
+        let wanted = Wanted { filter, search, order: None };
+        Ok(Reply::text(self.tenant.list(kind).filter(|object| wanted.matches(object)).count().to_string()))
     }
 
-    fn resolve(&self, kind: Kind, id: &str) -> Result<&'a Object, Failure> {
+    pub fn resolve(&self, kind: Kind, id: &str) -> Result<&'a Object, Failure> {
+        if let Some((name, key)) = id.split_once('=').filter(|(name, _)| ALTERNATE_KEYS.contains(&(kind, name))) {
+            let keyed =
+                |object: &&Object| object.get(name).as_str().is_some_and(|value| value.eq_ignore_ascii_case(key));
+            return self.tenant.list(kind).find(keyed).ok_or_else(|| Failure::not_found(key));
+        }
         if let Some(object) = self.tenant.get(kind, &id.to_ascii_lowercase()).or_else(|| self.tenant.get(kind, id)) {
             return Ok(object);
         }
@@ -261,145 +331,25 @@ impl<'a> Request<'a> {
         if let Some(expansion) = &expansion {
             self.expand(&mut out, object, expansion);
         }
-        let context = self.context(kind.set(), "/$entity");
+        let context = self.context(kind.address(), "/$entity");
         Ok(Reply::json(200, format!("{context},{}}}", &out[1..])))
     }
 
-    fn manager(&self, id: &str) -> Result<Reply, Failure> {
-        self.may(Right::Read(Kind::User))?;
-        self.query.only(&["select"])?;
-        let user = self.resolve(Kind::User, id)?;
-        let manager = self.tenant.manager(user.id()).ok_or_else(|| Failure::not_found("manager"))?;
-        let columns = self.related_columns(self.query.select.as_deref())?;
-        let mut out = String::new();
-        self.related_item(&mut out, manager, &columns, true);
-        Ok(Reply::json(200, format!("{},{}", self.context("directoryObjects", "/$entity"), &out[1..])))
-    }
-
-    fn related_columns(&self, names: Option<&[String]>) -> Result<[Columns; 5], Failure> {
-        let [a, b, c, d, e] = Kind::ALL.map(|kind| Columns::related(kind, names, self.call.roles));
-        Ok([a?, b?, c?, d?, e?])
-    }
-
-    fn related_item(&self, out: &mut String, member: &Member, columns: &[Columns; 5], annotate: bool) {
-        let annotation = annotate.then_some(member.kind);
-        let columns = &columns[member.kind as usize];
-        match self.tenant.get(member.kind, &member.id) {
-            Some(object) => columns.open(out, annotation, object),
-            None => columns.open(out, annotation, &Object::new(member.id.clone(), &serde_json::Map::new())),
-        }
-        out.push('}');
-    }
-
-    /// A relationship's ends, page by page.
-    fn related(&self, kind: Kind, id: &str, name: &str, cast: &[&str]) -> Result<Reply, Failure> {
-        match name {
-            "memberOf" => self.may(Right::MemberOf)?,
-            "registeredOwners" => self.may(Right::Read(Kind::Device))?,
-            _ => self.may(Right::Members)?,
-        }
-        self.query.only(&["select", "top"])?;
-        let (cast, counting) = match cast {
-            [] => (None, false),
-            ["$count"] => (None, true),
-            [cast] => (Some(Kind::parse(cast).ok_or_else(|| no_segment(cast))?), false),
-            [cast, "$count"] => (Some(Kind::parse(cast).ok_or_else(|| no_segment(cast))?), true),
-            [_, segment, ..] => return Err(no_segment(segment)),
+    /// `/directory/deletedItems/microsoft.graph.user`: the type is mandatory.
+    /// <https://learn.microsoft.com/graph/api/directory-deleteditems-list?view=graph-rest-1.0>
+    fn deleted(&self, rest: &[&str]) -> Result<Reply, Failure> {
+        let (cast, counting) = match rest {
+            [cast] => (*cast, false),
+            [cast, "$count"] => (*cast, true),
+            _ => return Err(no_segment(rest.last().unwrap_or(&"deletedItems"))),
         };
-        let object = self.resolve(kind, id)?;
-        let ends = self.ends(object, name);
-        let ends: Vec<&Member> = ends.iter().filter(|member| cast.is_none_or(|kind| member.kind == kind)).collect();
-        if counting {
-            return match self.call.eventual {
-                true => Ok(Reply::text(ends.len().to_string())),
-                false => Err(Failure::bad_request("$count is not currently supported.")),
-            };
-        }
-        if cast.is_some() && !self.advanced() {
-            return Err(Failure::unsupported(
-                "Request with $cast is not supported without the ConsistencyLevel header set to eventual and $count=true.",
-            ));
-        }
-        let columns = self.related_columns(self.query.select.as_deref())?;
-        let from = self.query.position.as_ref().map_or(0, |position| position.offset);
-        let to = ends.len().min(from + self.size(self.query.page_size()?));
-        let mut page = self.begin(cast.map_or("directoryObjects", Kind::set));
-        if self.advanced() && from == 0 {
-            page.count(ends.len());
-        }
-        page.start();
-        for member in ends.get(from..to).unwrap_or_default() {
-            page.item(|out| self.related_item(out, member, &columns, cast.is_none()));
-        }
-        let next = if self.call.twist.duplicate && to >= from + 2 { to - 1 } else { to };
-        let next = (to < ends.len()).then(|| Position { offset: next, after: object.id().to_string() });
-        Ok(self.end(page, next))
-    }
-
-    fn ends(&self, object: &Object, name: &str) -> Vec<Member> {
-        match name {
-            "memberOf" => self.tenant.member_of(object.id()),
-            "owners" | "registeredOwners" => self.tenant.owners(object.id()).to_vec(),
-            _ if !self.may_see_members(object) => Vec::new(),
-            "members" => self.tenant.members(object.id()).to_vec(),
-            _ => self.tenant.transitive_members(object.id()),
-        }
-    }
-
-    /// Members of a group with `HiddenMembership` need Member.Read.Hidden: the list is empty without, and says nothing.
-    /// <https://learn.microsoft.com/graph/api/group-list-members?view=graph-rest-1.0>
-    pub fn may_see_members(&self, group: &Object) -> bool {
-        let hidden = group.get("visibility").as_str() == Some("HiddenMembership");
-        !hidden || self.call.roles.allow(Right::HiddenMembers)
-    }
-
-    fn expansion(&self, kind: Kind) -> Result<Option<Expansion>, Failure> {
-        let Some(Expand { name, select }) = &self.query.expand else { return Ok(None) };
-        if self.advanced() {
-            return Err(Failure::unsupported("$expand is not supported together with advanced query parameters."));
-        }
-        let right = match (kind, name.as_str()) {
-            (Kind::User, "manager") => Right::Read(Kind::User),
-            (Kind::User, "memberOf") => Right::MemberOf,
-            (Kind::Group, "members" | "owners") => Right::Members,
-            (Kind::Device, "registeredOwners") => Right::Read(Kind::Device),
-            _ => {
-                let message = format!(
-                    "Parsing OData Select and Expand failed: Could not find a property named '{name}' on type 'microsoft.graph.{}'.",
-                    kind.name()
-                );
-                return Err(Failure::bad_request(message));
-            }
-        };
-        self.may(right)?;
-        let columns = self.related_columns(select.as_deref())?;
-        Ok(Some(Expansion { name: name.clone(), columns }))
-    }
-
-    fn expand(&self, out: &mut String, object: &Object, expansion: &Expansion) {
-        let start = if out.ends_with('{') { "" } else { "," };
-        if expansion.name == "manager" {
-            if let Some(manager) = self.tenant.manager(object.id()) {
-                write!(out, "{start}\"manager\":").expect("writing to a string");
-                self.related_item(out, manager, &expansion.columns, true);
-            }
-            return;
-        }
-        write!(out, "{start}\"{}\":[", expansion.name).expect("writing to a string");
-        for (number, member) in self.ends(object, &expansion.name).iter().take(EXPANDED).enumerate() {
-            if number > 0 {
-                out.push(',');
-            }
-            self.related_item(out, member, &expansion.columns, true);
-        }
-        out.push(']');
-    }
-
-    fn deleted(&self, cast: &str) -> Result<Reply, Failure> {
         let kind =
             Kind::parse(cast).filter(|_| cast.starts_with("microsoft.graph.")).ok_or_else(|| no_segment(cast))?;
         self.may(Right::Deleted(kind))?;
-        self.query.only(&["select", "top"])?;
+        if counting {
+            return self.counted(self.tenant.deleted_after(kind, None).count());
+        }
+        self.query.only(&["select", "top", "orderby"])?;
         let mut names = self.query.select.clone();
         if names.is_none() {
             let marks = schema::of(kind).defaults().map(|property| property.prop.name().to_string());
@@ -408,49 +358,32 @@ impl<'a> Request<'a> {
             names = Some(defaults);
         }
         let columns = Columns::collection(kind, names.as_deref(), self.call.roles)?;
-        let after = self.query.position.as_ref().map(|position| position.after.as_str()).filter(|id| !id.is_empty());
-        let mut rows = self.tenant.deleted_after(kind, after);
+        let wanted = self.wanted(kind)?;
+        let size = self.query.page_size()?;
         let mut page = self.begin("directoryObjects");
+        if self.advanced() && self.query.position.is_none() {
+            page.count(self.tenant.deleted_after(kind, None).count());
+        }
         page.start();
-        let mut last = after.unwrap_or_default();
-        for object in rows.by_ref().take(self.size(self.query.page_size()?)) {
-            last = object.id();
+        let (rows, next) = match &wanted.order {
+            None => self.rows_by_id(|after| self.tenant.deleted_after(kind, after), &wanted, size),
+            Some(order) => self.rows_in_order(self.tenant.deleted_after(kind, None), &wanted, order, size),
+        };
+        for object in rows {
             page.item(|out| {
                 columns.open(out, Some(kind), object);
                 out.push('}');
             });
         }
-        let next = rows.next().map(|_| Position { after: last.to_owned(), ..Position::default() });
         Ok(self.end(page, next))
     }
 
-    fn skus(&self) -> Result<Reply, Failure> {
-        self.may(Right::Skus)?;
-        self.query.only(&["select"])?;
-        let columns =
-            Columns::select(schema::sku(), "microsoft.graph.subscribedSku", self.query.select.as_deref(), |_| true)?;
-        Ok(self.whole("subscribedSkus", self.tenant.skus(), &columns))
-    }
-
-    fn organization(&self) -> Result<Reply, Failure> {
-        self.may(Right::Organization)?;
-        self.query.only(&["select"])?;
-        let names = self.query.select.as_deref();
-        let columns = Columns::select(schema::organization(), "microsoft.graph.organization", names, |_| true)?;
-        Ok(self.whole("organization", std::slice::from_ref(self.tenant.organization()), &columns))
-    }
-
-    /// A collection without paging.
-    fn whole(&self, set: &str, objects: &[Object], columns: &Columns) -> Reply {
-        let mut page = self.begin(set);
-        page.start();
-        for object in objects {
-            page.item(|out| {
-                columns.open(out, None, object);
-                out.push('}');
-            });
+    /// The answer to a `$count` segment.
+    pub fn counted(&self, count: usize) -> Result<Reply, Failure> {
+        match self.call.eventual {
+            true => Ok(Reply::text(count.to_string())),
+            false => Err(Failure::bad_request("$count is not currently supported.")),
         }
-        self.end(page, None)
     }
 
     pub fn begin(&self, set: &str) -> Page {
@@ -467,9 +400,18 @@ impl<'a> Request<'a> {
     }
 }
 
-struct Expansion {
-    name: String,
-    columns: [Columns; 5],
+/// The conditions of a list, and its order.
+pub(crate) struct Wanted {
+    pub filter: Option<Filter>,
+    pub search: Option<Search>,
+    pub order: Option<Order>,
+}
+
+impl Wanted {
+    pub fn matches(&self, object: &Object) -> bool {
+        self.filter.as_ref().is_none_or(|filter| filter.matches(object))
+            && self.search.as_ref().is_none_or(|search| search.matches(object))
+    }
 }
 
 /// A page under construction.
@@ -479,7 +421,7 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    fn count(&mut self, count: usize) {
+    pub fn count(&mut self, count: usize) {
         write!(self.head, ",\"@odata.count\":{count}").expect("writing to a string");
     }
 

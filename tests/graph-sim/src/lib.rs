@@ -4,7 +4,7 @@
 //! where the documentation leaves room (order of items, order of batch answers, size of delta pages), it takes the
 //! least convenient reading. [`Sim::start`] runs it, [`Tenant`] is what it serves, [`Fault`] makes it misbehave.
 //!
-//! Deliberately not covered: writes, delegated tokens, `$search`, `$orderby`, Intune, Bookings, reports, TLS.
+//! Deliberately not covered: writes, delegated tokens, reports, TLS; of Intune and Bookings, all but one list each.
 
 mod batch;
 mod columns;
@@ -16,12 +16,15 @@ mod load;
 mod night;
 mod object;
 mod options;
+mod order;
 mod query;
+mod related;
 mod reply;
 mod rights;
 mod schema;
 mod server;
 mod service;
+mod sheets;
 mod synthetic;
 mod tenant;
 #[cfg(test)]

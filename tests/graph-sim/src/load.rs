@@ -15,10 +15,22 @@ use crate::object::Object;
 use crate::schema::Kind;
 use crate::tenant::{Member, Tenant, member};
 
+type Put = fn(&mut Tenant, Value);
+
+/// Files of what is no directory object.
+const SHEETS: [(&str, Put); 3] = [
+    ("managedDevices.jsonl", Tenant::put_managed_device),
+    ("bookingBusinesses.jsonl", Tenant::put_booking),
+    ("organization.jsonl", Tenant::set_organization),
+];
+
 impl Tenant {
     /// Loads `users.jsonl`, `groups.jsonl`, `devices.jsonl`, `contacts.jsonl`, `servicePrincipals.jsonl`,
-    /// `licenses.jsonl` (subscribedSkus), `memberships.jsonl` (`{"id":"<group>","members":[{"id","type"}]}`) and
-    /// `deleted.jsonl` (`{"id","type","deletedDateTime"}`). A user may carry `"manager":{"id":…}`.
+    /// `administrativeUnits.jsonl`, `directoryRoles.jsonl`, `applications.jsonl`, `licenses.jsonl` (subscribedSkus),
+    /// `organization.jsonl` (one line), `managedDevices.jsonl` (Intune), `bookingBusinesses.jsonl`,
+    /// `memberships.jsonl` (`{"id":"<group, unit or role>","members":[{"id","type"}]}`) and `deleted.jsonl`
+    /// (`{"id","type","deletedDateTime"}`). A user may carry `"manager":{"id":…}`, a group `owners`, a device
+    /// `registeredOwners` and `registeredUsers`.
     ///
     /// # Errors
     /// When a file cannot be read or a line is not what it should be; the message names file and line.
@@ -37,6 +49,13 @@ impl Tenant {
             tenant.put_sku(value);
             Ok(())
         })?;
+        for (file, put) in SHEETS {
+            lines(&folder.join(file), |value| {
+                value.get("id").and_then(Value::as_str).ok_or("no textual id")?;
+                put(&mut tenant, value);
+                Ok(())
+            })?;
+        }
         tenant.load_memberships(&folder.join("memberships.jsonl"))?;
         lines(&folder.join("deleted.jsonl"), |value| tenant.load_deleted(&value))?;
         tenant.set_recording(true);

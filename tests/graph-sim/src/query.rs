@@ -18,8 +18,8 @@ pub(crate) struct Query {
     pub top: Option<u32>,
     pub expand: Option<Expand>,
     pub filter: Option<String>,
-    pub order: bool,
-    pub search: bool,
+    pub order: Option<String>,
+    pub search: Option<String>,
     /// `$count=true` was given; it has a meaning only together with `ConsistencyLevel: eventual`.
     pub count: bool,
     pub position: Option<Position>,
@@ -99,8 +99,8 @@ impl Query {
             }
             "$expand" => self.expand = Some(Expand::parse(value)?),
             "$filter" => self.filter = Some(value.to_owned()),
-            "$orderby" => self.order = true,
-            "$search" => self.search = true,
+            "$orderby" => self.order = Some(value.to_owned()),
+            "$search" => self.search = Some(value.to_owned()),
             "$count" => self.count = value.eq_ignore_ascii_case("true"),
             "$skip" => return Err(Failure::bad_request("'$skip' is not supported by the service.")),
             "$format" => {}
@@ -119,8 +119,8 @@ impl Query {
             ("top", self.top.is_some()),
             ("expand", self.expand.is_some()),
             ("filter", self.filter.is_some()),
-            ("orderby", self.order),
-            ("search", self.search),
+            ("orderby", self.order.is_some()),
+            ("search", self.search.is_some()),
         ];
         match given.into_iter().find(|(name, given)| *given && !allowed.contains(name)) {
             Some((name, _)) => {

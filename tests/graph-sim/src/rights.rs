@@ -13,10 +13,16 @@ pub(crate) enum Right {
     Read(Kind),
     /// Users, with the few columns of User.ReadBasic.All at least.
     UsersBasic,
-    /// A group's members and owners.
+    /// A group's members.
     Members,
-    /// The groups an object is in.
-    MemberOf,
+    /// A group's owners.
+    GroupOwners,
+    /// What an object is directly in.
+    MemberOf(Kind),
+    /// What an object is in, directly or through groups.
+    TransitiveMemberOf(Kind),
+    /// A user's licenseDetails.
+    LicenseDetails,
     /// Membership of groups with `HiddenMembership`.
     HiddenMembers,
     /// subscribedSkus.
@@ -29,6 +35,12 @@ pub(crate) enum Right {
     GetByIds,
     /// `/devices/delta`: the map lists Device.Read.All only.
     DevicesDelta,
+    /// The list of Bookings businesses.
+    Bookings,
+    /// One Bookings business.
+    Booking,
+    /// Intune's managedDevices.
+    ManagedDevices,
     /// `signInActivity`.
     SignIns,
     /// `employeeLeaveDateTime`.
@@ -61,7 +73,7 @@ fn sufficient(right: Right) -> &'static [&'static str] {
         ],
         Right::Read(Kind::Device) => &["Device.Read.All", "Directory.Read.All", "Directory.ReadWrite.All"],
         Right::Read(Kind::OrgContact) => &["OrgContact.Read.All", "Directory.Read.All", "Directory.ReadWrite.All"],
-        Right::Read(Kind::ServicePrincipal) => {
+        Right::Read(Kind::ServicePrincipal | Kind::Application) => {
             &["Application.Read.All", "Directory.Read.All", "Directory.ReadWrite.All"]
         }
         Right::Members => &[
@@ -71,7 +83,45 @@ fn sufficient(right: Right) -> &'static [&'static str] {
             "Directory.Read.All",
             "Directory.ReadWrite.All",
         ],
-        Right::MemberOf => &["Directory.Read.All", "Directory.ReadWrite.All"],
+        Right::GroupOwners => {
+            &["GroupMember.Read.All", "Group.Read.All", "Directory.Read.All", "Directory.ReadWrite.All"]
+        }
+        Right::MemberOf(Kind::Group) => sufficient(Right::GroupOwners),
+        Right::MemberOf(Kind::Device) | Right::TransitiveMemberOf(Kind::Device) => {
+            sufficient(Right::Read(Kind::Device))
+        }
+        Right::MemberOf(_) => &["Directory.Read.All", "Directory.ReadWrite.All"],
+        Right::TransitiveMemberOf(Kind::User) => &[
+            "User.Read.All",
+            "GroupMember.Read.All",
+            "Group.Read.All",
+            "Directory.Read.All",
+            "Directory.ReadWrite.All",
+        ],
+        Right::TransitiveMemberOf(Kind::Group) => {
+            &["GroupMember.ReadBasic.All", "Group.ReadBasic.All", "Directory.Read.All", "Directory.ReadWrite.All"]
+        }
+        Right::TransitiveMemberOf(_) => &["Directory.Read.All", "Directory.ReadWrite.All"],
+        Right::LicenseDetails => {
+            &["LicenseAssignment.Read.All", "User.Read.All", "Directory.Read.All", "Directory.ReadWrite.All"]
+        }
+        Right::Read(Kind::AdministrativeUnit) => &[
+            "AdministrativeUnit.Read.All",
+            "AdministrativeUnit.ReadWrite.All",
+            "Directory.Read.All",
+            "Directory.ReadWrite.All",
+        ],
+        Right::Read(Kind::DirectoryRole) => &[
+            "RoleManagement.Read.Directory",
+            "RoleManagement.ReadWrite.Directory",
+            "Directory.Read.All",
+            "Directory.ReadWrite.All",
+        ],
+        Right::Bookings => &["Bookings.Read.All"],
+        Right::Booking => &["BookingsAppointment.ReadWrite.All", "Bookings.Read.All"],
+        Right::ManagedDevices => {
+            &["DeviceManagementManagedDevices.Read.All", "DeviceManagementManagedDevices.ReadWrite.All"]
+        }
         Right::HiddenMembers => &["Member.Read.Hidden"],
         Right::Skus => {
             &["LicenseAssignment.Read.All", "Organization.Read.All", "Directory.Read.All", "Directory.ReadWrite.All"]
@@ -86,6 +136,7 @@ fn sufficient(right: Right) -> &'static [&'static str] {
         Right::Deleted(Kind::User) => &["User.Read.All", "Directory.Read.All", "Directory.ReadWrite.All"],
         Right::Deleted(Kind::Group) => &["Group.Read.All", "Directory.Read.All", "Directory.ReadWrite.All"],
         Right::Deleted(Kind::Device) => &["Device.Read.All", "Directory.Read.All", "Directory.ReadWrite.All"],
+        Right::Deleted(Kind::AdministrativeUnit) => sufficient(Right::Read(Kind::AdministrativeUnit)),
         Right::Deleted(_) => &["Application.Read.All", "Directory.Read.All", "Directory.ReadWrite.All"],
         Right::GetByIds => &["Directory.Read.All", "Directory.ReadWrite.All"],
         Right::DevicesDelta => &["Device.Read.All"],

@@ -8,8 +8,8 @@ use std::sync::OnceLock;
 
 use crate::object::Prop;
 
-/// A type of directory object that can be a member of a group.
-/// <https://learn.microsoft.com/graph/api/group-list-members?view=graph-rest-1.0>
+/// A type of directory object. The first five can be members of groups
+/// (<https://learn.microsoft.com/graph/api/group-list-members?view=graph-rest-1.0>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     /// `#microsoft.graph.user`
@@ -22,11 +22,26 @@ pub enum Kind {
     OrgContact,
     /// `#microsoft.graph.servicePrincipal`
     ServicePrincipal,
+    /// `#microsoft.graph.administrativeUnit`
+    AdministrativeUnit,
+    /// `#microsoft.graph.directoryRole`: an activated one
+    DirectoryRole,
+    /// `#microsoft.graph.application`
+    Application,
 }
 
 impl Kind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 5] = [Self::User, Self::Group, Self::Device, Self::OrgContact, Self::ServicePrincipal];
+    pub const ALL: [Self; 8] = [
+        Self::User,
+        Self::Group,
+        Self::Device,
+        Self::OrgContact,
+        Self::ServicePrincipal,
+        Self::AdministrativeUnit,
+        Self::DirectoryRole,
+        Self::Application,
+    ];
 
     /// The type's name without its namespace.
     pub fn name(self) -> &'static str {
@@ -36,6 +51,9 @@ impl Kind {
             Self::Device => "device",
             Self::OrgContact => "orgContact",
             Self::ServicePrincipal => "servicePrincipal",
+            Self::AdministrativeUnit => "administrativeUnit",
+            Self::DirectoryRole => "directoryRole",
+            Self::Application => "application",
         }
     }
 
@@ -45,7 +63,7 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| kind.name().eq_ignore_ascii_case(name))
     }
 
-    /// The entity set's name, as the address and `@odata.context` print it.
+    /// The collection's name: the last part of its address, and the name of its file.
     pub fn set(self) -> &'static str {
         match self {
             Self::User => "users",
@@ -53,6 +71,17 @@ impl Kind {
             Self::Device => "devices",
             Self::OrgContact => "contacts",
             Self::ServicePrincipal => "servicePrincipals",
+            Self::AdministrativeUnit => "administrativeUnits",
+            Self::DirectoryRole => "directoryRoles",
+            Self::Application => "applications",
+        }
+    }
+
+    /// The collection's address below the version, as `@odata.context` prints it.
+    pub fn address(self) -> &'static str {
+        match self {
+            Self::AdministrativeUnit => "directory/administrativeUnits",
+            kind => kind.set(),
         }
     }
 }
@@ -66,7 +95,7 @@ pub struct Property {
     pub default: bool,
     /// What is printed when it is not set; nothing at all for `signInActivity`.
     pub absent: Option<&'static str>,
-    /// Set when reading it from the collection is refused with 501.
+    /// Only a single object shows it: of directory objects the list is refused with 501, of others it is null there.
     pub single_only: bool,
 }
 
@@ -96,7 +125,7 @@ fn extension(name: &str) -> Option<Property> {
 }
 
 /// In the tables below `*` marks a default property, `[]` a collection, `?` one that is left out when unset,
-/// `!` one that only a single object can be asked for.
+/// `!` one that only a single object can be asked for, `=0` a number that is 0 when unset.
 /// <https://learn.microsoft.com/graph/api/resources/user?view=graph-rest-1.0>
 const USER: &str = "*businessPhones[] *displayName *givenName *jobTitle *mail *mobilePhone *officeLocation \
     *preferredLanguage *surname *userPrincipalName *id accountEnabled ageGroup assignedLicenses[] assignedPlans[] city companyName \
@@ -139,6 +168,41 @@ const PRINCIPAL: &str = "*id *deletedDateTime *accountEnabled *alternativeNames[
     *loginUrl *logoutUrl *notes *passwordCredentials[] *replyUrls[] *servicePrincipalNames[] *servicePrincipalType \
     *signInAudience *tags[]";
 
+/// <https://learn.microsoft.com/graph/api/resources/administrativeunit?view=graph-rest-1.0>
+const UNIT: &str = "*id *deletedDateTime *description *displayName *isMemberManagementRestricted *membershipRule \
+    *membershipRuleProcessingState *membershipType *visibility";
+
+/// <https://learn.microsoft.com/graph/api/resources/directoryrole?view=graph-rest-1.0>
+const ROLE: &str = "*id *deletedDateTime *description *displayName *roleTemplateId";
+
+/// <https://learn.microsoft.com/graph/api/resources/application?view=graph-rest-1.0>
+const APPLICATION: &str = "*id *deletedDateTime *addIns[] *api *appId *appRoles[] *applicationTemplateId *certification \
+    *createdDateTime *defaultRedirectUri *description *disabledByMicrosoftStatus *displayName *groupMembershipClaims \
+    *identifierUris[] *info *isDeviceOnlyAuthSupported *isFallbackPublicClient *keyCredentials[] *notes *optionalClaims \
+    *parentalControlSettings *passwordCredentials[] *publicClient *publisherDomain *requiredResourceAccess[] *samlMetadataUrl \
+    *serviceManagementReference *signInAudience *spa *tags[] *tokenEncryptionKeyId *uniqueName *verifiedPublisher *web";
+
+/// <https://learn.microsoft.com/graph/api/resources/licensedetails?view=graph-rest-1.0>
+const LICENSE_DETAILS: &str = "*id *skuId *skuPartNumber *servicePlans[]";
+
+/// Here `!` marks what is filled only when one business is read.
+/// <https://learn.microsoft.com/graph/api/resources/bookingbusiness?view=graph-rest-1.0>
+const BOOKINGS: &str = "*id *displayName *address! *businessHours[]! *businessType! *createdDateTime! *defaultCurrencyIso! *email! \
+    *isPublished! *languageTag! *lastUpdatedDateTime! *phone! *publicUrl! *schedulingPolicy! *webSiteUrl!";
+
+/// Here `!` marks what is filled only when one device is read.
+/// <https://learn.microsoft.com/graph/api/resources/intune-devices-manageddevice?view=graph-rest-1.0>
+const MANAGED: &str = "*id *activationLockBypassCode *androidSecurityPatchLevel *azureADDeviceId *azureADRegistered \
+    *complianceGracePeriodExpirationDateTime *complianceState *configurationManagerClientEnabledFeatures *deviceActionResults[] \
+    *deviceCategoryDisplayName *deviceEnrollmentType *deviceHealthAttestationState *deviceName *deviceRegistrationState \
+    *easActivated *easActivationDateTime *easDeviceId *emailAddress *enrolledDateTime *enrollmentProfileName \
+    *ethernetMacAddress! *exchangeAccessState *exchangeAccessStateReason *exchangeLastSuccessfulSyncDateTime \
+    *freeStorageSpaceInBytes=0 *iccid *imei *isEncrypted *isSupervised *jailBroken *lastSyncDateTime *managedDeviceName \
+    *managedDeviceOwnerType *managementAgent *managementCertificateExpirationDate *manufacturer *meid *model *notes! \
+    *operatingSystem *osVersion *partnerReportedThreatState *phoneNumber *physicalMemoryInBytes!=0 *remoteAssistanceSessionErrorDetails \
+    *remoteAssistanceSessionUrl *requireUserEnrollmentApproval *serialNumber *subscriberCarrier *totalStorageSpaceInBytes=0 *udid \
+    *userDisplayName *userId *userPrincipalName *wiFiMacAddress";
+
 /// <https://learn.microsoft.com/graph/api/resources/subscribedsku?view=graph-rest-1.0>
 const SKU: &str = "*accountName *accountId *appliesTo *capabilityStatus *consumedUnits *id *prepaidUnits *servicePlans[] *skuId \
     *skuPartNumber *subscriptionIds[]";
@@ -152,10 +216,11 @@ fn parse(table: &'static str) -> Type {
     let order: Vec<(&'static str, Property)> = table
         .split_whitespace()
         .map(|word| {
+            let (word, number) = word.strip_suffix("=0").map_or((word, None), |word| (word, Some("0")));
             let name = word.trim_start_matches('*').trim_end_matches(['?', '!']);
             let (name, absent) = match name.strip_suffix("[]") {
                 Some(name) => (name, Some("[]")),
-                None => (name, (!word.ends_with('?')).then_some("null")),
+                None => (name, number.or((!word.ends_with('?')).then_some("null"))),
             };
             let single_only = word.ends_with('!');
             (name, Property { prop: Prop::intern(name), default: word.starts_with('*'), absent, single_only })
@@ -166,18 +231,42 @@ fn parse(table: &'static str) -> Type {
 
 /// The properties of a kind of directory object.
 pub fn of(kind: Kind) -> &'static Type {
-    static TYPES: OnceLock<[Type; 5]> = OnceLock::new();
-    &TYPES.get_or_init(|| [USER, GROUP, DEVICE, CONTACT, PRINCIPAL].map(parse))[kind as usize]
+    static TYPES: OnceLock<[Type; Kind::ALL.len()]> = OnceLock::new();
+    let tables = [USER, GROUP, DEVICE, CONTACT, PRINCIPAL, UNIT, ROLE, APPLICATION];
+    &TYPES.get_or_init(|| tables.map(parse))[kind as usize]
 }
 
-/// The properties of a subscribedSku.
-pub fn sku() -> &'static Type {
-    static TYPE: OnceLock<Type> = OnceLock::new();
-    TYPE.get_or_init(|| parse(SKU))
+/// What Graph lists besides directory objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sheet {
+    /// subscribedSkus
+    Skus,
+    /// The one organization.
+    Organization,
+    /// A user's licenseDetails.
+    LicenseDetails,
+    /// Microsoft Bookings businesses.
+    Bookings,
+    /// Intune's managedDevices.
+    ManagedDevices,
 }
 
-/// The properties of the organization.
-pub fn organization() -> &'static Type {
-    static TYPE: OnceLock<Type> = OnceLock::new();
-    TYPE.get_or_init(|| parse(ORGANIZATION))
+impl Sheet {
+    /// The type's name without its namespace.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Skus => "subscribedSku",
+            Self::Organization => "organization",
+            Self::LicenseDetails => "licenseDetails",
+            Self::Bookings => "bookingBusiness",
+            Self::ManagedDevices => "managedDevice",
+        }
+    }
+
+    /// Its properties.
+    pub fn properties(self) -> &'static Type {
+        static TYPES: OnceLock<[Type; 5]> = OnceLock::new();
+        let tables = [SKU, ORGANIZATION, LICENSE_DETAILS, BOOKINGS, MANAGED];
+        &TYPES.get_or_init(|| tables.map(parse))[self as usize]
+    }
 }

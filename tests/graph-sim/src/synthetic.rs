@@ -11,6 +11,7 @@ use fastrand::Rng;
 use serde_json::{Value, json};
 
 use crate::object::Object;
+use crate::options::CLIENT_ID;
 use crate::reply::guid;
 use crate::schema::Kind;
 use crate::tenant::{Member, Tenant, hash};
@@ -134,6 +135,16 @@ const SKUS: [(&str, &str, u32, &str, &str); 6] = [
     ("1f2f344a-700d-42c9-9427-5cea1d5d7ba6", "STREAM", 1, "Enabled", "Company"),
 ];
 
+/// Template and name of activated roles.
+/// <https://learn.microsoft.com/entra/identity/role-based-access-control/permissions-reference>
+const ROLES: [(&str, &str); 5] = [
+    ("62e90394-69f5-4237-9190-012177145e10", "Global Administrator"),
+    ("fe930be7-5e62-47db-91af-98c3a49a38b1", "User Administrator"),
+    ("f2ef992c-3afb-46b9-b7cf-a126ee74c451", "Global Reader"),
+    ("729827e3-9c14-49f7-bb1b-9608f156bbb8", "Helpdesk Administrator"),
+    ("fdd7a751-b60b-444a-984c-02652fe8fa1c", "Groups Administrator"),
+];
+
 /// Ids in the order the objects are made: the same number gives the same id.
 struct Maker {
     seed: u64,
@@ -167,6 +178,7 @@ impl Tenant {
         maker.others(&mut tenant);
         maker.memberships(&mut tenant, size.memberships);
         maker.bury(&mut tenant, size);
+        maker.surroundings(&mut tenant);
         tenant.set_recording(true);
         tenant
     }
@@ -455,6 +467,140 @@ impl Maker {
                 json!({"displayName": format!("Former Employee {number}"), "userPrincipalName": name, "mail": name});
             let user = Object::new(id, user.as_object().expect("an object"));
             tenant.bury(Kind::User, user, tenant.now(), Vec::new());
+        }
+    }
+}
+
+/// What surrounds users, groups and devices. Drawn after all else, so that a seed's users stay who they were.
+impl Maker {
+    fn surroundings(&mut self, tenant: &mut Tenant) {
+        self.units(tenant);
+        self.roles(tenant);
+        self.applications(tenant);
+        self.registered_users(tenant);
+        self.managed_devices(tenant);
+        self.bookings(tenant);
+    }
+
+    /// By country, one hidden, one empty; users, groups and devices among the members.
+    fn units(&mut self, tenant: &mut Tenant) {
+        for (number, (country, _)) in COUNTRIES.into_iter().enumerate() {
+            let id = self.guid("unit", number);
+            tenant.put(Kind::AdministrativeUnit, json!({
+                "id": id, "displayName": format!("{country} \"AU\", managed"), "description": (number != 1).then_some("Regional administrators"),
+                "visibility": (number == 3).then_some("HiddenMembership"),
+            }));
+            let mut members: Vec<Member> = Vec::new();
+            if number != 4 {
+                let share = self.users.iter().skip(number).step_by(COUNTRIES.len() * 2);
+                members.extend(share.map(|user| Member::new(Kind::User, user.clone())));
+                members.extend(self.groups.get(number).map(|group| Member::new(Kind::Group, group.clone())));
+                members.extend(self.devices.get(number).map(|device| Member::new(Kind::Device, device.clone())));
+            }
+            tenant.set_members(&id.into(), members);
+        }
+    }
+
+    /// The activated roles; one of them held by a group and a service principal, one by nobody.
+    fn roles(&mut self, tenant: &mut Tenant) {
+        for (number, (template, name)) in ROLES.into_iter().enumerate() {
+            let id = self.guid("role", number);
+            tenant.put(Kind::DirectoryRole, json!({
+                "id": id, "displayName": name, "description": format!("Can do what a {name} does."), "roleTemplateId": template,
+            }));
+            let mut members: Vec<Member> =
+                self.users.iter().skip(number).step_by(40).map(|user| Member::new(Kind::User, user.clone())).collect();
+            match number {
+                1 => {
+                    members.extend(self.groups.last().map(|group| Member::new(Kind::Group, group.clone())));
+                    members.push(Member::new(Kind::ServicePrincipal, self.guid("principal", 0)));
+                }
+                3 => members.clear(),
+                _ => {}
+            }
+            tenant.set_members(&id.into(), members);
+        }
+    }
+
+    /// The importer's own registration, with one credential that ends soon and one that has ended, and another's.
+    fn applications(&mut self, tenant: &mut Tenant) {
+        let secret = |key: String, name: &str, start: &str, end: &str| {
+            json!({
+                "customKeyIdentifier": null, "displayName": name, "endDateTime": end, "hint": "Sim", "keyId": key,
+                "secretText": null, "startDateTime": start,
+            })
+        };
+        let secrets = [
+            secret(self.guid("secret", 0), "import", "2025-07-01T00:00:00Z", "2026-06-30T23:59:59Z"),
+            secret(self.guid("secret", 1), "old", "2023-01-01T00:00:00Z", "2025-01-01T00:00:00Z"),
+        ];
+        let certificate = json!({
+            "customKeyIdentifier": "52ED9B5038A47B9E2E2190715CC238359D4F8F73", "displayName": "CN=entra-import", "endDateTime": "2027-01-01T00:00:00Z",
+            "key": null, "keyId": self.guid("certificate", 0), "startDateTime": "2026-01-01T00:00:00Z", "type": "AsymmetricX509Cert", "usage": "Verify",
+        });
+        tenant.put(Kind::Application, json!({
+            "id": self.guid("application", 0), "appId": CLIENT_ID, "displayName": "Asset import", "signInAudience": "AzureADMyOrg",
+            "createdDateTime": "2023-01-01T00:00:00Z", "publisherDomain": "contoso.com", "passwordCredentials": secrets,
+            "keyCredentials": [certificate],
+        }));
+        tenant.put(Kind::Application, json!({
+            "id": self.guid("application", 1), "appId": self.guid("app", 0), "displayName": "Contoso Build Agent",
+            "identifierUris": ["http://contoso/"], "signInAudience": "AzureADMyOrg", "publisherDomain": "contoso.com",
+        }));
+    }
+
+    /// Who owns a device uses it; some are shared.
+    fn registered_users(&mut self, tenant: &mut Tenant) {
+        for (number, device) in self.devices.clone().iter().enumerate() {
+            for owner in tenant.owners(device).to_vec() {
+                tenant.add_registered_user(device, owner);
+            }
+            if number % 9 == 4 {
+                for user in self.users.iter().skip(number % 7).take(number % 31) {
+                    tenant.add_registered_user(device, Member::new(Kind::User, user.clone()));
+                }
+            }
+        }
+    }
+
+    /// Two of three devices are enrolled in Intune, and one machine that the directory no longer knows.
+    fn managed_devices(&mut self, tenant: &mut Tenant) {
+        for (number, device) in self.devices.clone().iter().enumerate().filter(|(number, _)| number % 3 != 2) {
+            let Some(known) = tenant.get(Kind::Device, device).cloned() else { continue };
+            let user = tenant.owners(device).first().map(|owner| owner.id.to_string());
+            let managed = self.managed_device(number, &known, user);
+            tenant.put_managed_device(managed);
+        }
+        let unknown = Object::new(self.guid("device", usize::MAX), &serde_json::Map::new());
+        let managed = self.managed_device(usize::MAX, &unknown, None);
+        tenant.put_managed_device(managed);
+    }
+
+    fn managed_device(&mut self, number: usize, device: &Object, user: Option<String>) -> Value {
+        json!({
+            "id": self.guid("managed", number), "deviceName": device.get("displayName"), "azureADDeviceId": device.get("deviceId"),
+            "serialNumber": format!("5CG{:07}", number % 10_000_000), "operatingSystem": device.get("operatingSystem"),
+            "osVersion": device.get("operatingSystemVersion"), "manufacturer": device.get("manufacturer"), "model": device.get("model"),
+            "userId": user.unwrap_or_default(), "managedDeviceOwnerType": self.pick(&["company", "personal"]),
+            "complianceState": self.pick(&["compliant", "noncompliant", "unknown", "inGracePeriod"]), "managementAgent": "mdm",
+            "enrolledDateTime": self.time(2024), "lastSyncDateTime": self.time(2025), "isEncrypted": self.one_in(2),
+            "azureADRegistered": true, "isSupervised": false, "jailBroken": "Unknown", "wiFiMacAddress": format!("00155D{:06X}", number % 0xff_ffff),
+            "totalStorageSpaceInBytes": 512_000_000_000_u64, "freeStorageSpaceInBytes": self.rng.u64(..512_000_000_000),
+            "physicalMemoryInBytes": 17_179_869_184_u64, "ethernetMacAddress": format!("00155E{:06X}", number % 0xff_ffff), "notes": "On the shelf, \"3\"",
+            "deviceEnrollmentType": "windowsAzureADJoin", "deviceRegistrationState": "registered", "deviceCategoryDisplayName": "Unknown",
+        })
+    }
+
+    fn bookings(&mut self, tenant: &mut Tenant) {
+        for (number, name) in
+            ["Contoso Lunch Delivery", "Fabrikam Fitness, 2nd floor", "Fourth Coffee"].into_iter().enumerate()
+        {
+            tenant.put_booking(json!({
+                "id": format!("{}@contoso.com", mail_name(name)), "displayName": name, "businessType": "Food and Beverage", "email": "info@contoso.com",
+                "phone": format!("206-555-{number:04}"), "webSiteUrl": "https://www.contoso.com", "defaultCurrencyIso": "USD", "isPublished": number == 0,
+                "languageTag": "en-US",
+                "address": {"postOfficeBox": "", "street": "4567 Main Street", "city": "Buffalo", "state": "NY", "countryOrRegion": "USA", "postalCode": "98052"},
+            }));
         }
     }
 }

@@ -49,6 +49,9 @@ pub(crate) fn hash(bytes: &[u8]) -> u64 {
     mixed ^ (mixed >> 32)
 }
 
+/// What has members.
+const HOLDERS: [Kind; 3] = [Kind::Group, Kind::AdministrativeUnit, Kind::DirectoryRole];
+
 /// A soft-deleted object. <https://learn.microsoft.com/graph/api/directory-deleteditems-list?view=graph-rest-1.0>
 #[derive(Clone, Debug)]
 pub struct Deleted {
@@ -94,11 +97,14 @@ pub(crate) enum What {
 pub struct Tenant {
     id: String,
     domain: String,
-    objects: [BTreeMap<Key, Object>; 5],
+    objects: [BTreeMap<Key, Object>; Kind::ALL.len()],
     skus: Vec<Object>,
+    bookings: Vec<Object>,
+    managed_devices: Vec<Object>,
     organization: Object,
     members: HashMap<Arc<str>, Vec<Member>>,
     owners: HashMap<Arc<str>, Vec<Member>>,
+    registered_users: HashMap<Arc<str>, Vec<Member>>,
     managers: HashMap<Arc<str>, Member>,
     deleted: BTreeMap<Key, Deleted>,
     journal: Vec<Change>,
@@ -125,9 +131,12 @@ impl Tenant {
             domain: domain.to_owned(),
             objects: std::array::from_fn(|_| BTreeMap::new()),
             skus: Vec::new(),
+            bookings: Vec::new(),
+            managed_devices: Vec::new(),
             organization: Object::new(id, organization.as_object().expect("an object")),
             members: HashMap::new(),
             owners: HashMap::new(),
+            registered_users: HashMap::new(),
             managers: HashMap::new(),
             deleted: BTreeMap::new(),
             journal: Vec::new(),
@@ -215,19 +224,19 @@ impl Tenant {
     }
 
     /// The objects of a kind that come after `id` in listing order; `id` itself may be gone.
-    pub fn list_after(&self, kind: Kind, id: Option<&str>) -> impl Iterator<Item = &Object> {
+    pub fn list_after<'a>(&'a self, kind: Kind, id: Option<&str>) -> impl Iterator<Item = &'a Object> + use<'a> {
         let start = id.map_or(Bound::Unbounded, |id| Bound::Excluded(Key::of(&id.into())));
         self.objects[kind as usize].range((start, Bound::Unbounded)).map(|(_, object)| object)
     }
 
     /// The soft-deleted objects of a kind that come after `id` in listing order.
-    pub fn deleted_after(&self, kind: Kind, id: Option<&str>) -> impl Iterator<Item = &Object> {
+    pub fn deleted_after<'a>(&'a self, kind: Kind, id: Option<&str>) -> impl Iterator<Item = &'a Object> + use<'a> {
         let start = id.map_or(Bound::Unbounded, |id| Bound::Excluded(Key::of(&id.into())));
         let range = self.deleted.range((start, Bound::Unbounded));
         range.filter(move |(_, item)| item.kind == kind).map(|(_, item)| &item.object)
     }
 
-    /// A group's direct members in the order they were added.
+    /// The direct members of a group, an administrative unit or a role, in the order they were added.
     pub fn members(&self, group: &str) -> &[Member] {
         self.members.get(group).map_or(&[], Vec::as_slice)
     }
@@ -237,15 +246,54 @@ impl Tenant {
         self.owners.get(id).map_or(&[], Vec::as_slice)
     }
 
+    /// A device's registered users.
+    pub fn registered_users(&self, device: &str) -> &[Member] {
+        self.registered_users.get(device).map_or(&[], Vec::as_slice)
+    }
+
+    /// The devices among whose registered owners (or registered users) somebody is.
+    pub fn devices_of(&self, user: &str, among_owners: bool) -> Vec<Member> {
+        let ends = |device: &Object| match among_owners {
+            true => self.owners(device.id()),
+            false => self.registered_users(device.id()),
+        };
+        let named = |device: &&Object| ends(device).iter().any(|end| &*end.id == user);
+        self.list(Kind::Device).filter(named).map(|device| Member::new(Kind::Device, device.id().clone())).collect()
+    }
+
+    /// The users whom somebody leads directly.
+    pub fn direct_reports(&self, manager: &str) -> Vec<Member> {
+        let led = |user: &&Object| self.manager(user.id()).is_some_and(|other| &*other.id == manager);
+        self.list(Kind::User).filter(led).map(|user| Member::new(Kind::User, user.id().clone())).collect()
+    }
+
     /// A user's manager.
     pub fn manager(&self, user: &str) -> Option<&Member> {
         self.managers.get(user)
     }
 
-    /// The groups that hold an object directly.
+    /// The groups, administrative units and roles that hold an object directly.
     pub fn member_of(&self, id: &str) -> Vec<Member> {
-        let holds = |group: &&Object| self.members(group.id()).iter().any(|member| &*member.id == id);
-        self.list(Kind::Group).filter(holds).map(|group| Member::new(Kind::Group, group.id().clone())).collect()
+        let holds = |holder: &Object| self.members(holder.id()).iter().any(|member| &*member.id == id);
+        let of = |kind| self.list(kind).filter(|holder| holds(holder)).map(move |h| Member::new(kind, h.id().clone()));
+        HOLDERS.into_iter().flat_map(of).collect()
+    }
+
+    /// The closure of [`Tenant::member_of`]: what holds an object directly or through groups, each once.
+    pub fn transitive_member_of(&self, id: &str) -> Vec<Member> {
+        let mut found: Vec<Member> = Vec::new();
+        let mut open = vec![Arc::<str>::from(id)];
+        while let Some(id) = open.pop() {
+            for holder in self.member_of(&id) {
+                if !found.contains(&holder) {
+                    if holder.kind == Kind::Group {
+                        open.push(holder.id.clone());
+                    }
+                    found.push(holder);
+                }
+            }
+        }
+        found
     }
 
     /// The closure of a group's members, each once, without the group itself unless a cycle leads back to it.
@@ -271,6 +319,16 @@ impl Tenant {
         &self.skus
     }
 
+    /// The Bookings businesses.
+    pub fn bookings(&self) -> &[Object] {
+        &self.bookings
+    }
+
+    /// Intune's managedDevices.
+    pub fn managed_devices(&self) -> &[Object] {
+        &self.managed_devices
+    }
+
     /// The organization.
     pub fn organization(&self) -> &Object {
         &self.organization
@@ -279,8 +337,9 @@ impl Tenant {
 
 /// Changing.
 impl Tenant {
-    /// Adds an object, or replaces the one with the same id. `manager`, `owners`, `registeredOwners` and, in a group,
-    /// `members` may be given as Graph expands them (`{"id":…}`, `@odata.type` optional).
+    /// Adds an object, or replaces the one with the same id. `manager`, `owners`, `registeredOwners`, `registeredUsers`
+    /// and `members` (of groups, administrative units, roles) may be given as Graph expands them (`{"id":…}`,
+    /// `@odata.type` optional).
     ///
     /// # Panics
     /// When `object` is not an object with a textual `id`.
@@ -289,6 +348,7 @@ impl Tenant {
         let id: Arc<str> = map.get("id").and_then(Value::as_str).expect("a directory object has an id").into();
         let manager = map.remove("manager");
         let owners = map.remove("owners").or_else(|| map.remove("registeredOwners"));
+        let users = map.remove("registeredUsers");
         let members = map.remove("members");
         let created = self.objects[kind as usize].insert(Key::of(&id), Object::new(id.clone(), &map)).is_none();
         let what = if created { What::Created } else { What::Set(map.keys().map(|name| Prop::intern(name)).collect()) };
@@ -299,10 +359,29 @@ impl Tenant {
         for owner in owners.iter().flat_map(Value::as_array).flatten().filter_map(member) {
             self.add_owner(kind, &id, owner);
         }
+        for user in users.iter().flat_map(Value::as_array).flatten().filter_map(member) {
+            self.add_registered_user(&id, user);
+        }
         for entry in members.iter().flat_map(Value::as_array).flatten().filter_map(member) {
             self.add_member(&id, entry);
         }
         id
+    }
+
+    /// Adds a Bookings business, or replaces the one with the same id.
+    pub fn put_booking(&mut self, business: Value) {
+        put_in(&mut self.bookings, business);
+    }
+
+    /// Adds a managedDevice of Intune, or replaces the one with the same id.
+    pub fn put_managed_device(&mut self, device: Value) {
+        put_in(&mut self.managed_devices, device);
+    }
+
+    /// Replaces the organization's properties; its id stays the tenant's.
+    pub fn set_organization(&mut self, organization: Value) {
+        let Value::Object(map) = organization else { panic!("an organization is a JSON object: {organization}") };
+        self.organization = Object::new(self.id.clone(), &map);
     }
 
     /// Adds a subscribedSku (an object with `skuId`; `id` is made from tenant and SKU when missing).
@@ -310,11 +389,7 @@ impl Tenant {
         let Value::Object(map) = sku else { panic!("a subscribedSku is a JSON object: {sku}") };
         let sku_id = map.get("skuId").and_then(Value::as_str).unwrap_or_default();
         let id = map.get("id").and_then(Value::as_str).map_or_else(|| format!("{}_{sku_id}", self.id), str::to_owned);
-        let object = Object::new(id, &map);
-        match self.skus.iter_mut().find(|known| known.id() == object.id()) {
-            Some(known) => *known = object,
-            None => self.skus.push(object),
-        }
+        replace_in(&mut self.skus, Object::new(id, &map));
     }
 
     /// Sets one property (null clears it); false when the object is not there.
@@ -337,16 +412,21 @@ impl Tenant {
         self.record(Kind::User, &id, What::Manager(before));
     }
 
-    /// Adds a member unless it is there; false when it was.
-    pub fn add_member(&mut self, group: &str, member: Member) -> bool {
-        let id: Arc<str> = group.into();
+    /// Adds a member to a group, an administrative unit or a role unless it is there; false when it was.
+    pub fn add_member(&mut self, holder: &str, member: Member) -> bool {
+        let id: Arc<str> = holder.into();
         let members = self.members.entry(id.clone()).or_default();
         if members.contains(&member) {
             return false;
         }
         members.push(member.clone());
-        self.record(Kind::Group, &id, What::Member(member));
+        self.record(self.holder_kind(holder), &id, What::Member(member));
         true
+    }
+
+    /// What has members under this id; a group when nothing is known of it.
+    fn holder_kind(&self, id: &str) -> Kind {
+        HOLDERS.into_iter().find(|kind| self.get(*kind, id).is_some()).unwrap_or(Kind::Group)
     }
 
     /// As [`Tenant::add_member`] for a list known to hold each member once: no search, for loading.
@@ -355,12 +435,30 @@ impl Tenant {
     }
 
     /// Removes a member; false when it was not there.
-    pub fn remove_member(&mut self, group: &str, id: &str) -> bool {
-        let Some(members) = self.members.get_mut(group) else { return false };
+    pub fn remove_member(&mut self, holder: &str, id: &str) -> bool {
+        let Some(members) = self.members.get_mut(holder) else { return false };
         let Some(at) = members.iter().position(|member| &*member.id == id) else { return false };
         let member = members.remove(at);
-        self.record(Kind::Group, &group.into(), What::Member(member));
+        self.record(self.holder_kind(holder), &holder.into(), What::Member(member));
         true
+    }
+
+    /// Adds a registered user to a device; false when it was there. Delta answers do not tell.
+    pub fn add_registered_user(&mut self, device: &str, user: Member) -> bool {
+        let users = self.registered_users.entry(device.into()).or_default();
+        let new = !users.contains(&user);
+        if new {
+            users.push(user);
+        }
+        new
+    }
+
+    /// Removes a registered user; false when it was not there.
+    pub fn remove_registered_user(&mut self, device: &str, user: &str) -> bool {
+        let Some(users) = self.registered_users.get_mut(device) else { return false };
+        let before = users.len();
+        users.retain(|member| &*member.id != user);
+        users.len() < before
     }
 
     /// Adds an owner to a group, or a registered owner to a device; false when it was there.
@@ -400,6 +498,7 @@ impl Tenant {
         for (thing, owner) in self.owned_by(id) {
             self.remove_owner(thing, &owner, id);
         }
+        self.registered_users.values_mut().for_each(|users| users.retain(|user| &*user.id != id));
         self.record(kind, original.id(), What::Removed(deletion));
         if deletion == Deletion::Soft {
             self.bury(kind, original, self.now, member_of);
@@ -440,6 +539,19 @@ impl Tenant {
         let Some(item) = self.deleted.remove(&Key::of(&id.into())) else { return false };
         self.record(item.kind, item.original.id(), What::Removed(Deletion::Hard));
         true
+    }
+}
+
+fn put_in(list: &mut Vec<Object>, value: Value) {
+    let Value::Object(map) = value else { panic!("a JSON object, not {value}") };
+    let id = map.get("id").and_then(Value::as_str).expect("an object has an id").to_owned();
+    replace_in(list, Object::new(id, &map));
+}
+
+fn replace_in(list: &mut Vec<Object>, object: Object) {
+    match list.iter_mut().find(|known| known.id() == object.id()) {
+        Some(known) => *known = object,
+        None => list.push(object),
     }
 }
 

@@ -527,3 +527,144 @@ async fn connections_break_on_order() {
     assert_eq!((sim.peak_in_flight(), sim.requests().len()), (2, 5));
     sim.shutdown().await;
 }
+
+fn ids_of(page: &Value) -> Vec<&str> {
+    page["value"].as_array().unwrap_or_else(|| panic!("{page}")).iter().filter_map(|item| item["id"].as_str()).collect()
+}
+
+#[test]
+fn units_roles_and_applications_are_listed_with_their_members() {
+    let mut tenant = contoso();
+    tenant.put(
+        Kind::AdministrativeUnit,
+        json!({"id": "au", "displayName": "Seattle", "members": [{"id": USER}, {"id": GROUP, "type": "group"}]}),
+    );
+    tenant.put(
+        Kind::AdministrativeUnit,
+        json!({"id": "hidden", "visibility": "HiddenMembership", "members": [{"id": USER}]}),
+    );
+    tenant.put(
+        Kind::DirectoryRole,
+        json!({"id": "role", "displayName": "Global Reader", "roleTemplateId": "template", "members": [{"id": ADMIN}]}),
+    );
+    tenant.put(Kind::Application, json!({"id": "app", "appId": CLIENT_ID, "displayName": "My app", "passwordCredentials": [{"keyId": "k", "endDateTime": "2026-06-30T00:00:00Z"}]}));
+    let client = Client::new(tenant, Options::default());
+    let units = client.get("/directory/administrativeUnits?$select=id,displayName").json();
+    assert_eq!(
+        units["@odata.context"],
+        "http://localhost/v1.0/$metadata#directory/administrativeUnits(id,displayName)"
+    );
+    assert_eq!(units["value"].as_array().unwrap().len(), 2);
+    assert_eq!(ids_of(&client.get("/directory/administrativeUnits/au/members?$select=id").json()), [USER, GROUP]);
+    assert!(client.get("/directory/administrativeUnits/hidden/members").ids().is_empty(), "hidden says nothing");
+    assert_eq!(client.get("/administrativeUnits").code(), "BadRequest");
+    assert_eq!(client.get("/directoryRoles/role/members").ids(), [ADMIN]);
+    assert_eq!(client.get("/directoryRoles(roleTemplateId='template')").json()["id"], "role");
+    assert_eq!(client.get("/directoryRoles?$top=5").code(), "Request_UnsupportedQuery");
+    let by_filter = client
+        .get(&format!("/applications?$filter=appId eq '{CLIENT_ID}'&$select=id,passwordCredentials,keyCredentials"));
+    assert_eq!(by_filter.header("x-ms-resource-unit"), Some("1"));
+    let printed = json!({"id": "app", "passwordCredentials": [{"keyId": "k", "endDateTime": "2026-06-30T00:00:00Z"}], "keyCredentials": []});
+    assert_eq!(by_filter.json()["value"], json!([printed]));
+    let by_key = client.get(&format!("/applications(appId='{CLIENT_ID}')?$select=id")).json();
+    assert_eq!(by_key["id"], "app");
+    let mut held = client.get(&format!("/users/{ADMIN}/memberOf")).json();
+    assert_eq!(held["value"][0].take()["@odata.type"], "#microsoft.graph.directoryRole");
+    for (roles, target, status) in [
+        (["User.Read.All"], "/directory/administrativeUnits", 403),
+        (["AdministrativeUnit.Read.All"], "/directory/administrativeUnits", 200),
+        (["AdministrativeUnit.Read.All"], "/directoryRoles", 403),
+        (["RoleManagement.Read.Directory"], "/directoryRoles", 200),
+        (["Directory.Read.All"], "/solutions/bookingBusinesses", 403),
+        (["Bookings.Read.All"], "/solutions/bookingBusinesses", 200),
+        (["Directory.Read.All"], "/deviceManagement/managedDevices", 403),
+        (["DeviceManagementManagedDevices.Read.All"], "/deviceManagement/managedDevices", 200),
+    ] {
+        assert_eq!(Client::with_roles(&roles).get(target).status, status, "{roles:?} {target}");
+    }
+}
+
+#[test]
+fn lists_show_less_of_bookings_and_managed_devices_than_single_objects() {
+    let roles = ["Bookings.Read.All", "DeviceManagementManagedDevices.Read.All"].map(str::to_owned).to_vec();
+    let client = Client::new(Tenant::synthetic(1, &Size::default()), Options { roles, ..Options::default() });
+    let business = client.get("/solutions/bookingBusinesses").json()["value"][0].clone();
+    assert_eq!((&business["email"], &business["displayName"]), (&Value::Null, &json!("Contoso Lunch Delivery")));
+    let one = client.get(&format!("/solutions/bookingBusinesses/{}", business["id"].as_str().unwrap())).json();
+    assert_eq!(one["email"], "info@contoso.com");
+    let devices =
+        client.walk("/deviceManagement/managedDevices?$top=10&$select=id,serialNumber,physicalMemoryInBytes,notes");
+    assert_eq!(devices.len(), 55);
+    assert!(devices.iter().all(|device| device["physicalMemoryInBytes"] == 0 && device["notes"] == Value::Null));
+    assert!(devices.iter().all(|device| device["serialNumber"].as_str().unwrap().starts_with("5CG")));
+    let one = client.get(&format!("/deviceManagement/managedDevices/{}", devices[0]["id"].as_str().unwrap())).json();
+    assert_eq!(one["physicalMemoryInBytes"], 17_179_869_184_u64);
+}
+
+#[test]
+fn relationships_go_both_ways() {
+    let mut tenant = contoso();
+    tenant.add_registered_user(DEVICE, Member::new(Kind::User, USER));
+    tenant.add_registered_user(DEVICE, Member::new(Kind::User, ADMIN));
+    tenant.add_owner(Kind::Group, GROUP, Member::new(Kind::User, ADMIN));
+    let client = Client::new(tenant, Options::default());
+    assert_eq!(client.get(&format!("/users/{ADMIN}/directReports")).ids(), [USER]);
+    assert_eq!(client.get(&format!("/users/{USER}/ownedDevices")).ids(), [DEVICE]);
+    assert_eq!(client.get(&format!("/users/{ADMIN}/registeredDevices")).ids(), [DEVICE]);
+    assert_eq!(client.get(&format!("/devices/{DEVICE}/registeredUsers")).ids(), [USER, ADMIN]);
+    assert_eq!(client.get(&format!("/groups/{GROUP}/owners")).ids(), [ADMIN]);
+    let mut held = client.get(&format!("/users/{USER}/transitiveMemberOf")).ids();
+    held.sort();
+    assert_eq!(held, [GROUP, NESTED], "a cycle of groups ends");
+    let device = client.get("/devices?$select=id&$expand=registeredUsers($select=id)").json();
+    assert_eq!(device["value"][0]["registeredUsers"].as_array().unwrap().len(), 2);
+    let group = client.get(&format!("/groups/{GROUP}?$select=id&$expand=owners")).json();
+    assert_eq!(group["owners"][0]["displayName"], "MOD Administrator");
+    assert_eq!(client.get(&format!("/users/{USER}/licenseDetails?$top=5")).code(), "Request_UnsupportedQuery");
+}
+
+#[test]
+fn order_and_search_follow_the_rules_for_advanced_queries() {
+    let client = Client::new(Tenant::synthetic(2, &Size::default()), Options::default());
+    let names = |target: &str| -> Vec<String> {
+        client.walk(target).iter().map(|user| user["displayName"].as_str().unwrap().to_lowercase()).collect()
+    };
+    let sorted = names("/users?$select=displayName&$orderby=displayName&$top=30");
+    assert!(sorted.len() == 200 && sorted.is_sorted());
+    let mut reversed = names("/users?$select=displayName&$orderby=displayName desc");
+    reversed.reverse();
+    assert!(reversed.is_sorted());
+    for refused in [
+        "/users?$orderby=createdDateTime",
+        "/users?$orderby=displayName&$filter=accountEnabled eq true",
+        "/groups?$orderby=mail",
+    ] {
+        assert_eq!(client.get(refused).code(), "Request_UnsupportedQuery", "{refused}");
+    }
+    let eventual = |target: &str| client.send("GET", &format!("/v1.0{target}"), true, Vec::new());
+    assert_eq!(eventual("/users?$orderby=createdDateTime&$count=true").status, 200);
+    assert_eq!(eventual("/users?$orderby=displayName&$filter=accountEnabled eq true&$count=true").status, 200);
+    assert_eq!(client.get("/users?$search=\"displayName:vance\"").code(), "Request_UnsupportedQuery");
+    let found = eventual("/users?$search=\"displayName:vance\"&$count=true").json();
+    assert_eq!(
+        (found["@odata.count"].clone(), found["value"][0]["displayName"].clone()),
+        (json!(1), json!("Adele Vance"))
+    );
+    let either =
+        eventual("/users?$search=\"displayName:vance\" OR \"userPrincipalName:megan@\"&$select=displayName").json();
+    assert_eq!(either["value"].as_array().unwrap().len(), 2);
+    assert_eq!(eventual("/users?$search=displayName:vance").code(), "Request_BadRequest");
+}
+
+#[test]
+fn relationships_can_be_filtered_and_counted_in_advanced_queries() {
+    let client = Client::new(contoso(), Options::default());
+    let target = format!("/v1.0/groups/{GROUP}/members?$count=true&$filter=startswith(displayName,'conf')&$select=id");
+    let found = client.send("GET", &target, true, Vec::new());
+    assert_eq!((found.ids(), &found.json()["@odata.count"]), (vec![USER.to_owned()], &json!(1)));
+    assert_eq!(client.send("GET", &target, false, Vec::new()).code(), "Request_UnsupportedQuery");
+    let count = |target: &str| client.send("GET", &format!("/v1.0{target}"), true, Vec::new()).text;
+    assert_eq!(count(&format!("/groups/{GROUP}/members/$count")), "3");
+    assert_eq!(count(&format!("/groups/{GROUP}/members/microsoft.graph.device/$count")), "1");
+    assert_eq!(count("/directory/deletedItems/microsoft.graph.user/$count"), "0");
+}

@@ -50,6 +50,7 @@ pub(crate) fn price(method: &str, path: &str, query: &str) -> u32 {
         ("GET", ["groups", _, "transitiveMembers", ..]) => 5,
         ("GET", ["users", _, "memberOf" | "transitiveMemberOf" | "ownedObjects" | "licenseDetails", ..]) => 2,
         ("GET", ["subscribedSkus"]) => 3,
+        ("GET", ["applications"]) => 2,
         // $select makes it 2 and not 4: the page states this price on its own.
         ("POST", ["directoryObjects", _]) => return if selects { 2 } else { 5 },
         _ => 1,

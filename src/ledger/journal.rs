@@ -50,6 +50,10 @@ pub struct UnfinishedChange {
     pub intent: Intent,
 }
 
+/// How a change's entry ends: with what its record becomes (a row, or `None` for a record that is no longer known),
+/// or with nothing when it did not happen.
+pub type ChangeEnd = (EntryId, Option<(Key, Option<Row>)>);
+
 impl Ledger {
     /// Writes down that these changes are about to be sent, each by itself. Durable when it returns; an error leaves
     /// no trace.
@@ -65,9 +69,8 @@ impl Ledger {
         })
     }
 
-    /// Takes entries out of the journal, all at once: with what their record becomes (a row, or `None` for a record
-    /// that is no longer known), or with nothing for a change that did not happen.
-    pub fn end_changes(&mut self, ends: Vec<(EntryId, Option<(Key, Option<Row>)>)>) -> Result<()> {
+    /// Takes entries out of the journal, all at once, each with its end.
+    pub fn end_changes(&mut self, ends: Vec<ChangeEnd>) -> Result<()> {
         self.transact("change ends", |transaction, ledger| {
             for (id, row) in ends {
                 let ended = match row {

@@ -105,7 +105,7 @@ impl<'a> Session<'a> {
     }
 
     /// Enters the run into history and settles what an earlier one left unfinished. Nothing in a dry run.
-    pub async fn begin(&mut self, kind: &str, target: &impl Target) -> Result<()> {
+    pub async fn begin(&mut self, kind: &str, target: &dyn Target) -> Result<()> {
         let Some(ledger) = self.ledger.as_mut().filter(|_| !self.options.dry_run) else { return Ok(()) };
         if let Some(last) = ledger.last_as_of()?
             && self.as_of < last
@@ -117,7 +117,7 @@ impl<'a> Session<'a> {
         }
         let run = ledger.begin_run(kind, self.as_of)?;
         self.run = Some(run);
-        for words in apply::settle(target, ledger, run).await? {
+        for words in apply::settle(target, ledger, run, self.context.clock()).await? {
             tracing::warn!("{words}");
         }
         Ok(())
@@ -185,7 +185,7 @@ impl<'a> Session<'a> {
     }
 
     /// Compares and builds the plan. Writes nothing.
-    pub async fn plan(&self, target: &impl Target, snapshot: &Snapshot) -> Result<Plan> {
+    pub async fn plan(&self, target: &dyn Target, snapshot: &Snapshot) -> Result<Plan> {
         let step = Step::begin("open");
         let directory = Directory::open(snapshot, &self.job.catalog, self.as_of)?;
         step.end("");
@@ -386,7 +386,7 @@ impl<'a> Session<'a> {
         ledger.hold(&held)
     }
 
-    pub async fn apply(&mut self, plan: &Plan, target: &impl Target) -> Result<Applied> {
+    pub async fn apply(&mut self, plan: &Plan, target: &dyn Target) -> Result<Applied> {
         let (Some(ledger), Some(run)) = (self.ledger.as_mut(), self.run) else {
             return Err(Error::failed("a defect: a dry run cannot apply a plan"));
         };
@@ -405,6 +405,7 @@ impl<'a> Session<'a> {
                 }
             },
             stop: self.context.stop,
+            clock: self.context.clock(),
         };
         let step = Step::begin("apply");
         let applied = apply::apply(plan, target, ledger, run, &mut watch).await;
@@ -506,7 +507,7 @@ impl<'a> Session<'a> {
     }
 
     /// Refuses a saved plan that is no longer what would be planned: another job, too old, or a target that moved.
-    pub async fn refuse_stale(&self, plan: &Plan, target: &impl Target) -> Result<()> {
+    pub async fn refuse_stale(&self, plan: &Plan, target: &dyn Target) -> Result<()> {
         let name = &plan.header.id;
         let stale =
             |why: String| Error::new(Exit::Stale, format!("plan {name} is stale")).cause(why).hint("make a new plan");

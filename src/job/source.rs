@@ -9,7 +9,7 @@ use url::Url;
 
 use super::read::Reader;
 use super::secret::Secrets;
-use crate::diagnostic::{Problems, SourceFile};
+use crate::diagnostic::{Problems, SourceFile, did_you_mean};
 use crate::record::Guid;
 use crate::secret::SecretFrom;
 use crate::source::{Cloud, Memberships};

@@ -398,7 +398,7 @@ fn refuse_nothing_readable(reads: &[(Collection, Extent, Why)], config: &SourceC
                 .to_owned(),
         )
     } else {
-        let trouble = asked().find_map(|read| match read.why {
+        let trouble = reads.iter().find_map(|(.., why)| match why {
             Why::Lost(trouble) => Some(trouble.remedy()),
             _ => None,
         });

@@ -90,6 +90,8 @@ pub enum Command {
     Check(Check),
     Permissions(Permissions),
     Test(Test),
+    Config(Config),
+    Schema(Schema),
     #[command(subcommand)]
     Expr(Expr),
 }
@@ -342,6 +344,40 @@ pub struct ExprCheck {
     /// The collection whose records it is about
     #[arg(long, value_parser = collection())]
     pub collection: Option<Collection>,
+}
+
+/// Print a job with its bases merged, each value with the file and line it comes from.
+///
+/// What is printed is TOML; paths are as they were written, relative to the file that the line names.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  entra-import config contoso.toml                             what this job says, and where")]
+pub struct Config {
+    /// The job file
+    #[arg(value_name = "JOB")]
+    pub job: PathBuf,
+}
+
+/// Print the JSON Schema of a kind of file, for editors.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  entra-import schema job > job.schema.json
+  entra-import schema mapping > mapping.schema.json")]
+pub struct Schema {
+    /// Which kind of file
+    #[arg(value_enum, value_name = "FORMAT")]
+    pub format: SchemaFormat,
+}
+
+/// The kinds of files that have a schema.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum SchemaFormat {
+    /// Job files (`format = \"job/1\"`)
+    Job,
+    /// Mapping files (`format = \"mapping/1\"`)
+    Mapping,
 }
 
 /// `expr eval`.

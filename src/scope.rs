@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
 use crate::directory::Directory;
+use crate::distinct::Values;
 use crate::error::Result;
 use crate::expr::{Catalog, Expr, Navigate, Truth};
 use crate::job::{self, Exclude, Job};
-use crate::mapping::Mapping;
+use crate::mapping::{Distinct, Mapping};
 use crate::plan::LimitName;
 use crate::plan::build::States;
 use crate::plan::change::{Cause, Row};
@@ -90,6 +91,8 @@ pub struct Judge<'a> {
     /// Of every accepted scope that differs from today's.
     accepted: Vec<BTreeMap<Collection, Rule<'a>>>,
     verdicts: RefCell<HashMap<Collection, Rc<Verdicts>>>,
+    /// Of the mappings over distinct values, by their names.
+    values: RefCell<HashMap<String, Rc<Values>>>,
 }
 
 /// How many records of a collection were read, are in scope, and were left out by which clause.
@@ -113,7 +116,8 @@ impl<'a> Judge<'a> {
             approved,
             rules: rules(&job.scope),
             accepted: accepted.map(|accepted| rules(&accepted.scope)).collect(),
-            verdicts: RefCell::new(HashMap::new()),
+            verdicts: RefCell::default(),
+            values: RefCell::default(),
         }
     }
 
@@ -188,6 +192,16 @@ impl<'a> Judge<'a> {
         let verdicts = Rc::new(verdicts);
         self.verdicts.borrow_mut().insert(collection, verdicts.clone());
         Ok(verdicts)
+    }
+
+    /// The distinct values that a mapping makes records of, worked out once.
+    pub fn values(&self, mapping: &Mapping, distinct: &Distinct) -> Result<Rc<Values>> {
+        if let Some(known) = self.values.borrow().get(&mapping.name) {
+            return Ok(known.clone());
+        }
+        let values = Rc::new(Values::of(distinct, mapping.source, self.directory, self)?);
+        self.values.borrow_mut().insert(mapping.name.clone(), values.clone());
+        Ok(values)
     }
 
     /// How an object stands, also one that the snapshot does not hold.
@@ -344,9 +358,18 @@ impl States for Judge<'_> {
             let name = row.map(|row| row.mapping.as_str()).unwrap_or_default();
             return Ok(edited(format!("the job no longer has the mapping {name}, which made this record")));
         };
+        if let Some(distinct) = &mapping.distinct {
+            return Ok(match self.values(mapping, distinct)?.has(key) {
+                Some(Ok(())) => Source::Desired(wanted()),
+                Some(Err(reason)) => Source::Unknown(reason),
+                None => {
+                    let words = format!("none of the {} in scope has it any more", mapping.source);
+                    Source::Out(Cause { kind: CauseKind::Out, words })
+                }
+            });
+        }
         Ok(match self.key(mapping.source, key)? {
-            // Asked for a reference or a returner: the caller only needs to know that it is wanted.
-            Standing::In => Source::Desired(Desired { mapping: 0, label: String::new(), values: Vec::new() }),
+            Standing::In => Source::Desired(wanted()),
             Standing::Out(cause) => Source::Out(cause),
             Standing::Edited(words) => edited(words),
             Standing::Gone(cause) => Source::Gone(cause),
@@ -354,6 +377,11 @@ impl States for Judge<'_> {
             Standing::Unknown(reason) => Source::Unknown(reason),
         })
     }
+}
+
+/// Asked for a reference or a returner: the caller only needs to know that it is wanted.
+fn wanted() -> Desired {
+    Desired { mapping: 0, label: String::new(), values: Vec::new() }
 }
 
 /// The least certain of several standings decides, and its cause is the whole's.
@@ -433,6 +461,9 @@ pub fn missing(
     key: &Key,
     missing: &mut BTreeSet<(Collection, Guid)>,
 ) {
+    if mapping.distinct.is_some() {
+        return;
+    }
     let mut need = |collection: Collection, id: Guid| {
         if !snapshot.objects(collection).contains(id) {
             missing.insert((collection, id));

@@ -6,11 +6,12 @@
 use crate::directory::Directory;
 use crate::error::{Error, Result};
 use crate::expr::{self, Catalog, Expr};
+use crate::find::{Found, Tally};
 use crate::job::Job;
-use crate::mapping::{KeyRule, Mapping};
+use crate::mapping::{KeyRule, Mapped, Mapping, Rejection};
 use crate::plan::attributes::AttributePolicy;
 use crate::plan::build::merge_twice;
-use crate::plan::change::{AttributeSpec, Current, TypeSpec};
+use crate::plan::change::{AttributeSpec, Current, Note, NoteKind, TypeSpec};
 use crate::plan::datum::Datum;
 use crate::plan::decide::{Desired, MappingPolicy, TypePolicy, protect_name};
 use crate::plan::matching::{CurrentKey, CurrentSide, DesiredKey, DesiredSide, DesiredState};
@@ -55,6 +56,9 @@ fn extend(ty: &mut TypePolicy, job: &Job, mapping: &Mapping) -> Result<()> {
             name: attribute.name.clone(),
             many: attribute.many,
             reference: reference.map(|mapping| mapping.target.clone()),
+            find: attribute.find.as_ref().map(|find| find.among.clone()),
+            private: attribute.private,
+            only_read: false,
         };
         let at = place(spec, wanted);
         policies.resize(spec.attributes.len(), None);
@@ -67,7 +71,7 @@ fn extend(ty: &mut TypePolicy, job: &Job, mapping: &Mapping) -> Result<()> {
         places.push(at);
     }
     for name in flagged(&mapping.removal) {
-        place(spec, AttributeSpec { name, many: false, reference: None });
+        place(spec, AttributeSpec { name, ..AttributeSpec::default() });
     }
     let protect = mapping.protect.as_deref().map(|text| protect(spec, text)).transpose()?;
     let key = match &mapping.key {
@@ -103,17 +107,23 @@ fn protect(spec: &mut TypeSpec, text: &str) -> Result<Expr> {
         .map_err(|error| Error::usage(format!("protect = {text:?}: {error}")))?;
     for name in compiled.names() {
         if !spec.attributes.iter().any(|attribute| protect_name(&attribute.name) == *name) {
-            place(spec, AttributeSpec { name: name.to_string(), many: false, reference: None });
+            place(spec, AttributeSpec { name: name.to_string(), only_read: true, ..AttributeSpec::default() });
         }
     }
     Ok(compiled)
 }
 
 fn place(spec: &mut TypeSpec, wanted: AttributeSpec) -> usize {
-    spec.attributes.iter().position(|attribute| attribute.name == wanted.name).unwrap_or_else(|| {
+    let Some(at) = spec.attributes.iter().position(|attribute| attribute.name == wanted.name) else {
         spec.attributes.push(wanted);
-        spec.attributes.len() - 1
-    })
+        return spec.attributes.len() - 1;
+    };
+    let there = &mut spec.attributes[at];
+    // What one mapping only looks at, another one writes.
+    if there.only_read {
+        *there = wanted;
+    }
+    at
 }
 
 fn flagged(removal: &Removal) -> impl Iterator<Item = String> + '_ {
@@ -145,55 +155,126 @@ pub fn target_key<'v>(spec: &TypeSpec, value: impl Fn(usize) -> Option<&'v Datum
     }
 }
 
+/// What the target holds, as far as it says what is desired.
+pub struct Against<'a, T> {
+    pub target: &'a T,
+    /// The records that `find` looks for.
+    pub found: &'a Found,
+}
+
 /// Maps every record in scope of the type's mappings.
 pub fn desired<T: Target>(
     job: &Job,
     directory: &Directory<'_>,
     judge: &Judge<'_>,
     policy: &TypePolicy,
-    target: &T,
+    against: Against<'_, T>,
 ) -> Result<DesiredSide> {
-    let spec = &policy.spec;
-    let mut records = SpillWriter::new()?;
-    let mut keys = Vec::new();
+    let mut wanted = Wanted {
+        job,
+        spec: &policy.spec,
+        against,
+        records: SpillWriter::new()?,
+        keys: Vec::new(),
+        notes: Vec::new(),
+        names: Tally::default(),
+    };
     for (index, name) in policy.mappings.iter().map(|mapping| &mapping.name).enumerate() {
         let Some(mapping) = job.mapping(name) else { continue };
-        let places: Vec<usize> = mapping
-            .attributes
-            .iter()
-            .filter_map(|attribute| spec.attributes.iter().position(|other| other.name == attribute.name))
-            .collect();
+        if let Some(distinct) = &mapping.distinct {
+            for (key, spelling) in &judge.values(mapping, distinct)?.known {
+                wanted.take(
+                    (index, mapping),
+                    key.clone(),
+                    spelling.to_string(),
+                    mapping.apply_value(spelling, directory),
+                )?;
+            }
+            continue;
+        }
         directory.walk(mapping.source, &mut |record| {
             if judge.standing(&record)? != Standing::In {
                 return Ok(());
             }
             let label = scope::label(directory, &job.catalog, &record);
-            let entry = match mapping.apply(&record, directory) {
-                Err(rejection) => DesiredKey {
-                    key: record.key,
-                    target_key: None,
-                    state: DesiredState::Rejected { label: label.into(), reason: rejection.to_string().into() },
-                },
-                Ok(mapped) => {
-                    let mut values = vec![None; spec.attributes.len()];
-                    for (at, value) in places.iter().zip(mapped.values) {
-                        // References are resolved by the plan; everything else is what the target would give back.
-                        values[*at] = Some(match &spec.attributes[*at].reference {
-                            Some(_) => value,
-                            None => target.normalise(spec, *at, value),
-                        });
-                    }
-                    let target_key = target_key(spec, |at| values[at].as_ref());
-                    let place = records.push(&Desired { mapping: index, label, values })?;
-                    DesiredKey { key: record.key, target_key, state: DesiredState::Mapped(place) }
-                }
-            };
-            keys.push(entry);
-            Ok(())
+            let mapped = mapping.apply(&record, directory);
+            wanted.take((index, mapping), record.key, label, mapped)
         })?;
     }
-    keys.sort_by(|a, b| a.key.cmp(&b.key));
-    Ok(DesiredSide { keys: merge_twice(keys), records: records.finish()? })
+    wanted.finish()
+}
+
+/// What the source wants of one type, as it is mapped.
+struct Wanted<'a, T> {
+    job: &'a Job,
+    spec: &'a TypeSpec,
+    against: Against<'a, T>,
+    records: SpillWriter<Desired>,
+    keys: Vec<DesiredKey>,
+    notes: Vec<Note>,
+    names: Tally,
+}
+
+impl<T: Target> Wanted<'_, T> {
+    /// Takes one record of a mapping, which is the `index`-th of the type.
+    fn take(
+        &mut self,
+        (index, mapping): (usize, &Mapping),
+        key: Key,
+        label: String,
+        mapped: Result<Mapped, Rejection>,
+    ) -> Result<()> {
+        let entry = match mapped.and_then(|mapped| self.values(mapping, mapped, &key, &label)) {
+            Err(rejection) => DesiredKey {
+                key,
+                target_key: None,
+                state: DesiredState::Rejected { label: label.into(), reason: rejection.to_string().into() },
+            },
+            Ok(values) => {
+                let target_key = target_key(self.spec, |at| values[at].as_ref());
+                let place = self.records.push(&Desired { mapping: index, label, values })?;
+                DesiredKey { key, target_key, state: DesiredState::Mapped(place) }
+            }
+        };
+        self.keys.push(entry);
+        Ok(())
+    }
+
+    /// The values in the order of the type's attributes. References to records of the job are resolved by the plan;
+    /// everything else is what the target would give back.
+    fn values(
+        &mut self,
+        mapping: &Mapping,
+        mapped: Mapped,
+        key: &Key,
+        label: &str,
+    ) -> Result<Vec<Option<Datum>>, Rejection> {
+        let mut values = vec![None; self.spec.attributes.len()];
+        for (attribute, value) in mapping.attributes.iter().zip(mapped.values) {
+            let Some(at) = self.spec.attributes.iter().position(|spec| spec.name == attribute.name) else { continue };
+            values[at] = Some(match (&attribute.reference, &attribute.find) {
+                (Some(to), _) => self.job.reference(to, value),
+                (None, Some(find)) => {
+                    let value = self.names.resolve(self.against.found, attribute, find, value, (key, label));
+                    attribute.check_required(&value)?;
+                    self.against.target.normalise(self.spec, at, value)
+                }
+                (None, None) => self.against.target.normalise(self.spec, at, value),
+            });
+        }
+        for (at, words) in mapped.cut {
+            let words = format!("\"{}\" {words}: it is cut.", mapping.attributes[at].name);
+            let (kind, ty) = (NoteKind::Shortened, self.spec.name.clone());
+            self.notes.push(Note { kind, ty, key: key.clone(), label: label.into(), words, attribute: None });
+        }
+        Ok(values)
+    }
+
+    fn finish(mut self) -> Result<DesiredSide> {
+        self.keys.sort_by(|a, b| a.key.cmp(&b.key));
+        self.notes.extend(self.names.notes(&self.spec.name));
+        Ok(DesiredSide { keys: merge_twice(self.keys), records: self.records.finish()?, notes: self.notes })
+    }
 }
 
 /// Reads what the target holds of the type.

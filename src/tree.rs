@@ -326,6 +326,20 @@ fn node(
     Node { place, kind }
 }
 
+#[cfg(test)]
+thread_local! {
+    /// Every table read by this thread: what it is called, and the keys that were asked for.
+    static RECORDED: std::cell::RefCell<Vec<(String, Vec<&'static str>)>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+/// The tables that `work` reads, to hold them against the schemas.
+#[cfg(test)]
+pub fn recorded(work: impl FnOnce()) -> Vec<(String, Vec<&'static str>)> {
+    RECORDED.take();
+    work();
+    RECORDED.take()
+}
+
 /// Reads the keys of one table, and refuses those nobody asked for.
 pub struct Fields<'t> {
     table: &'t Table,
@@ -358,6 +372,8 @@ impl<'t> Fields<'t> {
     /// Refuses every key that was not asked for. `elsewhere` says where keys of the format belong: when TOML put one
     /// into this table because it was written below its header, the message says so.
     pub fn finish(self, elsewhere: &[(&str, &str)], problems: &mut Problems) {
+        #[cfg(test)]
+        RECORDED.with_borrow_mut(|recorded| recorded.push((self.what.clone(), self.known.clone())));
         for entry in &self.table.entries {
             if self.known.contains(&entry.key.as_str()) {
                 continue;

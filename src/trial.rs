@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use crate::cli::Trial;
 use crate::directory::Directory;
+use crate::distinct;
 use crate::error::{Error, Result};
 use crate::expr::Catalog;
 use crate::job::Job;
@@ -48,16 +49,21 @@ pub fn keys(trial: &Trial, job: &Job, directory: &Directory<'_>) -> Result<Optio
     };
     let mut keys: BTreeSet<Key> = chosen.iter().copied().map(Key::Guid).collect();
     for mapping in &job.mappings {
-        let references: Vec<usize> =
-            (0..mapping.attributes.len()).filter(|at| mapping.attributes[*at].reference.is_some()).collect();
+        let refers = mapping.attributes.iter().any(|attribute| attribute.reference.is_some());
         directory.walk(mapping.source, &mut |record| {
             if !touches(&record.key, &chosen) {
                 return Ok(());
             }
-            if !references.is_empty()
-                && let Ok(mapped) = mapping.apply(&record, directory)
-            {
-                keys.extend(references.iter().flat_map(|at| texts(&mapped.values[*at])).map(Key::parse));
+            if let Some(distinct) = &mapping.distinct {
+                let value = Datum::of(&distinct.value.eval(&record, directory), true);
+                keys.extend(texts(&distinct::references(value)).into_iter().map(Key::parse));
+                return Ok(());
+            }
+            if refers && let Ok(mapped) = mapping.apply(&record, directory) {
+                for (attribute, value) in mapping.attributes.iter().zip(mapped.values) {
+                    let Some(to) = &attribute.reference else { continue };
+                    keys.extend(texts(&job.reference(to, value)).into_iter().map(Key::parse));
+                }
             }
             // A link brings the record at its other end along.
             match &record.key {

@@ -20,7 +20,7 @@ use crate::snapshot::Snapshot;
 use crate::source::rights::{self, Need, Review, Standing};
 use crate::source::{self, Rights, SecretEnd, Source, SourceNeeds, Token};
 use crate::target::{self, Target as _};
-use crate::{session, sides};
+use crate::{find, session, sides};
 
 /// A secret or certificate that ends within so many days is warned about.
 const ENDS_SOON_DAYS: i64 = 30;
@@ -248,7 +248,7 @@ async fn target(job: &Job, check: &mut Check) -> Exit {
         Ok(types) => types,
         Err(error) => return failed(check, "target types", error),
     };
-    let specs: Vec<_> = types.into_iter().map(|ty| ty.spec).collect();
+    let specs: Vec<_> = types.into_iter().map(|ty| ty.spec).chain(find::types(job)).collect();
     match target.check(&specs).await {
         Ok(()) => {
             check.findings.push(good("target", format!("{} is readable and writable", target.identity())));

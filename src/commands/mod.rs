@@ -131,6 +131,8 @@ impl Work<'_> {
             Command::Approve(approve) => decisions::approve(approve, &self.context),
             Command::Resolve(resolve) => decisions::resolve(resolve, &self.context).await,
             Command::Test(test) => offline::test(&test.mappings),
+            Command::Config(config) => offline::config(&config.job),
+            Command::Schema(schema) => Ok(offline::schema(schema.format)),
             Command::Expr(expr) => offline::expr(expr, self.context.clock().now()),
         }
     }

@@ -1,17 +1,19 @@
-//! `test` and `expr`: mapping cases and expressions. Contacts nobody.
+//! `test`, `config`, `schema` and `expr`: mapping cases, jobs and expressions looked at by themselves. Contacts nobody.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use crate::cli::Expr as ExprCommand;
+use crate::cli::{Expr as ExprCommand, SchemaFormat};
 use crate::diagnostic::{Place, Problems, SourceFile};
 use crate::error::{Context, Error, Exit, Result};
 use crate::expr::{self, Catalog, NoNavigation, SyntaxError};
+use crate::job::{Job, origins};
 use crate::mapping::{run_tests, test_file};
 use crate::record::Value;
 use crate::report::say;
 use crate::report::visible::visible;
+use crate::schemas;
 
 /// Runs every case of every mapping and prints expected against got.
 pub fn test(mappings: &[PathBuf]) -> Result<Exit> {
@@ -59,6 +61,41 @@ fn mapping_files(given: &[PathBuf]) -> Result<Vec<PathBuf>> {
         files.extend(found);
     }
     Ok(files)
+}
+
+/// Prints a job merged with its bases, each value with where it comes from.
+pub fn config(path: &Path) -> Result<Exit> {
+    // A job with mistakes is refused first: a secret that was written into it is a mistake, and is not printed.
+    Job::load(path, None)?;
+    let lines = origins(path)?;
+    let width = lines.iter().filter(|(_, origin)| origin.is_some()).map(|(text, _)| text.chars().count());
+    let width = width.filter(|width| *width <= CONFIG_WIDTH).max().unwrap_or_default();
+    for (text, origin) in lines {
+        let text = visible_lines(&text);
+        match origin {
+            Some(origin) => say!("{text:width$}  # {}", visible(&origin)),
+            None => say!("{text}"),
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// The widest value that others are lined up with.
+const CONFIG_WIDTH: usize = 72;
+
+/// A value may have several lines.
+fn visible_lines(text: &str) -> String {
+    text.lines().map(visible).collect::<Vec<_>>().join("\n")
+}
+
+/// Prints the JSON Schema of a kind of file.
+pub fn schema(format: SchemaFormat) -> Exit {
+    let text = match format {
+        SchemaFormat::Job => schemas::JOB,
+        SchemaFormat::Mapping => schemas::MAPPING,
+    };
+    say!("{}", text.trim_end());
+    Exit::Done
 }
 
 /// Checks or evaluates an expression.

@@ -5,6 +5,7 @@
 //! secret, and reads no file but those the job names as its own.
 
 mod files;
+mod origins;
 mod read;
 mod scope;
 mod settings;
@@ -19,12 +20,15 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 pub use files::jobs_in;
+pub use origins::origins;
 pub use scope::{Accepted, Exclude, Filter, Scope};
 pub use source::{Credential, GraphSource, SecretFrom, Source};
 
+use crate::distinct;
 use crate::error::Result;
 use crate::expr::Catalog;
 use crate::mapping::{Identity, Mapping};
+use crate::plan::datum::Datum;
 use crate::plan::policy::{Accept, Limits};
 
 /// Everything a run needs to know, validated, with filters and mappings compiled.
@@ -113,6 +117,14 @@ impl Job {
     /// The mapping of that name.
     pub fn mapping(&self, name: &str) -> Option<&Mapping> {
         self.mappings.iter().find(|mapping| mapping.name == name)
+    }
+
+    /// Values that refer to records of the mapping called `to`, as the keys of these.
+    pub fn reference(&self, to: &str, value: Datum) -> Datum {
+        match self.mapping(to).is_some_and(|mapping| mapping.distinct.is_some()) {
+            true => distinct::references(value),
+            false => value,
+        }
     }
 
     /// The scope and the identities of the mappings in one fixed form, which [`Job::load`] reads back as `accepted`.

@@ -56,8 +56,19 @@ const NAME_LENGTH_MAX: usize = 64;
 const DEVICE_NAMES: [&str; 6] = ["con", "prn", "aux", "nul", "com1", "lpt1"];
 
 /// What a `[[mapping]]` may say otherwise than the mapping it uses.
-const OVERRIDES: [&str; 10] =
-    ["attributes", "target", "name", "key", "adopt", "removal", "recreate", "protect", "on_adopt", "on_conflict"];
+const OVERRIDES: [&str; 11] = [
+    "attributes",
+    "target",
+    "name",
+    "key",
+    "adopt",
+    "removal",
+    "recreate",
+    "protect",
+    "empty",
+    "on_adopt",
+    "on_conflict",
+];
 
 /// What readers of single tables share.
 pub(super) struct Reader {
@@ -276,6 +287,13 @@ fn check_together(mappings: &[Compiled], problems: &mut Problems) {
                 other.mapping.name, mapping.name, mapping.target
             );
             problems.add_with_help(target_place, message, "give one of them another `target`");
+        }
+        for find in mapping.attributes.iter().filter_map(|attribute| attribute.find.as_ref()) {
+            if let Some(own) = mappings.iter().find(|other| other.mapping.target.eq_ignore_ascii_case(&find.among.ty)) {
+                let message = format!("`find` looks for records of {}, which this job writes itself", find.among.ty);
+                let help = format!("refer to them with `ref = \"{}\"`", own.mapping.name);
+                problems.add_with_help(name_place, message, help);
+            }
         }
         for (name, place) in references {
             if all_here && !names.contains(&name.as_str()) {

@@ -187,7 +187,7 @@ fn wrong_values_are_explained() {
     refused("attributes.\"Boss\" = \"manager\"\n", &["not a value to write", "manager/displayName"]);
     refused(
         "attributes.\"Site\" = { value = \"city\", find = { type = \"Location\" } }\n",
-        &["this version does not support `find`"],
+        &["`by` is missing in `find`"],
     );
     refused(
         "attributes.\"Manager ID\" = { ref = \"user\" }\n",

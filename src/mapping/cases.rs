@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 
 use super::{Attribute, Mapping, datum, scalar_text};
 use crate::diagnostic::{Place, Problems, did_you_mean};
+use crate::distinct;
 use crate::expr::{Catalog, NoNavigation};
 use crate::plan::datum::Datum;
 use crate::tree::{Fields, Kind, Node};
@@ -63,10 +64,14 @@ pub fn run_tests(mapping: &Mapping, catalog: &Catalog) -> Vec<TestResult> {
 
 fn run(case: &Case, mapping: &Mapping, catalog: &Catalog) -> TestResult {
     let navigate = NoNavigation { as_of: case.now };
-    let mapped = catalog
-        .inline(mapping.source, &case.given)
-        .map_err(|error| error.to_string())
-        .and_then(|record| mapping.apply(&record, &navigate).map_err(|rejection| rejection.to_string()));
+    let mapped = match &mapping.distinct {
+        Some(_) => spelling(&case.given)
+            .and_then(|spelling| mapping.apply_value(&spelling, &navigate).map_err(|rejection| rejection.to_string())),
+        None => catalog
+            .inline(mapping.source, &case.given)
+            .map_err(|error| error.to_string())
+            .and_then(|record| mapping.apply(&record, &navigate).map_err(|rejection| rejection.to_string())),
+    };
     let mut result =
         TestResult { name: case.name.clone(), place: case.place.line(), error: None, mismatches: Vec::new() };
     match mapped {
@@ -82,6 +87,15 @@ fn run(case: &Case, mapping: &Mapping, catalog: &Catalog) -> TestResult {
         }
     }
     result
+}
+
+/// The value of a case of a mapping over distinct values.
+fn spelling(given: &Json) -> Result<Box<str>, String> {
+    let found = match (given.get(distinct::NAME), given.as_object().map_or(0, serde_json::Map::len)) {
+        (Some(Json::String(text)), 1) => distinct::key(text).map(|(_, spelling)| spelling),
+        _ => None,
+    };
+    found.ok_or_else(|| "a case of distinct values is given one text: given = { value = \"Retail\" }".to_string())
 }
 
 /// `""` is also how a case expects an empty set.

@@ -5,6 +5,7 @@
 //! target system.
 
 mod cases;
+mod parts;
 pub mod read;
 pub mod removal;
 pub mod shipped;
@@ -18,10 +19,12 @@ use serde::Serialize;
 pub use cases::{Case, Mismatch, TestResult, run_tests};
 pub use read::test_file;
 
+use crate::distinct;
 use crate::expr::{Expr, Navigate};
-use crate::plan::datum::Datum;
+use crate::plan::change::FindIn;
+use crate::plan::datum::{Datum, Set};
 use crate::plan::policy::{Empty, Recreate, Removal, Side, Write};
-use crate::record::{Collection, Record};
+use crate::record::{Collection, Record, Value};
 use crate::tree::{Kind, Node};
 
 /// A compiled mapping: one collection of the source into one type of the target.
@@ -30,6 +33,8 @@ pub struct Mapping {
     /// What references and messages call it.
     pub name: String,
     pub source: Collection,
+    /// One record for each distinct value of an attribute of `source`, in place of one for each of its records.
+    pub distinct: Option<Distinct>,
     /// The target's type; for CSV the name of the file without `.csv`.
     pub target: String,
     pub key: KeyRule,
@@ -46,6 +51,13 @@ pub struct Mapping {
     pub tests: Vec<Case>,
     /// Where it comes from: `csv/users@1`, or the path of a file.
     pub origin: String,
+}
+
+/// Records made of values: see [`crate::distinct`].
+#[derive(Clone, Debug)]
+pub struct Distinct {
+    /// Over the records of the mapping's source.
+    pub value: Expr,
 }
 
 /// How a target record is recognised.
@@ -72,6 +84,39 @@ pub struct Attribute {
     pub many: bool,
     /// A record for which it is empty or unknown is rejected.
     pub required: bool,
+    /// Reports say that it changed, and no value.
+    pub private: bool,
+    pub max_length: Option<MaxLength>,
+    /// The value names a record of the target that the job does not own.
+    pub find: Option<Find>,
+}
+
+/// A reference to a record that stands in the target and that no mapping of the job makes.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Find {
+    /// Where it is looked for, and by which attribute.
+    #[serde(flatten)]
+    pub among: FindIn,
+    pub missing: Missing,
+}
+
+/// What becomes of a name that no record has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Missing {
+    /// What stands in the target stays.
+    Report,
+    /// The value counts as empty.
+    Empty,
+}
+
+/// The most characters (Unicode scalar values) of a value, for a list of each of its elements.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct MaxLength {
+    /// At least 1.
+    pub characters: usize,
+    /// A record with a longer value is rejected; otherwise the value is cut, and that is told.
+    pub reject: bool,
 }
 
 /// Where an attribute's value comes from.
@@ -86,6 +131,8 @@ pub enum AttributeValue {
 pub struct Mapped {
     /// One value for each of [`Mapping::attributes`], in their order.
     pub values: Vec<Datum>,
+    /// The attributes whose value was cut, each with what is to be told.
+    pub cut: Vec<(usize, String)>,
 }
 
 /// Why a record cannot be mapped. Its state becomes unknown, which never removes anything.
@@ -102,14 +149,34 @@ impl fmt::Display for Rejection {
 }
 
 impl Attribute {
-    /// The value for one record; an expression is evaluated once.
-    fn of(&self, record: &Record, navigate: &dyn Navigate) -> Datum {
+    /// The value, where `eval` evaluates an expression over the record.
+    fn of(&self, eval: impl FnOnce(&Expr) -> Value) -> Datum {
         match &self.value {
             AttributeValue::Const(value) => value.clone(),
-            AttributeValue::Expr(expr) => Datum::of(&expr.eval(record, navigate), self.many),
+            AttributeValue::Expr(expr) => Datum::of(&eval(expr), self.many),
         }
     }
 }
+
+impl Attribute {
+    /// Refuses a value that is missing, where the mapping requires one.
+    pub fn check_required(&self, value: &Datum) -> Result<(), Rejection> {
+        if self.required { self.check_filled("is required", value) } else { Ok(()) }
+    }
+
+    fn check_filled(&self, role: &str, value: &Datum) -> Result<(), Rejection> {
+        let reason = match value {
+            Datum::Unknown(reason) => format!("{role} and is unknown: {reason}"),
+            Datum::Set(_) if role == KEY_ROLE => format!("{role} and holds several values"),
+            value if value.is_empty() => format!("{role} and is empty"),
+            _ => return Ok(()),
+        };
+        Err(Rejection { attribute: self.name.clone(), reason })
+    }
+}
+
+/// What a value is for in the words of a rejection.
+const KEY_ROLE: &str = "is the key";
 
 impl Mapping {
     /// The position of an attribute.
@@ -119,22 +186,33 @@ impl Mapping {
 
     /// Turns a source record into the target's values, or says why that is not possible.
     pub fn apply(&self, record: &Record, navigate: &dyn Navigate) -> Result<Mapped, Rejection> {
-        let values: Vec<Datum> = self.attributes.iter().map(|attribute| attribute.of(record, navigate)).collect();
-        for (index, (attribute, value)) in self.attributes.iter().zip(&values).enumerate() {
-            let role = match &self.key {
-                KeyRule::Attributes(key) if key.contains(&index) => "is the key",
-                _ if attribute.required => "is required",
-                _ => continue,
-            };
-            let reason = match value {
-                Datum::Unknown(reason) => format!("{role} and is unknown: {reason}"),
-                Datum::Set(_) if role == "is the key" => format!("{role} and holds several values"),
-                value if value.is_empty() => format!("{role} and is empty"),
-                _ => continue,
-            };
-            return Err(Rejection { attribute: attribute.name.clone(), reason });
+        let value = |attribute: &Attribute| attribute.of(|expr| expr.eval(record, navigate));
+        self.checked(self.attributes.iter().map(value).collect())
+    }
+
+    /// [`Mapping::apply`] for a mapping of distinct values.
+    pub fn apply_value(&self, spelling: &str, navigate: &dyn Navigate) -> Result<Mapped, Rejection> {
+        let record = distinct::record(spelling);
+        let value = |attribute: &Attribute| attribute.of(|expr| expr.eval_value(&record, navigate));
+        self.checked(self.attributes.iter().map(value).collect())
+    }
+
+    /// Values as the mapping allows them: what must be there is, and nothing is too long.
+    fn checked(&self, mut values: Vec<Datum>) -> Result<Mapped, Rejection> {
+        let mut cut = Vec::new();
+        for (index, (attribute, value)) in self.attributes.iter().zip(&mut values).enumerate() {
+            if let Some(words) = attribute.max_length.and_then(|most| shorten(value, most)) {
+                if attribute.max_length.is_some_and(|most| most.reject) {
+                    return Err(Rejection { attribute: attribute.name.clone(), reason: words });
+                }
+                cut.push((index, words));
+            }
+            match (&self.key, value) {
+                (KeyRule::Attributes(key), value) if key.contains(&index) => attribute.check_filled(KEY_ROLE, value)?,
+                (_, value) => attribute.check_required(value)?,
+            }
         }
-        Ok(Mapped { values })
+        Ok(Mapped { values, cut })
     }
 
     /// The meaning of the mapping in one fixed form: two files that mean the same give the same. Without tests,
@@ -156,7 +234,8 @@ impl Mapping {
             KeyRule::Ledger => Vec::new(),
             KeyRule::Attributes(key) => key.iter().map(|index| self.attributes[*index].name.clone()).collect(),
         };
-        Identity { name: self.name.clone(), source: self.source, target: self.target.clone(), key }
+        let distinct = self.distinct.as_ref().map(|distinct| distinct.value.to_string());
+        Identity { name: self.name.clone(), source: self.source, distinct, target: self.target.clone(), key }
     }
 }
 
@@ -165,6 +244,8 @@ impl Mapping {
 pub struct Identity {
     pub name: String,
     pub source: Collection,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distinct: Option<String>,
     pub target: String,
     pub key: Vec<String>,
 }
@@ -191,6 +272,9 @@ struct CanonicalAttribute<'m> {
     on_conflict: Side,
     reference: Option<&'m str>,
     required: bool,
+    private: bool,
+    max_length: Option<MaxLength>,
+    find: Option<&'m Find>,
 }
 
 impl<'m> CanonicalAttribute<'m> {
@@ -209,8 +293,36 @@ impl<'m> CanonicalAttribute<'m> {
             on_conflict: attribute.on_conflict,
             reference: attribute.reference.as_deref(),
             required: attribute.required,
+            private: attribute.private,
+            max_length: attribute.max_length,
+            find: attribute.find.as_ref(),
         }
     }
+}
+
+/// Cuts what is longer than allowed; in words what was too long, without the value.
+fn shorten(value: &mut Datum, most: MaxLength) -> Option<String> {
+    let mut longest = 0;
+    let mut cut = |text: &mut Box<str>| {
+        if let Some((end, _)) = text.char_indices().nth(most.characters) {
+            longest = longest.max(text.chars().count());
+            // A blank at the cut is nothing that anybody wrote there, and many systems drop it.
+            *text = text[..end].trim_end().into();
+        }
+    };
+    match value {
+        Datum::One(text) => {
+            cut(text);
+            *value = Datum::text(std::mem::take(text));
+        }
+        Datum::Set(set) => {
+            let (mut items, mut maybe) = (std::mem::take(&mut set.items), std::mem::take(&mut set.maybe));
+            items.iter_mut().chain(&mut maybe).for_each(cut);
+            *set = Set::new(items, maybe, set.rest.take());
+        }
+        Datum::Empty | Datum::Unknown(_) => {}
+    }
+    (longest > 0).then(|| format!("has {longest} characters, and {} are allowed", most.characters))
 }
 
 /// The canonical text of a plain TOML value; `None` for lists and tables.

@@ -1,28 +1,34 @@
 //! From a mapping file, and what a job lays over it, to a compiled [`Mapping`].
 //!
 //! Hides the short forms (a text is `{ value = … }`), how an override merges with what is there, and every check that
-//! can be made before anything is contacted. Deliberately reads no file but the one it is given.
+//! can be made before anything is contacted. Deliberately reads no file but the one it is given and what that includes.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Attribute, AttributeValue, KeyRule, Mapping, cases, datum, removal, shipped};
+use super::{
+    Attribute, AttributeValue, Distinct, Find, KeyRule, Mapping, MaxLength, Missing, cases, datum, parts, removal,
+    shipped,
+};
 use crate::diagnostic::{Diagnostic, Place, Problems, SourceFile, did_you_mean};
+use crate::distinct;
 use crate::error::Result;
 use crate::expr::{self, Catalog, Expr};
+use crate::plan::change::FindIn;
 use crate::plan::policy::{Empty, Recreate, Removal, Side, Write};
-use crate::record::Collection;
+use crate::record::{Collection, Form};
 use crate::schema;
-use crate::tree::{self, Entry, Fields, Kind, Node, Table};
+use crate::tree::{Entry, Fields, Kind, Node, Table};
 
 /// The format this program reads.
-const FORMAT: &str = "mapping/1";
+pub(super) const FORMAT: &str = "mapping/1";
 
 /// Where the keys of a mapping file belong, for those that TOML put into another table.
-pub(super) const HOMES: [(&str, &str); 12] = [
+pub(super) const HOMES: [(&str, &str); 14] = [
     ("format", ABOVE),
     ("name", ABOVE),
     ("version", ABOVE),
+    ("include", ABOVE),
     ("source", ABOVE),
     ("target", ABOVE),
     ("key", ABOVE),
@@ -30,6 +36,7 @@ pub(super) const HOMES: [(&str, &str); 12] = [
     ("removal", ABOVE),
     ("recreate", ABOVE),
     ("protect", ABOVE),
+    ("empty", ABOVE),
     ("on_adopt", ABOVE),
     ("on_conflict", ABOVE),
 ];
@@ -41,6 +48,7 @@ const WRITES: [(&str, Write); 4] = [
     ("if-empty", Write::IfEmpty),
     ("on-create", Write::OnCreate),
 ];
+const EMPTIES: [(&str, Empty); 2] = [("keep", Empty::Keep), ("clear", Empty::Clear)];
 const SIDES: [(&str, Side); 2] = [("source", Side::Source), ("target", Side::Target)];
 
 /// A mapping as it is written, with a job's overrides laid over it, and nothing compiled.
@@ -61,40 +69,19 @@ pub struct Compiled {
 }
 
 impl Draft {
-    /// Parses a mapping file.
+    /// Parses a mapping file and the parts it includes.
     pub fn parse(file: &Arc<SourceFile>, problems: &mut Problems) -> Option<Draft> {
-        let mut table = tree::parse(file, problems)?;
-        let place = Place { file: file.clone(), range: 0..0 };
-        if !check_format(&table, &place, FORMAT, problems) {
-            return None;
-        }
-        if let Some(Entry { value: Node { kind: Kind::Table(attributes), .. }, .. }) =
-            table.entries.iter_mut().find(|entry| entry.key == "attributes")
-        {
-            let written = std::mem::take(attributes);
-            overlay_attributes(attributes, written, problems);
-        }
-        Some(Draft { table, place, origin: file.name.clone() })
+        let table = parts::whole(file, problems)?;
+        Some(Draft { table, place: Place { file: file.clone(), range: 0..0 }, origin: file.name.clone() })
     }
 
-    /// Lays an entry `[[mapping]]` of a job over the file: attributes merge one by one, everything else replaces. The
-    /// file's own tests are left behind: they say what the file means, not what a job makes of it.
+    /// Lays an entry `[[mapping]]` of a job over the file. The file's own tests are left behind: they say what the file
+    /// means, not what a job makes of it.
     pub fn overlay(&mut self, over: &Table, problems: &mut Problems) {
         self.table.remove("test");
-        for entry in &over.entries {
-            match (entry.key.as_str(), &entry.value.kind) {
-                ("use", _) => {}
-                ("attributes", Kind::Table(written)) => self.overlay_attributes(written.clone(), problems),
-                _ => self.table.set(entry.clone()),
-            }
-        }
-    }
-
-    fn overlay_attributes(&mut self, written: Table, problems: &mut Problems) {
-        let found = self.table.entries.iter_mut().find(|entry| entry.key == "attributes");
-        if let Some(Entry { value: Node { kind: Kind::Table(attributes), .. }, .. }) = found {
-            overlay_attributes(attributes, written, problems);
-        }
+        let mut over = over.clone();
+        over.remove("use");
+        lay_over(&mut self.table, over, problems);
     }
 
     /// Checks and compiles it. `common` is the removal ladder of the job.
@@ -106,24 +93,35 @@ impl Draft {
         }
         let name = fields.require("name", "name = \"user\"", problems);
         let name_text = name.and_then(|node| plain_name(node, problems));
-        let source = fields
-            .require("source", "source = \"users\"", problems)
-            .and_then(|node| collection(node, catalog, problems));
+        let source = fields.require("source", "source = \"users\"", problems);
+        let (source, distinct) = source.map_or((None, None), |node| self::source(node, catalog, problems));
+        let values = distinct.is_some();
         let target = fields.require("target", "target = \"Users\"", problems);
         let target_text = target.and_then(|node| filled(node, problems)).map(str::to_string);
         let key = fields.require("key", "key = \"Entra ID\"", problems);
         let adopt = fields.get("adopt");
-        let removal = fields.get("removal").map_or_else(|| common.clone(), |node| removal::read(node, problems));
+        let removal = match fields.get("removal") {
+            Some(node) if values => {
+                let help = "a text that nobody has any more proves nothing about what it named: such rows are listed";
+                problems.add_with_help(&node.place, "records of distinct values are never removed", help);
+                Removal::default()
+            }
+            Some(node) => removal::read(node, problems),
+            // The job's common ladder is for records of Entra.
+            None if values => Removal::default(),
+            None => common.clone(),
+        };
         let recreate = fields.get("recreate").and_then(|node| recreate(node, problems)).unwrap_or_default();
         let protect = fields.get("protect").and_then(|node| protect(node, problems));
         let sides = Sides::read(&mut fields, Sides::default(), problems);
+        let empty = fields.get("empty").and_then(|node| node.word(&EMPTIES, problems));
         let attributes = fields.require("attributes", "[attributes]\n\"Name\" = \"displayName\"", problems);
         let tests = fields.get("test");
         fields.finish(&[("value", "to an attribute"), ("use", "to a [[mapping]] of a job file")], problems);
 
         // Keys alone may be wanted of a collection, even where every attribute is constant.
         source.into_iter().for_each(|source| catalog.require_collection(source));
-        let mut reader = AttributeReader { source, sides, catalog, references: Vec::new() };
+        let mut reader = AttributeReader { source, values, sides, empty, catalog, references: Vec::new() };
         let attributes = reader.all(attributes?, problems);
         let references = reader.references;
         let tests = tests.map(|node| cases::read(node, &attributes, problems)).unwrap_or_default();
@@ -132,6 +130,7 @@ impl Draft {
         let mapping = Mapping {
             name: name_text?,
             source: source?,
+            distinct,
             target: target_text?,
             key: key?,
             adopt,
@@ -203,6 +202,27 @@ fn expression(node: &Node, source: Collection, catalog: &mut Catalog, problems: 
 /// A mistake inside an expression, at its place in the file.
 pub(crate) fn syntax_error(node: &Node, error: expr::SyntaxError) -> Diagnostic {
     Diagnostic { place: node.inside(error.span), message: error.message, help: error.help }
+}
+
+/// Lays one table of a mapping over another: attributes merge one by one, everything else replaces.
+pub(super) fn lay_over(under: &mut Table, over: Table, problems: &mut Problems) {
+    for entry in over.entries {
+        let Entry { key, key_place, value } = entry;
+        let Node { place, kind } = value;
+        match (key.as_str(), kind) {
+            ("attributes", Kind::Table(written)) => {
+                if !under.get("attributes").is_some_and(|node| matches!(node.kind, Kind::Table(_))) {
+                    let empty = Node { place, kind: Kind::Table(Table::default()) };
+                    under.set(Entry { key, key_place, value: empty });
+                }
+                let found = under.entries.iter_mut().find(|entry| entry.key == "attributes");
+                if let Some(Entry { value: Node { kind: Kind::Table(attributes), .. }, .. }) = found {
+                    overlay_attributes(attributes, written, problems);
+                }
+            }
+            (_, kind) => under.set(Entry { key, key_place, value: Node { place, kind } }),
+        }
+    }
 }
 
 /// Lays attributes over others. `false` takes one away; a text is `{ value = … }`.
@@ -292,8 +312,11 @@ impl Sides {
 struct AttributeReader<'c> {
     /// `None` when the mapping's source is wrong: then expressions cannot be checked.
     source: Option<Collection>,
+    /// Expressions are over a distinct value, not over a record.
+    values: bool,
     /// What the mapping says for all attributes.
     sides: Sides,
+    empty: Option<Empty>,
     catalog: &'c mut Catalog,
     references: Vec<(String, Place)>,
 }
@@ -313,18 +336,15 @@ impl AttributeReader<'_> {
         let value = fields.get("value");
         let constant = fields.get("const");
         let write = fields.get("write").and_then(|node| node.word(&WRITES, problems)).unwrap_or_default();
-        let empty_words = [("keep", Empty::Keep), ("clear", Empty::Clear)];
-        let empty = fields.get("empty").and_then(|node| node.word(&empty_words, problems));
+        let empty = fields.get("empty").and_then(|node| node.word(&EMPTIES, problems)).or(self.empty);
         let sides = Sides::read(&mut fields, self.sides, problems);
         let reference = fields.get("ref").and_then(|node| Some((node.text(problems)?.to_string(), node.place.clone())));
         let mut flag = |key| fields.get(key).and_then(|node| node.bool(problems)).unwrap_or(false);
-        let required = flag("required");
-        for (key, instead) in [
-            ("find", "write the value as text, or refer with `ref` to a mapping of the job"),
-            // To accept it and mask nothing would be worse than to refuse it.
-            ("private", "leave the attribute out where a plan must not show it"),
-            ("separator", "CSV puts `; ` between values; `join(…, ' / ')` makes one text of them"),
-        ] {
+        let (required, private) = (flag("required"), flag("private"));
+        let max_length = max_length(&mut fields, problems);
+        let find = fields.get("find").and_then(|node| find(node, reference.is_some(), problems));
+        for (key, instead) in [("separator", "CSV puts `; ` between values; `join(…, ' / ')` makes one text of them")]
+        {
             if let Some(node) = fields.get(key) {
                 problems.add_with_help(&node.place, format!("this version does not support `{key}`"), instead);
             }
@@ -344,6 +364,9 @@ impl AttributeReader<'_> {
             reference: reference.map(|(name, _)| name),
             many,
             required,
+            private,
+            max_length,
+            find,
         })
     }
 
@@ -360,7 +383,10 @@ impl AttributeReader<'_> {
         }
         match (value, constant) {
             (Some(node), None) => {
-                let expr = expression(node, self.source?, self.catalog, problems)?;
+                let expr = match self.values {
+                    true => over_value(node, problems)?,
+                    false => expression(node, self.source?, self.catalog, problems)?,
+                };
                 let many = expr.ty().many;
                 Some((AttributeValue::Expr(expr), many))
             }
@@ -384,6 +410,30 @@ impl AttributeReader<'_> {
     }
 }
 
+/// A key that is absent is fine, one that is there and wrong is not.
+fn transposed<T>(value: Option<Option<T>>) -> Option<Option<T>> {
+    match value {
+        None => Some(None),
+        Some(inner) => inner.map(Some),
+    }
+}
+
+/// Reads `max_length` and `too_long`.
+fn max_length(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<MaxLength> {
+    let most = fields.get("max_length");
+    let too_long = fields.get("too_long");
+    if let (None, Some(node)) = (most, too_long) {
+        problems.add_with_help(&node.place, "`too_long` says nothing without `max_length`", "write `max_length = 255`");
+    }
+    if let (Some(node), true) = (most, ["ref", "find"].map(|key| fields.get(key).is_some()).contains(&true)) {
+        let help = "a reference is an id: give the length limit to the attribute that is referred to";
+        problems.add_with_help(&node.place, "a reference cannot be cut", help);
+    }
+    let characters = most?.int(1..=i64::from(u32::MAX), problems)?;
+    let reject = too_long.and_then(|node| node.word(&[("cut", false), ("reject", true)], problems)).unwrap_or(false);
+    Some(MaxLength { characters: usize::try_from(characters).ok()?, reject })
+}
+
 fn plain_name(node: &Node, problems: &mut Problems) -> Option<String> {
     let text = filled(node, problems)?;
     if text.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | ' ')) {
@@ -401,6 +451,73 @@ fn filled<'n>(node: &'n Node, problems: &mut Problems) -> Option<&'n str> {
         return None;
     }
     Some(text)
+}
+
+/// Reads `source`: a collection, or the distinct values of an attribute of one.
+fn source(node: &Node, catalog: &mut Catalog, problems: &mut Problems) -> (Option<Collection>, Option<Distinct>) {
+    let Kind::Table(table) = &node.kind else { return (collection(node, catalog, problems), None) };
+    let mut fields = Fields::new(table, &node.place, "`source`");
+    let value = fields.require("distinct", "{ distinct = \"department\", of = \"users\" }", problems);
+    let of = fields.require("of", "{ distinct = \"department\", of = \"users\" }", problems);
+    fields.finish(&HOMES, problems);
+    let found = of.and_then(|node| collection(node, catalog, problems));
+    if let (Some(collection), Some(node)) = (found, of)
+        && collection.form() != Form::Objects
+    {
+        let help = "take the attribute of the objects themselves: users, groups, devices, licenses";
+        problems.add_with_help(&node.place, format!("{collection} are links, and links have no values"), help);
+        return (None, None);
+    }
+    let value = value.zip(found).and_then(|(node, of)| expression(node, of, catalog, problems));
+    (found, value.map(|value| Distinct { value }))
+}
+
+/// Compiles an expression over a distinct value, which has no other name than `value`.
+fn over_value(node: &Node, problems: &mut Problems) -> Option<Expr> {
+    let text = node.text(problems)?;
+    let expr = match expr::compile(text, None, &mut Catalog::new()) {
+        Ok(expr) => expr,
+        Err(error) => {
+            problems.push(syntax_error(node, error));
+            return None;
+        }
+    };
+    if let Some(name) = expr.names().iter().find(|name| ***name != *distinct::NAME) {
+        let message = format!("there is no `{name}` here: the mapping is over distinct values");
+        problems.add_with_help(&node.inside(0..text.len()), message, "the value itself is called `value`");
+        return None;
+    }
+    Some(expr)
+}
+
+/// Reads `find = { type, by, take, missing }`.
+fn find(node: &Node, has_ref: bool, problems: &mut Problems) -> Option<Find> {
+    let mut fields = Fields::new(node.table(problems)?, &node.place, "`find`");
+    let example = "{ type = \"locations\", by = \"Name\" }";
+    let mut text = |key, problems: &mut Problems| {
+        let found = fields.require(key, example, problems);
+        found.and_then(|node| filled(node, problems)).map(str::to_string)
+    };
+    let (ty, by) = (text("type", problems), text("by", problems));
+    let take = fields.get("take").map(|node| filled(node, problems).map(str::to_string));
+    let missing = fields.get("missing").map(|node| missing(node, problems));
+    fields.finish(&HOMES, problems);
+    if has_ref {
+        let help = "`ref` is for records that a mapping of the job makes, `find` for all others";
+        problems.add_with_help(&node.place, "an attribute has `ref` or `find`, not both", help);
+        return None;
+    }
+    let among = FindIn { ty: ty?, by: by?, take: transposed(take)? };
+    Some(Find { among, missing: missing.unwrap_or(Some(Missing::Report))? })
+}
+
+fn missing(node: &Node, problems: &mut Problems) -> Option<Missing> {
+    if matches!(&node.kind, Kind::Text(text) if text == "create") {
+        let help = "a mapping with `source = { distinct = …, of = … }` makes such records; refer to it with `ref`";
+        problems.add_with_help(&node.place, "`find` creates nothing: what it finds is not the job's", help);
+        return None;
+    }
+    node.word(&[("report", Missing::Report), ("empty", Missing::Empty)], problems)
 }
 
 fn collection(node: &Node, catalog: &Catalog, problems: &mut Problems) -> Option<Collection> {
@@ -446,6 +563,15 @@ fn key_rule(node: &Node, attributes: &[Attribute], problems: &mut Problems) -> O
     let key = positions(node, attributes, problems);
     for index in &key {
         let attribute = &attributes[*index];
+        let (cut, name) = (attribute.max_length.is_some_and(|most| !most.reject), &attribute.name);
+        if cut {
+            let help = "two keys that are cut may become one: write too_long = \"reject\" beside its max_length";
+            problems.add_with_help(&node.place, format!("\"{name}\" is a key and may be cut"), help);
+        }
+        if attribute.private {
+            let help = "plans name records by their keys; leave `private` away, or take another key";
+            problems.add_with_help(&node.place, format!("\"{name}\" is a key and cannot be private"), help);
+        }
         if attribute.many || matches!(attribute.value, AttributeValue::Const(_)) {
             let message = format!("\"{}\" cannot be a key", attribute.name);
             let help = "a key has exactly one value for each record, and another one for every record";

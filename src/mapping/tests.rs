@@ -157,6 +157,117 @@ fn a_record_without_its_key_is_rejected_and_not_removed() {
 }
 
 #[test]
+fn what_is_too_long_is_cut_and_told_or_rejected() {
+    let (mapping, catalog) = mapping(&format!(
+        "{HEAD}empty = \"keep\"\n{ID}\"Title\" = {{ value = \"jobTitle\", max_length = 4 }}\n\
+         \"Phones\" = {{ value = \"businessPhones\", max_length = 3, empty = \"clear\" }}\n\
+         \"City\" = {{ value = \"city\", max_length = 2, too_long = \"reject\" }}\n"
+    ));
+    assert_eq!((mapping.attributes[0].empty, mapping.attributes[2].empty), (Empty::Keep, Empty::Clear));
+    let navigate = NoNavigation { as_of: jiff::Timestamp::UNIX_EPOCH };
+    let mapped = |title: &str, phones: &[&str], city: &str| {
+        let given = serde_json::json!({ "id": "a", "jobTitle": title, "businessPhones": phones, "city": city });
+        mapping.apply(&catalog.inline(Collection::Users, &given).unwrap(), &navigate)
+    };
+    for (title, phones, city, expected) in [
+        ("Boss", &["123"][..], "Å", Ok((Datum::text("Boss"), Datum::set(["123"]), vec![]))),
+        (
+            "Bøssé",
+            &[],
+            "",
+            Ok((Datum::text("Bøss"), Datum::set::<&str>([]), vec![(1, "has 5 characters, and 4 are allowed")])),
+        ),
+        // Elements that are the same once they are cut are one; a blank at the cut goes.
+        (
+            "a b  c",
+            &["1234", "12356"],
+            "",
+            Ok((Datum::text("a b"), Datum::set(["123"]), vec![(1, "has 6 "), (2, "has 5 ")])),
+        ),
+        ("     x", &[], "", Ok((Datum::Empty, Datum::set::<&str>([]), vec![(1, "has 6 ")]))),
+        ("x", &[], "Oslo", Err("\"City\" has 4 characters, and 2 are allowed")),
+    ] {
+        match (mapped(title, phones, city), expected) {
+            (Ok(got), Ok((title, phones, cut))) => {
+                assert_eq!((&got.values[1], &got.values[2]), (&title, &phones));
+                assert_eq!(got.cut.len(), cut.len(), "{:?}", got.cut);
+                for ((at, words), (expected, start)) in got.cut.iter().zip(cut) {
+                    assert!(*at == expected && words.starts_with(start), "{words}");
+                }
+            }
+            (Err(got), Err(expected)) => assert_eq!(got.to_string(), expected),
+            (got, expected) => panic!("{got:?}, expected {expected:?}"),
+        }
+    }
+    refused(
+        &format!("{HEAD}[attributes]\n\"ID\" = {{ value = \"id\", max_length = 9 }}\n"),
+        &["\"ID\" is a key and may be cut"],
+    );
+    refused(&format!("{HEAD}[attributes]\n\"ID\" = {{ value = \"id\", private = true }}\n"), &["cannot be private"]);
+    refused(
+        &format!("{HEAD}{ID}\"X\" = {{ value = \"city\", too_long = \"cut\" }}\n"),
+        &["says nothing without `max_length`"],
+    );
+    refused(
+        &format!("{HEAD}{ID}\"X\" = {{ value = \"manager/id\", ref = \"user\", max_length = 9 }}\n"),
+        &["a reference cannot be cut"],
+    );
+}
+
+#[test]
+fn parts_are_laid_under_the_mapping_and_keep_their_places() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let load = |name: &str| {
+        let which = folder.path().join(name).display().to_string();
+        test_file(&which, false).map(|(mapping, _)| mapping).map_err(|error| error.to_string())
+    };
+    let base = "format = \"mapping/1\"\nsource = \"users\"\nkey = \"ID\"\n[attributes]\n\"ID\" = \"id\"\n\"City\" = { value = \"city\", write = \"always\" }\n\"Mail\" = \"mail\"\n\
+                [[test]]\ngiven = { id = \"a\" }\nexpect = { \"ID\" = \"b\" }\n";
+    write("base.toml", base);
+    write("more.toml", "format = \"mapping/1\"\n[attributes]\n\"Town\" = \"city\"\n\"City\" = { empty = \"keep\" }\n");
+    let own = |include: &str| {
+        format!(
+            "format = \"mapping/1\"\ninclude = {include}\nname = \"user\"\ntarget = \"User\"\n[attributes]\n\"City\" = \"officeLocation\"\n\"Mail\" = false\n"
+        )
+    };
+    write("user.toml", &own("[\"base.toml\", \"more.toml\"]"));
+    let mapping = load("user.toml").unwrap();
+    let shown: Vec<_> = mapping.attributes.iter().map(|a| (a.name.as_str(), a.write, a.empty)).collect();
+    let wanted = [
+        ("ID", Write::UnlessEdited, Empty::Clear),
+        ("City", Write::Always, Empty::Keep),
+        ("Town", Write::UnlessEdited, Empty::Clear),
+    ];
+    assert_eq!(shown, wanted);
+    assert!(matches!(&mapping.attributes[1].value, AttributeValue::Expr(expr) if expr.to_string() == "officeLocation"));
+    assert!(mapping.tests.is_empty(), "the cases of a part are its own");
+
+    write("user.toml", &own("[\"csv/users@1\"]").replace("\"Mail\" = false\n", "\"Mobile Phone\" = false\n"));
+    let shipped = load("user.toml").unwrap();
+    assert!(shipped.position("Licenses").is_some() && shipped.position("Mobile Phone").is_none());
+
+    let wrong = |parts: &[(&str, &str)], words: &[&str]| {
+        parts.iter().for_each(|(name, text)| write(name, text));
+        let message = load("user.toml").expect_err("a mapping with mistakes");
+        words.iter().for_each(|word| assert!(message.contains(word), "{message}"));
+    };
+    wrong(
+        &[("user.toml", &own("[\"base.toml\"]")), ("base.toml", &base.replace("= \"id\"", "= \"idd\""))],
+        &["base.toml:5:9", "did you mean `id`"],
+    );
+    wrong(&[("user.toml", &own("[\"csv/user@1\"]"))], &["did you mean `csv/users@1`"]);
+    wrong(&[("user.toml", &own("[\"gone.toml\"]"))], &["gone.toml", "relative to this file"]);
+    wrong(&[("user.toml", &own("\"base.toml\""))], &["expected a list"]);
+    wrong(&[("user.toml", &own("[\"user.toml\"]"))], &["the parts go in a circle"]);
+    // Each part twice in the next: a few files that would become very many.
+    let twice = |next: &str| format!("format = \"mapping/1\"\ninclude = [\"{next}\", \"{next}\"]\n");
+    let names: Vec<String> = (0..8).map(|n| format!("p{n}.toml")).collect();
+    names.windows(2).for_each(|pair| write(&pair[0], &twice(&pair[1])));
+    wrong(&[("p7.toml", "format = \"mapping/1\"\n"), ("user.toml", &own("[\"p0.toml\"]"))], &["or 64 in all"]);
+}
+
+#[test]
 fn cases_say_what_came_out_otherwise() {
     let (mapping, catalog) = mapping(&format!(
         "{HEAD}{ID}\"Name\" = \"displayName\"\n\"New\" = \"createdDateTime gt now()\"\n\

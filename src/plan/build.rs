@@ -230,6 +230,8 @@ impl Walk<'_> {
         for index in next..desired.len() {
             self.desired(index, None, writer, &mut collected)?;
         }
+        let told = self.ty.input.desired.notes.iter().filter(|note| self.included(&note.key));
+        collected.notes.extend(told.cloned());
         self.nobodys(&mut collected);
         self.place(writer, &mut collected);
         for note in &collected.notes {

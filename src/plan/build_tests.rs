@@ -93,6 +93,7 @@ fn policy(attributes: AttributePolicy, delete: bool, recreate: bool) -> TypePoli
         name: name.into(),
         many,
         reference: reference.map(Into::into),
+        ..AttributeSpec::default()
     };
     let flag = StepAction::Flag(BTreeMap::from([("Status".to_string(), "Left".to_string())]));
     let ladder = match delete {
@@ -150,7 +151,7 @@ fn desired(people: &People) -> DesiredSide {
         };
         keys.push(DesiredKey { key: key(n), target_key: Some(key(n)), state });
     }
-    DesiredSide { keys, records: records.finish().unwrap() }
+    DesiredSide { keys, records: records.finish().unwrap(), notes: Vec::new() }
 }
 
 impl Memory {

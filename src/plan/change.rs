@@ -92,7 +92,7 @@ pub struct Cause {
 }
 
 /// One attribute of one change.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct AttributeChange {
     pub name: String,
     /// What the target holds; [`Datum::Empty`] for a create.
@@ -102,6 +102,9 @@ pub struct AttributeChange {
     /// Why, where the action alone does not say it: "changed in the target".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
+    /// Only in reports: the values were taken out, because the attribute is private.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hidden: bool,
 }
 
 /// One change of the plan.
@@ -337,6 +340,9 @@ pub struct Difference {
     pub current: Datum,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub applied: Option<Datum>,
+    /// As in [`AttributeChange::hidden`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hidden: bool,
 }
 
 /// A member that is there is a value, even when it is `null`: that is how the empty value is written.
@@ -370,6 +376,10 @@ pub enum NoteKind {
     DiffersSinceAdoption,
     /// A reference points to a record that is not there.
     ReferenceLeftOut,
+    /// A name leads to no record, or to several, of a type that the job does not own.
+    NotFound,
+    /// A value was longer than the mapping allows and is cut.
+    Shortened,
     /// Carries an Entra id that this job does not own.
     Stranger,
 }
@@ -405,13 +415,36 @@ pub struct TypeSpec {
 }
 
 /// One attribute of a target type.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct AttributeSpec {
     pub name: String,
     /// Holds a set of values.
     pub many: bool,
     /// The type whose records it refers to.
     pub reference: Option<String>,
+    /// Refers to records of a type that the job does not own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub find: Option<FindIn>,
+    /// Reports say that it changed, and no value.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub private: bool,
+    /// Looked at and never written: `protect` or `find` names it, and no mapping does. A target that holds the type
+    /// without it refuses to read, since such a rule would protect or find nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only_read: bool,
+}
+
+/// Where a reference finds records that the job does not own.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct FindIn {
+    /// The target's type.
+    #[serde(rename = "type")]
+    pub ty: String,
+    /// The attribute that holds the name; case and surrounding blanks do not count.
+    pub by: String,
+    /// The attribute whose value is written; none is what the target itself calls the record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub take: Option<String>,
 }
 
 impl Change {

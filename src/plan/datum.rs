@@ -232,6 +232,72 @@ impl<'de> Deserialize<'de> for Datum {
     }
 }
 
+/// Values of which some are not said at all, which is not the same as empty: `null` is the empty value, and what is not
+/// said is `false`. (An `Option` would write both as `null`, and a value that was cleared would read as not said.)
+pub mod said {
+    use serde::de::Visitor;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::{Datum, Written};
+
+    pub fn serialize<S: Serializer>(values: &[Option<Datum>], to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(values.iter().map(|value| Said(value.as_ref())))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Option<Datum>>, D::Error> {
+        Vec::<Heard>::deserialize(from).map(|values| values.into_iter().map(|Heard(value)| value).collect())
+    }
+
+    struct Said<'v>(Option<&'v Datum>);
+
+    impl Serialize for Said<'_> {
+        fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+            match self.0 {
+                Some(value) => value.serialize(to),
+                None => to.serialize_bool(false),
+            }
+        }
+    }
+
+    struct Heard(Option<Datum>);
+
+    impl<'de> Deserialize<'de> for Heard {
+        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Heard, D::Error> {
+            from.deserialize_any(OrNothing).map(Heard)
+        }
+    }
+
+    struct OrNothing;
+
+    impl<'de> Visitor<'de> for OrNothing {
+        type Value = Option<Datum>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a value in its canonical form, or false")
+        }
+
+        fn visit_bool<E>(self, _: bool) -> Result<Option<Datum>, E> {
+            Ok(None)
+        }
+
+        fn visit_unit<E: serde::de::Error>(self) -> Result<Option<Datum>, E> {
+            Written.visit_unit().map(Some)
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Option<Datum>, E> {
+            Written.visit_str(text).map(Some)
+        }
+
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, texts: A) -> Result<Option<Datum>, A::Error> {
+            Written.visit_seq(texts).map(Some)
+        }
+
+        fn visit_map<A: serde::de::MapAccess<'de>>(self, members: A) -> Result<Option<Datum>, A::Error> {
+            Written.visit_map(members).map(Some)
+        }
+    }
+}
+
 /// Reads the JSON forms. By hand, because millions are read back and an untagged enum copies each before it looks.
 struct Written;
 
@@ -326,6 +392,18 @@ mod tests {
         assert!(Datum::of(&Value::Null, true).is_empty());
         assert_eq!(Datum::of(&Value::text("a"), true), Datum::set(["a"]));
         assert!(!Datum::of(&Value::Unknown(Unknown::new("no right")), true).is_empty());
+    }
+
+    #[test]
+    fn what_is_empty_and_what_is_not_said_stay_apart() {
+        #[derive(Serialize, Deserialize, PartialEq, Debug)]
+        struct Values(#[serde(with = "said")] Vec<Option<Datum>>);
+        let unknown = Datum::Unknown(Unknown::new("no right"));
+        let values =
+            Values(vec![Some(Datum::Empty), None, Some(Datum::text("x")), Some(Datum::set(["a"])), Some(unknown)]);
+        let json = serde_json::to_string(&values).unwrap();
+        assert_eq!(json, r#"[null,false,"x",["a"],{"unknown":"no right"}]"#);
+        assert_eq!(serde_json::from_str::<Values>(&json).unwrap(), values);
     }
 
     #[test]

@@ -43,6 +43,7 @@ pub struct Desired {
     pub mapping: usize,
     pub label: String,
     /// Aligned with [`TypeSpec::attributes`]; `None` where the mapping says nothing. References are target ids.
+    #[serde(with = "super::datum::said")]
     pub values: Vec<Option<Datum>>,
 }
 
@@ -221,7 +222,7 @@ impl Case<'_> {
                     name: spec.name.clone(),
                     before: Datum::Empty,
                     after,
-                    cause: None,
+                    ..AttributeChange::default()
                 });
             }
             row.values.extend(verdict.held.map(|held| (spec.name.clone(), held)));
@@ -307,6 +308,7 @@ impl Case<'_> {
                     before: flagged.clone(),
                     after: restored.clone(),
                     cause: Some("put back".into()),
+                    ..AttributeChange::default()
                 }),
                 None => {}
             }
@@ -338,6 +340,7 @@ impl Case<'_> {
                     desired: value.clone(),
                     current: current.values[index].clone(),
                     applied: held.map(|held| held.applied.clone()),
+                    hidden: false,
                 };
                 let mut note = self.note(kind, left_alone_words(kind).into());
                 note.label.clone_from(&desired.label);
@@ -350,6 +353,7 @@ impl Case<'_> {
                     before: current.values[index].clone(),
                     after,
                     cause: verdict.cause.map(Into::into),
+                    ..AttributeChange::default()
                 });
             }
             row.values.extend(verdict.held.map(|held| (spec.name.clone(), held)));
@@ -495,7 +499,7 @@ impl Case<'_> {
                     name: spec.name.clone(),
                     before: before.clone(),
                     after: flag,
-                    cause: None,
+                    ..AttributeChange::default()
                 });
             }
         }

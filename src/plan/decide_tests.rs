@@ -81,7 +81,8 @@ fn at(day: i64) -> Timestamp {
 }
 
 fn policy() -> TypePolicy {
-    let attribute = |name: &str| AttributeSpec { name: name.into(), many: false, reference: None };
+    let attribute =
+        |name: &str| AttributeSpec { name: name.into(), many: false, reference: None, ..AttributeSpec::default() };
     let flag = StepAction::Flag(BTreeMap::from([("Status".to_string(), "Left".to_string())]));
     TypePolicy {
         spec: TypeSpec {

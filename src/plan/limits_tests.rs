@@ -23,9 +23,8 @@ fn change(action: Action, n: u64, cause: Option<CauseKind>) -> Change {
         cause: cause.map(|kind| Cause { kind, words: String::new() }),
         attributes: vec![super::super::change::AttributeChange {
             name: "Name".into(),
-            before: super::super::datum::Datum::Empty,
             after: super::super::datum::Datum::text("x"),
-            cause: None,
+            ..Default::default()
         }],
         ledger: None,
     }

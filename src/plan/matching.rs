@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::change::{Current, State, TypeSpec};
+use super::change::{AttributeSpec, Current, Note, State, TypeSpec};
 use super::datum::Datum;
 use super::decide::Desired;
 use crate::error::Result;
@@ -37,6 +37,8 @@ pub struct DesiredSide {
     /// Sorted by key, each once.
     pub keys: Vec<DesiredKey>,
     pub records: Spill<Desired>,
+    /// What mapping has to tell: values that were cut, names that were not found.
+    pub notes: Vec<Note>,
 }
 
 /// One record of the target.
@@ -263,10 +265,11 @@ impl Candidates<'_> {
         for (rule, attribute) in self.spec.adopt.iter().enumerate() {
             let Some(text) = record.values[*attribute].as_ref().and_then(Datum::as_text) else { continue };
             let Some(hits) = self.adopt.rules[rule].get(&fold(text)) else { continue };
-            let name = &self.spec.attributes[*attribute].name;
+            let AttributeSpec { name, private, .. } = &self.spec.attributes[*attribute];
+            let told = if *private { format!("that {name}") } else { format!("{name} = {text:?}") };
             let &[hit] = hits.as_slice() else {
                 return Ok(Match::Collision(format!(
-                    "{} records of the target have {name} = {text:?}; none of them is adopted.",
+                    "{} records of the target have {told}; none of them is adopted.",
                     hits.len()
                 )));
             };
@@ -274,9 +277,9 @@ impl Candidates<'_> {
                 return Ok(Match::OwnedByOther { current: hit, other: owned[other as usize].key.clone() });
             }
             return Ok(match &self.current.keys[hit as usize].target_key {
-                Some(key) => Match::Collision(format!(
-                    "the record with {name} = {text:?} carries another key, {key}; it is not adopted."
-                )),
+                Some(key) => {
+                    Match::Collision(format!("the record with {told} carries another key, {key}; it is not adopted."))
+                }
                 None => Match::There(hit),
             });
         }
@@ -307,7 +310,7 @@ impl AdoptIndex {
 }
 
 /// Mail addresses and names are matched as people read them: without case and surrounding blanks.
-fn fold(text: &str) -> String {
+pub fn fold(text: &str) -> String {
     text.trim().to_lowercase()
 }
 

@@ -6,7 +6,8 @@ use crate::spill::SpillWriter;
 
 /// Attributes: "Id" (the key) and "Mail" (an adopt rule).
 fn spec() -> TypeSpec {
-    let attribute = |name: &str| AttributeSpec { name: name.into(), many: false, reference: None };
+    let attribute =
+        |name: &str| AttributeSpec { name: name.into(), many: false, reference: None, ..AttributeSpec::default() };
     TypeSpec { name: "User".into(), attributes: vec![attribute("Id"), attribute("Mail")], key: vec![0], adopt: vec![1] }
 }
 
@@ -17,7 +18,7 @@ fn desired(records: &[(&str, &str, &str)]) -> DesiredSide {
         let place = spill.push(&Desired { mapping: 0, label: (*key).into(), values }).unwrap();
         DesiredKey { key: Key::parse(key), target_key: Some(Key::parse(id)), state: DesiredState::Mapped(place) }
     });
-    DesiredSide { keys: keys.collect(), records: spill.finish().unwrap() }
+    DesiredSide { keys: keys.collect(), records: spill.finish().unwrap(), notes: Vec::new() }
 }
 
 fn current(records: &[(&str, &str, &str)]) -> CurrentSide {

@@ -35,12 +35,14 @@ pub struct Plan {
     /// Places of the changes with the index of their type in `header.types`, in the order of applying.
     order: Arc<[(u32, Place)]>,
     notes: Arc<[Note]>,
+    /// Values were taken out: it is no longer what its id says.
+    shortened: bool,
 }
 
 impl Plan {
     /// Puts a plan together; `order` names each change once.
     pub fn new(header: Header, changes: Spill<Change>, order: Vec<(u32, Place)>, notes: Vec<Note>) -> Plan {
-        Plan { header, changes: Arc::new(changes), order: order.into(), notes: notes.into() }
+        Plan { header, changes: Arc::new(changes), order: order.into(), notes: notes.into(), shortened: false }
     }
 
     /// All changes, in the order of applying.
@@ -68,6 +70,18 @@ impl Plan {
             }
         }
         Ok(Plan { order: order.into(), ..self.clone() })
+    }
+
+    /// The same plan, to be shown and not applied: each change passed through `edit`, and other notes.
+    pub fn rewritten(&self, mut edit: impl FnMut(Change) -> Change, notes: Vec<Note>) -> Result<Plan> {
+        let mut changes = crate::spill::SpillWriter::new()?;
+        let mut order = Vec::with_capacity(self.order.len());
+        for (ty, place) in self.order.iter() {
+            order.push((*ty, changes.push(&edit(self.changes.get(*place)?))?));
+        }
+        let mut plan = Plan::new(self.header.clone(), changes.finish()?, order, notes);
+        plan.shortened = true;
+        Ok(plan)
     }
 
     /// Number of changes, ledger-only ones included.

@@ -8,6 +8,7 @@ use std::io::Write;
 
 use super::applied::Applied;
 use super::check::Check;
+use super::text::HIDDEN;
 use super::visible::visible;
 use super::write_failed;
 use crate::error::{Context, Result};
@@ -28,7 +29,10 @@ pub fn plan(plan: &Plan, to: &mut dyn Write) -> Result<()> {
             rows.change(&change, ["", "", ""], None)?;
         }
         for attribute in &change.attributes {
-            let (before, after) = (cell(&attribute.before), cell(&attribute.after));
+            let (before, after) = match attribute.hidden {
+                true => (String::new(), HIDDEN.to_string()),
+                false => (cell(&attribute.before), cell(&attribute.after)),
+            };
             rows.change(&change, [&attribute.name, &before, &after], attribute.cause.as_deref())?;
         }
     }

@@ -62,7 +62,12 @@ fn type_summary(name: &str, changes: &[Change], notes: &[Note]) -> TypeSummary {
     TypeSummary {
         spec: TypeSpec {
             name: name.to_string(),
-            attributes: vec![AttributeSpec { name: "Name".to_string(), many: false, reference: None }],
+            attributes: vec![AttributeSpec {
+                name: "Name".to_string(),
+                many: false,
+                reference: None,
+                ..AttributeSpec::default()
+            }],
             key: vec![0],
             adopt: vec![],
         },
@@ -90,7 +95,7 @@ pub fn change(action: Action, ty: &str, number: u8, label: &str) -> Change {
 }
 
 fn attribute(name: &str, before: Datum, after: Datum) -> AttributeChange {
-    AttributeChange { name: name.to_string(), before, after, cause: None }
+    AttributeChange { name: name.to_string(), before, after, ..AttributeChange::default() }
 }
 
 fn cause(kind: CauseKind, words: &str) -> Option<Cause> {
@@ -179,6 +184,7 @@ fn note(kind: NoteKind, number: u8, label: &str) -> Note {
         desired: Datum::text("Bergen"),
         current: Datum::text("Oslo"),
         applied: Some(Datum::Empty),
+        hidden: false,
     };
     Note {
         kind,
@@ -274,6 +280,7 @@ pub fn hostile(text: &str) -> Plan {
         desired: Datum::text(text),
         current: Datum::set([text]),
         applied: Some(Datum::Unknown(Unknown::new(text))),
+        hidden: false,
     };
     let mut note = note(NoteKind::Conflict, 1, text);
     note.ty = text.to_string();

@@ -16,7 +16,8 @@ use crate::plan::file::{self, json_line};
 use crate::plan::{Plan, SourceSummary};
 use crate::snapshot::ReadBy;
 
-/// The plan, byte for byte as [`file::save`] writes it.
+/// The plan, byte for byte as [`file::save`] writes it; one from which private values were taken out has no checksum,
+/// so that nobody applies it.
 pub fn plan(plan: &Plan, to: &mut dyn Write) -> Result<()> {
     file::write(plan, to)
 }

@@ -11,6 +11,7 @@ pub mod defect;
 pub mod json;
 pub mod log;
 pub mod permissions;
+mod private;
 pub mod progress;
 pub mod text;
 pub mod visible;
@@ -47,6 +48,7 @@ pub enum Format {
 impl Format {
     /// The whole plan.
     pub fn plan(self, plan: &Plan, view: &View, to: &mut dyn Write) -> Result<()> {
+        let plan = &*private::shown(plan)?;
         match self {
             Format::Text => text::plan(plan, view, to),
             Format::Json => json::plan(plan, to),

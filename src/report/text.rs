@@ -32,6 +32,8 @@ use crate::plan::change::{Action, AttributeChange, Change, Difference, Note, Not
 use crate::plan::datum::{Datum, Set};
 use crate::plan::{Header, LimitCheck, Plan, SourceSummary, TypeSummary};
 
+/// In place of the values of a private attribute.
+pub(super) const HIDDEN: &str = "changed (private)";
 /// Characters of one value before it is shortened.
 const VALUE_WIDTH: usize = 72;
 /// Characters of a record's name before it is shortened.
@@ -400,11 +402,12 @@ impl<'a> Page<'a> {
 
     fn attribute(&mut self, attribute: &AttributeChange, action: Action, width: usize) {
         // A new record has nothing where nothing is written.
-        if action == Action::Create && attribute.before.is_empty() && attribute.after.is_empty() {
+        if action == Action::Create && !attribute.hidden && attribute.before.is_empty() && attribute.after.is_empty() {
             return;
         }
         let name = visible(&attribute.name);
         let mut text = match (&attribute.before, &attribute.after) {
+            _ if attribute.hidden => HIDDEN.to_string(),
             (Datum::Empty, after) if action == Action::Create => self.value(after),
             (before, Datum::Set(after)) => self.set_change(before, after),
             (before @ Datum::Set(_), Datum::Empty) => self.set_change(before, &Set::default()),
@@ -510,7 +513,9 @@ impl<'a> Page<'a> {
         self.line(format_args!("    {ty} {name}"));
         let words = shortened(&note.words, WORDS_WIDTH);
         self.line(format_args!("      {words}"));
-        if let Some(Difference { name, desired, current, applied }) = &note.attribute {
+        if let Some(Difference { name, hidden: true, .. }) = &note.attribute {
+            self.line(format_args!("      {}: {HIDDEN}", visible(name)));
+        } else if let Some(Difference { name, desired, current, applied, .. }) = &note.attribute {
             let (name, source, target) = (visible(name), self.value(desired), self.value(current));
             let mut text = format!("{name}: {source} in Entra, {target} in the target");
             if let Some(applied) = applied {
@@ -696,6 +701,14 @@ fn note_words(kind: NoteKind, count: u64) -> &'static str {
         NoteKind::Protected => (
             "protected record would have changed and was left alone",
             "protected records would have changed and were left alone",
+        ),
+        NoteKind::NotFound => (
+            "name leads to no record of the target, or to several",
+            "names lead to no record of the target, or to several",
+        ),
+        NoteKind::Shortened => (
+            "value was longer than the mapping allows and is cut",
+            "values were longer than the mapping allows and are cut",
         ),
         NoteKind::Stranger => (
             "record carries an Entra id that this job does not own",

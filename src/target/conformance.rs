@@ -46,14 +46,15 @@ pub async fn conformance<S: System>(make: impl Fn() -> S) {
 
 /// The people of the suite: a key, two plain attributes and a set.
 pub fn people() -> TypeSpec {
-    let one = |name: &str| AttributeSpec { name: name.to_string(), many: false, reference: None };
+    let one =
+        |name: &str| AttributeSpec { name: name.to_string(), many: false, reference: None, ..AttributeSpec::default() };
     TypeSpec {
         name: "people".to_string(),
         attributes: vec![
             one("Entra ID"),
             one("Name"),
             one("Email"),
-            AttributeSpec { name: "Groups".to_string(), many: true, reference: None },
+            AttributeSpec { name: "Groups".to_string(), many: true, reference: None, ..AttributeSpec::default() },
         ],
         key: vec![0],
         adopt: vec![2],
@@ -62,7 +63,12 @@ pub fn people() -> TypeSpec {
 
 /// A type whose records link two others.
 fn links() -> TypeSpec {
-    let end = |name: &str| AttributeSpec { name: name.to_string(), many: false, reference: Some("people".to_string()) };
+    let end = |name: &str| AttributeSpec {
+        name: name.to_string(),
+        many: false,
+        reference: Some("people".to_string()),
+        ..AttributeSpec::default()
+    };
     TypeSpec {
         name: "memberships".to_string(),
         attributes: vec![end("Group"), end("Member")],
@@ -86,9 +92,8 @@ pub fn person(n: u32, name: &str, groups: &[&str]) -> Vec<Datum> {
 pub fn change(ty: &TypeSpec, action: Action, target_id: Option<&str>, written: &[(&str, Datum)]) -> Change {
     let attribute = |(name, after): &(&str, Datum)| AttributeChange {
         name: (*name).to_string(),
-        before: Datum::Empty,
         after: after.clone(),
-        cause: None,
+        ..AttributeChange::default()
     };
     Change {
         action,

@@ -218,7 +218,8 @@ pub fn plan(ledger: &Ledger, files: &Files, desired: &[Names; 2]) -> Plan {
 }
 
 fn header(ledger: &Ledger) -> Header {
-    let attributes = vec![AttributeSpec { name: "Name".into(), many: false, reference: None }];
+    let attributes =
+        vec![AttributeSpec { name: "Name".into(), many: false, reference: None, ..AttributeSpec::default() }];
     let summary = |ty: &str| TypeSummary {
         spec: TypeSpec { name: ty.into(), attributes: attributes.clone(), key: Vec::new(), adopt: Vec::new() },
         mappings: Vec::new(),
@@ -268,7 +269,8 @@ fn change(ty: &str, key: &str, d: Option<&String>, c: Option<&String>, row: Opti
         (None, _, None) => return None,
     };
     let value = |text: Option<&String>| text.map_or(Datum::Empty, |text| Datum::text(text.as_str()));
-    let written = AttributeChange { name: "Name".into(), before: value(c), after: value(d), cause: None };
+    let written =
+        AttributeChange { name: "Name".into(), before: value(c), after: value(d), ..AttributeChange::default() };
     let applied = if action == Action::Settle { value(c) } else { value(d) };
     let ledger = d.map(|_| Row {
         mapping: "m".into(),

@@ -15,6 +15,7 @@ use super::{cells, files};
 use crate::error::{Context, Error, Result};
 use crate::plan::change::TypeSpec;
 use crate::plan::datum::Datum;
+use crate::plan::decide::protect_name;
 
 /// What spreadsheets part columns with, the most usual first.
 const DELIMITERS: [u8; 3] = *b",;\t";
@@ -209,7 +210,13 @@ fn layout(path: &Path, ty: &TypeSpec, header: &Row, bom: bool, delimiter: u8) ->
     let mut columns = Vec::with_capacity(ty.attributes.len());
     for attribute in &ty.attributes {
         let wanted = clean_name(&attribute.name);
-        let column = names.iter().position(|name| *name == wanted);
+        let mut column = names.iter().position(|name| *name == wanted);
+        if attribute.only_read && header.len() > 0 {
+            column = column.or_else(|| names.iter().position(|name| protect_name(name) == wanted));
+            if column.is_none() {
+                return Err(unprotected(path, &wanted, &names));
+            }
+        }
         if column.is_none()
             && let Some(near) = folded.iter().position(|name| *name == wanted.trim().to_lowercase())
             // A column that belongs to another attribute is not a misspelt one.
@@ -238,6 +245,15 @@ fn layout(path: &Path, ty: &TypeSpec, header: &Row, bom: bool, delimiter: u8) ->
         width: header.len(),
         columns,
     })
+}
+
+/// A rule over a column that is not there would let everything pass, and a name would lead nowhere.
+fn unprotected(path: &Path, wanted: &str, names: &[String]) -> Error {
+    let column =
+        if wanted.contains('_') { format!("{wanted:?}, or with blanks for `_`") } else { format!("{wanted:?}") };
+    Error::usage(format!("{} has no column {wanted:?}, which `protect` or `find` names", path.display()))
+        .cause("a rule over it would protect nothing and find nothing, so nothing was written")
+        .hint(format!("Correct the mapping, or add the column {column} to the file; it has {}.", quoted(names)))
 }
 
 /// At most a line's worth of names, for a message.

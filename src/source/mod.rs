@@ -6,9 +6,11 @@
 
 mod aadsts;
 mod auth;
+mod changes;
 pub mod collections;
 mod config;
 mod confirm;
+mod delta;
 mod expand;
 mod graph;
 mod members;
@@ -36,10 +38,12 @@ use crate::snapshot::{Extent, Manifest, Snapshot, Writer};
 pub use auth::{Claims, Token, claims};
 pub use collections::Rights;
 pub use config::config;
+pub use delta::{Since, last_full};
 pub use registration::SecretEnd;
 pub use strategy::Memberships;
 
 use collections::{DEVICES, LICENSES, Resource, USERS};
+use delta::Delta;
 use graph::Graph;
 use objects::{Read, Why};
 
@@ -169,6 +173,8 @@ pub struct Extracted {
     pub vanished_groups: u64,
     /// What the source's requests came to since it was made.
     pub counts: Counts,
+    /// Objects that a delta query told of in a way that only a lookup by id settles: give them to [`Source::confirm`].
+    pub doubtful: Vec<Missing>,
 }
 
 /// An object that a mapping owns and the read did not return: to be looked up by id.
@@ -209,6 +215,18 @@ impl Source {
     /// What cannot be read makes its collection or list partial, with the reason. Fails only when nothing at all can
     /// be read ([`Exit::SignIn`], [`Exit::Unreachable`]) or the snapshot cannot be written.
     pub async fn extract(&self, needs: &SourceNeeds, progress: &dyn Progress, out: &Path) -> Result<Extracted> {
+        self.extract_since(needs, progress, out, Since::Never).await
+    }
+
+    /// [`Source::extract`] that reads only what changed since an older snapshot, wherever that will do, and keeps the
+    /// links by which the next one can.
+    pub async fn extract_since(
+        &self,
+        needs: &SourceNeeds,
+        progress: &dyn Progress,
+        out: &Path,
+        since: Since<'_>,
+    ) -> Result<Extracted> {
         let rights = self.sign_in().await?.rights();
         if self.config.refuse_excess_rights {
             rights::refuse_excess(needs, &rights, &self.config.client_id)?;
@@ -216,7 +234,8 @@ impl Source {
         let writer = Writer::create(out)?;
         let mut manifest = Manifest::new(&self.config.tenant, self.graph.clock.now());
         manifest.roles = rights.0.clone().unwrap_or_default();
-        let reader = Reader { source: self, needs, rights: &rights, writer: &writer, progress };
+        let delta = Delta::new(since);
+        let reader = Reader { source: self, needs, rights: &rights, writer: &writer, progress, delta: &delta };
         let (users, devices, licenses, groups_and_members) = futures::join!(
             reader.objects(&USERS),
             reader.objects(&DEVICES),
@@ -234,8 +253,11 @@ impl Source {
             vanished_groups = members.vanished;
             manifest.collections.insert(Collection::Memberships, members.extent);
         }
+        let (links, doubtful) = delta.finish();
+        manifest.links = links;
+        manifest.drop_doubtful_links();
         let snapshot = Snapshot::open(&writer.seal(manifest)?)?;
-        Ok(Extracted { snapshot, vanished_groups, counts: self.counts() })
+        Ok(Extracted { snapshot, vanished_groups, counts: self.counts(), doubtful })
     }
 
     /// Looks up what a read did not return: first among the deleted objects, then by id. Writes what it learns into an
@@ -252,10 +274,12 @@ impl Source {
         let mut manifest = snapshot.manifest().clone();
         let writer = Writer::amend(&snapshot)?;
         drop(snapshot);
-        let reader = Reader { source: self, needs, rights: &rights, writer: &writer, progress };
+        let delta = Delta::new(Since::Never);
+        let reader = Reader { source: self, needs, rights: &rights, writer: &writer, progress, delta: &delta };
         let vanished_groups = reader.confirm(missing, &mut manifest).await?;
+        manifest.drop_doubtful_links();
         let snapshot = Snapshot::open(&writer.seal(manifest)?)?;
-        Ok(Extracted { snapshot, vanished_groups, counts: self.counts() })
+        Ok(Extracted { snapshot, vanished_groups, counts: self.counts(), doubtful: Vec::new() })
     }
 }
 
@@ -266,6 +290,7 @@ struct Reader<'a> {
     rights: &'a Rights,
     writer: &'a Writer,
     progress: &'a dyn Progress,
+    delta: &'a Delta<'a>,
 }
 
 impl<'a> Reader<'a> {

@@ -7,6 +7,7 @@
 //! nothing.
 
 mod decode;
+mod delta;
 mod extract;
 mod least;
 mod run;
@@ -128,6 +129,7 @@ fn runs(binaries: &Path, sizes: &Sizes) -> io::Result<()> {
     runs.push(measured("after a night", &mut sim)?);
     println!("the night: {changes} changes, {} % of what there is\n", sizes.night * 100.0);
     table::print(&runs, QUOTA_UNITS_PER_S);
+    println!("\n{}", delta::night(&program, &job, &state, &mut sim, sizes.night)?);
     println!("\nwritten in the end: {}", files(&folder.path().join("export"))?);
     Ok(())
 }

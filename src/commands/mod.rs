@@ -88,6 +88,7 @@ impl Work<'_> {
             Command::Run(run) => {
                 let options = |job: &Path| Options {
                     dry_run: run.dry_run,
+                    full: run.full,
                     out: None,
                     detailed_exitcode: false,
                     trial: run.trial.clone(),
@@ -106,6 +107,7 @@ impl Work<'_> {
             Command::Plan(plan) => {
                 let options = Options {
                     dry_run: true,
+                    full: plan.full,
                     out: plan.out.clone(),
                     detailed_exitcode: plan.detailed_exitcode,
                     trial: plan.trial.clone(),
@@ -156,6 +158,7 @@ impl Work<'_> {
     fn plain(&self, job: &Path, format: Format) -> Options {
         Options {
             dry_run: false,
+            full: false,
             out: None,
             detailed_exitcode: false,
             trial: Trial::default(),

@@ -14,13 +14,13 @@ use futures::channel::mpsc::{self, UnboundedSender};
 use futures::{StreamExt, TryStreamExt};
 use serde::Deserialize;
 
-use super::Reader;
 use super::collections::{GROUPS, is_hidden};
 use super::graph::{List, Stop};
 use super::members::{self, MembersRead, Tally};
 use super::objects::{Group, Read};
 use super::strategy::{Choice, Memberships, Seen};
 use super::units::{Price, units};
+use super::{Reader, selection};
 use crate::error::Result;
 use crate::record::{Collection, Guid, Unknown};
 use crate::snapshot::{Member, Strategy};
@@ -87,9 +87,18 @@ impl Reader<'_> {
     /// Lists the groups and reads their members, both at the same time. Fails only when the snapshot cannot be
     /// written.
     pub(super) async fn groups_and_members(&self) -> Result<(Option<Read>, Option<MembersRead>)> {
-        if !self.needs.memberships {
-            return Ok((self.objects(&GROUPS).await?, None));
+        if !self.needs.wants(Collection::Groups) {
+            return Ok((None, None));
         }
+        let mut extent = selection(self.needs, self.rights, &GROUPS);
+        if let Some((groups, members)) = self.by_changes(&GROUPS, &mut extent).await? {
+            return Ok((Some(groups), members));
+        }
+        if !self.needs.memberships {
+            return Ok((Some(self.objects_in_full(&GROUPS, extent).await?), None));
+        }
+        // Before anything is read: what changes from now on, members too, will be told of next time.
+        let link = self.latest(&GROUPS, &extent).await;
         let (lists, waiting) = mpsc::unbounded();
         let pass = Pass { reader: self, tally: Tally::new(self), lists, state: Mutex::default() };
         let pass = &pass;
@@ -100,26 +109,27 @@ impl Reader<'_> {
             })
             .buffer_unordered(self.source.config.in_flight_max.max(1))
             .try_collect::<()>();
-        let ((read, choice), ()) = futures::try_join!(pass.run(), listing)?;
-        let members = read.as_ref().map(|read| pass.tally.sum(&read.extent.coverage, Some(choice)));
-        if let Some(by) = members.as_ref().and_then(|members| members.extent.read_by.as_ref()) {
+        let ((read, choice), ()) = futures::try_join!(pass.run(self.objects_after(&GROUPS, extent, link)), listing)?;
+        let mut members = pass.tally.sum(&read.extent.coverage, Some(choice));
+        members.extent.how = read.extent.how.clone();
+        if let Some(by) = &members.extent.read_by {
             let (estimate, cost) = (by.estimate.to_string(), by.cost.to_string());
             tracing::info!(strategy = by.strategy.name(), reason = by.reason, estimate, cost, "memberships were read");
         }
-        Ok((read, members))
+        Ok((Some(read), Some(members)))
     }
 }
 
 impl Pass<'_> {
-    /// Shows what it can of all groups and has the others listed. Ends when nothing more will be put into `lists`.
-    async fn run(&self) -> Result<(Option<Read>, Choice)> {
+    /// Shows what it can of all groups, which `groups` lists, and has the others' members listed. Ends when nothing more
+    /// will be put into `lists`.
+    async fn run(&self, groups: impl Future<Output = Result<Read>>) -> Result<(Read, Choice)> {
         let wanted = self.reader.source.config.memberships;
         let enough = AtomicBool::new(wanted == Memberships::PerGroup);
         let listing = async {
-            let read = self.reader.objects(&GROUPS).await?;
-            let groups = read.as_ref().map_or(&[][..], |read| &read.groups);
-            self.listed(groups)?;
-            let choice = self.seen(groups).choose(wanted);
+            let read = groups.await?;
+            self.listed(&read.groups)?;
+            let choice = self.seen(&read.groups).choose(wanted);
             tracing::debug!(
                 strategy = choice.strategy.name(),
                 walks = choice.walks,
@@ -141,7 +151,7 @@ impl Pass<'_> {
             }
         };
         let ((read, mut choice), first) = futures::try_join!(listing, first)?;
-        let groups = read.as_ref().map_or(&[][..], |read| &read.groups);
+        let groups = &read.groups;
         if choice.strategy == Strategy::Expand && first == Ended::Failed {
             choice = self.seen(groups).choose(Memberships::PerGroup);
             choice.reason = "the expansion of members broke off or was refused".to_owned();
@@ -149,7 +159,7 @@ impl Pass<'_> {
         if choice.strategy == Strategy::Expand && choice.walks > 1 && first == Ended::Early {
             self.divide(groups, choice.walks).await?;
         }
-        self.finish(groups)?;
+        self.finish(groups);
         self.lists.close_channel();
         Ok((read, choice))
     }
@@ -268,7 +278,7 @@ impl Pass<'_> {
 
     /// Has every group listed that was not shown, and those shown empty where no group showed a member: that is not
     /// believed.
-    fn finish(&self, groups: &[Group]) -> Result<()> {
+    fn finish(&self, groups: &[Group]) {
         let mut state = self.state();
         for group in groups.iter().filter(|group| !state.seen.contains(&group.id)) {
             self.list(group.clone());
@@ -276,7 +286,6 @@ impl Pass<'_> {
         for group in std::mem::take(&mut state.empty) {
             self.list(group);
         }
-        Ok(())
     }
 
     fn list(&self, group: Group) {

@@ -122,15 +122,19 @@ pub(super) struct Walk {
     pub unreadable: u64,
     /// Why it ended before the last page; none if it did not.
     pub stop: Option<Stop>,
+    /// Where the changes since this walk begin; on the last page of a delta query.
+    pub delta: Option<String>,
 }
 
 /// One page, its elements as ranges of the body.
 #[derive(Debug)]
-struct Page {
+pub(super) struct Page {
     body: Bytes,
     elements: Vec<Range<usize>>,
     next: Option<String>,
     units: Option<u32>,
+    /// On the last page of a delta query, in place of `next`.
+    pub delta: Option<String>,
 }
 
 impl Graph {
@@ -248,7 +252,10 @@ impl Graph {
                     return walk;
                 }
             }
-            let Some(link) = page.next else { return walk };
+            let Some(link) = page.next else {
+                walk.delta = page.delta;
+                return walk;
+            };
             if enough.is_some_and(|enough| enough.load(Relaxed)) {
                 return walk;
             }
@@ -315,13 +322,15 @@ impl Page {
 }
 
 /// Reads the frame of a page; complains about everything that is not one.
-fn read_page(response: &Response) -> Result<Page, String> {
+pub(super) fn read_page(response: &Response) -> Result<Page, String> {
     #[derive(Deserialize)]
     struct Frame<'a> {
         #[serde(borrow)]
         value: Vec<&'a RawValue>,
         #[serde(rename = "@odata.nextLink")]
         next: Option<String>,
+        #[serde(rename = "@odata.deltaLink")]
+        delta: Option<String>,
     }
     let body = response.body.clone();
     let text = std::str::from_utf8(&body).map_err(|cause| cause.to_string())?;
@@ -332,9 +341,9 @@ fn read_page(response: &Response) -> Result<Page, String> {
         offset..offset + element.get().len()
     };
     let elements = frame.value.iter().map(range).collect();
-    let next = frame.next;
+    let Frame { next, delta, .. } = frame;
     let units = response.header(RESOURCE_UNIT).and_then(|text| text.trim().parse().ok());
-    Ok(Page { body, elements, next, units })
+    Ok(Page { body, elements, next, delta, units })
 }
 
 /// Recognises that a page's link is no longer valid. The codes are not documented for every list.

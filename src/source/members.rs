@@ -45,13 +45,18 @@ impl Row {
 
     /// By the type that Graph names, never by what properties there are: those depend on rights.
     pub fn kind(&self) -> MemberKind {
-        MemberKind::named(self.kind.as_deref().unwrap_or_default().trim_start_matches("#microsoft.graph."))
+        kind(self.kind.as_deref())
     }
 
     /// The member, if Graph named its type.
     pub fn typed(&self) -> Option<Member> {
         self.kind.as_ref().map(|_| Member { id: self.id, kind: self.kind() })
     }
+}
+
+/// What an element is by its `@odata.type`.
+pub(super) fn kind(odata_type: Option<&str>) -> MemberKind {
+    MemberKind::named(odata_type.unwrap_or_default().trim_start_matches("#microsoft.graph."))
 }
 
 /// What all reads of members share, and what they came to.

@@ -7,6 +7,7 @@
 mod aadsts;
 mod auth;
 mod certificate;
+mod changes;
 mod cloud;
 pub mod collections;
 mod config;
@@ -14,6 +15,7 @@ mod confirm;
 mod counts;
 mod credential;
 mod custom;
+mod delta;
 mod expand;
 mod graph;
 mod links;
@@ -50,6 +52,7 @@ pub use cloud::Cloud;
 pub use collections::Rights;
 pub use config::config;
 pub use credential::{SKEW_WORTH_TELLING, skew_in_words};
+pub use delta::{Since, last_full};
 pub use registration::SecretEnd;
 pub use strategy::Memberships;
 
@@ -57,6 +60,7 @@ use collections::{
     ADMINISTRATIVE_UNITS, DELETED_GROUPS, DELETED_USERS, DEVICES, DIRECTORY_ROLES, LICENSES, ORGANIZATION, RESOURCES,
     Resource, USERS,
 };
+use delta::Delta;
 use graph::Graph;
 use objects::{Read, Why};
 
@@ -210,6 +214,8 @@ pub struct Extracted {
     pub vanished_groups: u64,
     /// What the source's requests came to since it was made.
     pub counts: Counts,
+    /// Objects that a delta query told of in a way that only a lookup by id settles: give them to [`Source::confirm`].
+    pub doubtful: Vec<Missing>,
 }
 
 /// An object that a mapping owns and the read did not return: to be looked up by id.
@@ -264,6 +270,18 @@ impl Source {
     /// What cannot be read makes its collection or list partial, with the reason. Fails only when nothing at all can
     /// be read ([`Exit::SignIn`], [`Exit::Unreachable`]) or the snapshot cannot be written.
     pub async fn extract(&self, needs: &SourceNeeds, progress: &dyn Progress, out: &Path) -> Result<Extracted> {
+        self.extract_since(needs, progress, out, Since::Never).await
+    }
+
+    /// [`Source::extract`] that reads only what changed since an older snapshot, wherever that will do, and keeps the
+    /// links by which the next one can.
+    pub async fn extract_since(
+        &self,
+        needs: &SourceNeeds,
+        progress: &dyn Progress,
+        out: &Path,
+        since: Since<'_>,
+    ) -> Result<Extracted> {
         let token = self.sign_in().await?;
         let rights = token.rights();
         if self.config.refuse_excess_rights {
@@ -272,7 +290,8 @@ impl Source {
         let writer = Writer::create(out)?;
         let mut manifest = Manifest::new(&self.config.tenant, self.graph.clock.now());
         manifest.roles = rights.0.clone().unwrap_or_default();
-        let reader = Reader { source: self, needs, rights: &rights, writer: &writer, progress };
+        let delta = Delta::new(since);
+        let reader = Reader { source: self, needs, rights: &rights, writer: &writer, progress, delta: &delta };
         let others = [&USERS, &DEVICES, &LICENSES, &ADMINISTRATIVE_UNITS, &DIRECTORY_ROLES, &ORGANIZATION];
         let others = others.into_iter().chain([&DELETED_USERS, &DELETED_GROUPS]);
         let (objects, sign_ins, groups_and_members, links, custom, counts) = futures::join!(
@@ -310,8 +329,11 @@ impl Source {
         if token.is_delegated() {
             doubt(&mut manifest);
         }
+        let (links, doubtful) = delta.finish();
+        manifest.links = links;
+        manifest.drop_doubtful_links();
         let snapshot = Snapshot::open(&writer.seal(manifest)?)?;
-        Ok(Extracted { snapshot, vanished_groups, counts: self.counts() })
+        Ok(Extracted { snapshot, vanished_groups, counts: self.counts(), doubtful })
     }
 
     /// Looks up what a read did not return: first among the deleted objects, then by id. Writes what it learns into an
@@ -333,10 +355,12 @@ impl Source {
         let mut manifest = snapshot.manifest().clone();
         let writer = Writer::amend(&snapshot)?;
         drop(snapshot);
-        let reader = Reader { source: self, needs, rights: &rights, writer: &writer, progress };
+        let delta = Delta::new(Since::Never);
+        let reader = Reader { source: self, needs, rights: &rights, writer: &writer, progress, delta: &delta };
         let vanished_groups = reader.confirm(missing, &mut manifest).await?;
+        manifest.drop_doubtful_links();
         let snapshot = Snapshot::open(&writer.seal(manifest)?)?;
-        Ok(Extracted { snapshot, vanished_groups, counts: self.counts() })
+        Ok(Extracted { snapshot, vanished_groups, counts: self.counts(), doubtful: Vec::new() })
     }
 }
 
@@ -347,6 +371,7 @@ struct Reader<'a> {
     rights: &'a Rights,
     writer: &'a Writer,
     progress: &'a dyn Progress,
+    delta: &'a Delta<'a>,
 }
 
 impl<'a> Reader<'a> {

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::http::{HttpError, Lane, Refusal, Trouble};
 use crate::record::{Collection, Coverage, Guid, Unknown};
 use crate::schema::SIGN_IN_ACTIVITY;
-use crate::snapshot::Extent;
+use crate::snapshot::{DeltaLink, Extent};
 
 /// What came of one collection.
 #[derive(Debug)]
@@ -74,6 +74,27 @@ impl Reader<'_> {
             return Ok(None);
         }
         let mut extent = selection(self.needs, self.rights, resource);
+        if let Some((read, _)) = self.by_changes(resource, &mut extent).await? {
+            return Ok(Some(read));
+        }
+        self.objects_in_full(resource, extent).await.map(Some)
+    }
+
+    /// Reads a collection by its list, whole.
+    pub(super) async fn objects_in_full(&self, resource: &'static Resource, extent: Extent) -> Result<Read> {
+        // Before the first page: what changes from now on will be told of next time.
+        let link = self.latest(resource, &extent).await;
+        self.objects_after(resource, extent, link).await
+    }
+
+    /// As [`Reader::objects_in_full`], when the link to later changes has been taken.
+    pub(super) async fn objects_after(
+        &self,
+        resource: &'static Resource,
+        mut extent: Extent,
+        link: Option<DeltaLink>,
+    ) -> Result<Read> {
+        let asked = extent.properties.clone();
         let mut restarted = false;
         loop {
             let mut groups = Vec::new();
@@ -91,7 +112,10 @@ impl Reader<'_> {
                 stop => {
                     let unreadable = walk.unreadable + keyless;
                     let why = self.judge(resource, stop.as_ref(), unreadable, &mut extent);
-                    return Ok(Some(Read { resource, extent, why, groups }));
+                    if let Some(link) = link.filter(|_| extent.properties == asked) {
+                        self.delta.keep(resource.collection, link);
+                    }
+                    return Ok(Read { resource, extent, why, groups });
                 }
             }
             self.writer.restart(resource.collection)?;

@@ -1,8 +1,8 @@
 //! Extracts under Microsoft's quota and a real line's latency: what each way to read memberships costs, next to the
 //! least it could. Nothing is shortened here: a second is a second.
 
-use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader};
+use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::least::Least;
 use crate::run::{Memory, SECRET_VARIABLE};
 use crate::sim::{Asked, CLIENT_SECRET, Sim};
 use crate::{QUOTA_UNITS_PER_S, Sizes, write_job};
@@ -19,12 +20,6 @@ use crate::{QUOTA_UNITS_PER_S, Sizes, write_job};
 const LATENCY: Duration = Duration::from_millis(120);
 /// The share of the quota that a job spends unless it says otherwise.
 const SHARE: f64 = 0.8;
-/// The largest page that Graph documents for these lists.
-const PAGE: u64 = 999;
-/// Groups on a page of the simulator's when members are expanded; Graph's number is not documented.
-const EXPANDED_PAGE: u64 = 100;
-/// An expansion shows no more; such a group must be listed.
-const SHOWN_MAX: u64 = 20;
 
 /// One extract.
 struct Extract {
@@ -35,14 +30,6 @@ struct Extract {
     least: Least,
     estimate: Value,
     exit: i32,
-}
-
-/// The least that a read of this tenant costs on that way, and the longest walk that nothing shortens.
-#[derive(Clone, Copy, Default)]
-struct Least {
-    requests: u64,
-    units: u64,
-    chain: u64,
 }
 
 /// Extracts one tenant in each of `ways`, and prints a table.
@@ -91,49 +78,19 @@ fn measure(way: &'static str, binaries: &Path, sim: &mut Sim) -> io::Result<Extr
     let asked = sim.counters()?;
     let manifest: Value = serde_json::from_reader(File::open(out.join("manifest.json"))?)?;
     let read_by = &manifest["collections"]["memberships"]["read_by"];
-    let least = Least::of(&out, read_by["strategy"].as_str().unwrap_or_default())?;
+    let least = Least::of(&out)?;
     let exit = status?.code().unwrap_or(-1);
     Ok(Extract { way, wall, peak_kb, asked, least, estimate: read_by["estimate"].clone(), exit })
 }
 
-impl Least {
-    /// <https://learn.microsoft.com/graph/throttling-limits>: users with their manager expanded 2, member lists 2,
-    /// subscribed SKUs 2, everything else 1.
-    fn of(folder: &Path, strategy: &str) -> io::Result<Least> {
-        let pages = |name: &str| -> io::Result<u64> { Ok(count(&folder.join(name))?.div_ceil(PAGE).max(1)) };
-        let (users, groups, devices) = (pages("users.jsonl")?, pages("groups.jsonl")?, pages("devices.jsonl")?);
-        let expanded = strategy == "expand";
-        let (mut lists, mut longest, mut all) = (0, 0, 0);
-        for line in BufReader::new(File::open(folder.join("memberships.jsonl"))?).lines() {
-            // The group's own id is the first; each other one is a member.
-            let members = line?.matches("\"id\":").count() as u64 - 1;
-            let pages = members.div_ceil(PAGE).max(1);
-            all += 1;
-            longest = longest.max(pages);
-            lists += if expanded && members < SHOWN_MAX { 0 } else { pages };
-        }
-        let expansions = if expanded { u64::div_ceil(all, EXPANDED_PAGE).max(1) } else { 0 };
-        Ok(Least {
-            requests: users + groups + devices + 1 + expansions + lists,
-            units: 2 * users + groups + devices + 2 + expansions + 2 * lists,
-            chain: users.max(groups + longest).max(devices),
-        })
-    }
-
-    /// What the permitted share of the quota takes, in seconds.
-    fn floor_s(self) -> f64 {
-        self.units as f64 / (QUOTA_UNITS_PER_S * SHARE)
-    }
-
-    /// What the longest walk takes, in seconds.
-    fn chain_s(self) -> f64 {
-        self.chain as f64 * LATENCY.as_secs_f64()
-    }
+/// What the permitted share of the quota takes, in seconds.
+fn floor_s(least: Least) -> f64 {
+    least.units as f64 / (QUOTA_UNITS_PER_S * SHARE)
 }
 
-fn count(path: &Path) -> io::Result<u64> {
-    let bytes = fs::read(path)?;
-    Ok(bytes.iter().filter(|byte| **byte == b'\n').count() as u64)
+/// What the longest walk takes, in seconds.
+fn chain_s(least: Least) -> f64 {
+    least.chain as f64 * LATENCY.as_secs_f64()
 }
 
 fn table(extracts: &[Extract]) {
@@ -151,10 +108,10 @@ fn table(extracts: &[Extract]) {
     line("  more than that", &|extract| over(extract.asked.units, extract.least.units));
     line("refused (429)", &|extract| extract.asked.throttled.to_string());
     line("wall time, s", &|extract| format!("{:.2}", extract.wall.as_secs_f64()));
-    line("  80 % of the quota allows, s", &|extract| format!("{:.2}", extract.least.floor_s()));
-    line("  longest walk, s", &|extract| format!("{:.2}", extract.least.chain_s()));
+    line("  80 % of the quota allows, s", &|extract| format!("{:.2}", floor_s(extract.least)));
+    line("  longest walk, s", &|extract| format!("{:.2}", chain_s(extract.least)));
     line("  wall time / the larger of both", &|extract| {
-        format!("{:.2}", extract.wall.as_secs_f64() / extract.least.floor_s().max(extract.least.chain_s()))
+        format!("{:.2}", extract.wall.as_secs_f64() / floor_s(extract.least).max(chain_s(extract.least)))
     });
     line("estimated for memberships, units", &|extract| extract.estimate["units"].to_string());
     line("estimated for memberships, s", &|extract| extract.estimate["seconds"].to_string());

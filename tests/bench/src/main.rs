@@ -7,6 +7,7 @@
 //! waits for the quota are shortened away) and `million`. Asserts nothing.
 
 mod decode;
+mod delta;
 mod expr;
 mod extract;
 mod least;
@@ -132,6 +133,7 @@ fn runs(binaries: &Path, sizes: &Sizes) -> io::Result<()> {
     runs.push(measured("after a night", &mut sim)?);
     println!("the night: {changes} changes, {} % of what there is\n", sizes.night * 100.0);
     table::print(&runs, QUOTA_UNITS_PER_S);
+    println!("\n{}", delta::night(&program, &job, &state, &mut sim, sizes.night)?);
     println!("\nwritten in the end: {}", files(&folder.path().join("export"))?);
     Ok(())
 }

@@ -16,7 +16,7 @@ use crate::plan::policy::Removal;
 use crate::tree::{Fields, Kind, Node};
 
 /// Where the keys of a job file belong, for those that TOML put into another table.
-pub(super) const HOMES: [(&str, &str); 32] = [
+pub(super) const HOMES: [(&str, &str); 34] = [
     ("format", TOP),
     ("name", TOP),
     ("extends", TOP),
@@ -30,6 +30,8 @@ pub(super) const HOMES: [(&str, &str); 32] = [
     ("quota_share", "in `[source]`"),
     ("max_in_flight", "in `[source]`"),
     ("memberships", "in `[source]`"),
+    ("delta", "in `[source]`"),
+    ("full_every", "in `[source]`"),
     ("snapshot", "in `[source]`"),
     ("exclude", "in `[scope]`"),
     ("kind", "in `[target]`"),

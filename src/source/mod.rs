@@ -62,7 +62,7 @@ use collections::{
 };
 use delta::Delta;
 use graph::Graph;
-use objects::{Read, Why};
+use objects::Why;
 
 /// What must be read; nothing more is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -349,7 +349,7 @@ impl Source {
         let token = self.sign_in().await?;
         if token.is_delegated() {
             // What a user does not find may be there.
-            return Ok(Extracted { snapshot, vanished_groups: 0, counts: self.counts() });
+            return Ok(Extracted { snapshot, vanished_groups: 0, counts: self.counts(), doubtful: Vec::new() });
         }
         let rights = token.rights();
         let mut manifest = snapshot.manifest().clone();

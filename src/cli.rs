@@ -115,6 +115,9 @@ pub struct Run {
     /// Show the plan and write nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Read everything, also where the job would read only what changed since the last run
+    #[arg(long, conflicts_with = "from_snapshot")]
+    pub full: bool,
     #[command(flatten)]
     pub trial: Trial,
     #[command(flatten)]
@@ -146,6 +149,9 @@ pub struct Plan {
     /// Save the plan, readable by you alone
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// Read everything, also where the job would read only what changed since the last run
+    #[arg(long, conflicts_with = "from_snapshot")]
+    pub full: bool,
     #[command(flatten)]
     pub trial: Trial,
     #[command(flatten)]

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use jiff::SignedDuration;
 use url::Url;
 
 use super::read::Reader;
@@ -41,6 +42,10 @@ pub struct GraphSource {
     pub quota_share: f64,
     /// The most requests under way at once, when the job sets a limit.
     pub max_in_flight: Option<u32>,
+    /// Runs read what changed since the last one, where Graph can tell it.
+    pub delta: bool,
+    /// How old the last full read may be, at most, before another one is made.
+    pub full_every: SignedDuration,
     /// Whether the job runs only while the application is allowed nothing that the job does not need.
     pub refuse_excess_rights: bool,
 }
@@ -67,6 +72,11 @@ pub enum SecretFrom {
 /// The default of [`GraphSource::quota_share`]: leaves the rest of the tenant's apps a fifth.
 const QUOTA_SHARE: f64 = 0.8;
 
+/// The default of [`GraphSource::full_every`], and its range. A full read heals what no delta query told.
+const FULL_EVERY: SignedDuration = SignedDuration::from_hours(7 * 24);
+const FULL_EVERY_RANGE: std::ops::RangeInclusive<SignedDuration> =
+    SignedDuration::from_hours(1)..=SignedDuration::from_hours(31 * 24);
+
 const SECRET_HELP: &str = "say where it lies: `credential = { secret = { env = \"ENTRA_SECRET\" } }`, or \
     `file = \"…\"`, `credential = \"…\"` (systemd), `command = […]`";
 
@@ -86,6 +96,8 @@ pub(super) fn read(node: &Node, reader: &Reader, files: &[Arc<SourceFile>], prob
     let graph = fields.get("graph").map(|node| host(node, problems));
     let quota_share = fields.get("quota_share").map_or(Some(QUOTA_SHARE), |node| node.number(0.01..=1.0, problems));
     let max_in_flight = fields.get("max_in_flight").map(|node| node.int(1..=1000, problems));
+    let delta = fields.get("delta").map_or(Some(false), |node| node.bool(problems));
+    let full_every = fields.get("full_every").map_or(Some(FULL_EVERY), |node| full_every(node, problems));
     let refuse_excess = fields.get("refuse_excess_rights").map_or(Some(false), |node| node.bool(problems));
     fields.finish(&super::read::HOMES, problems);
     let tenant = tenant.and_then(|node| tenant_name(node, problems));
@@ -99,8 +111,21 @@ pub(super) fn read(node: &Node, reader: &Reader, files: &[Arc<SourceFile>], prob
         graph: transposed(graph)?,
         quota_share: quota_share?,
         max_in_flight: transposed(max_in_flight)?.and_then(|number| u32::try_from(number).ok()),
+        delta: delta?,
+        full_every: full_every?,
         refuse_excess_rights: refuse_excess?,
     })))
+}
+
+fn full_every(node: &Node, problems: &mut Problems) -> Option<SignedDuration> {
+    let span = super::settings::span(node, problems)?;
+    if FULL_EVERY_RANGE.contains(&span) {
+        return Some(span);
+    }
+    let help = "write between \"1h\" and \"31 days\"; the links by which changes are read live 7 days, so that a job \
+        that runs less often reads everything anyhow";
+    problems.add_with_help(&node.place, "full reads cannot be that far apart, or that close", help);
+    None
 }
 
 /// A key that is absent is fine, one that is there and wrong is not.

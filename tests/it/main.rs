@@ -4,6 +4,7 @@ mod bad_input;
 mod check;
 mod collections;
 mod crash;
+mod delta;
 mod docs;
 mod faults;
 mod recording;

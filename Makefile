@@ -31,9 +31,9 @@ simulator: ## A Microsoft Graph on this machine to try the program with, on port
 faults: ## Random faults of Graph, FAULT_SEEDS of them (default 500) from FAULT_FIRST on a scaled clock; names seeds that fail
 	FAULT_SEEDS=$${FAULT_SEEDS:-500} cargo test --quiet --test it faults:: -- --nocapture
 
-bench: ## Measures the program against a simulated tenant (BENCH_USERS, BENCH_GROUPS, BENCH_MEMBERSHIPS, BENCH_NIGHT)
+bench: ## Measures the program against simulated tenants; P="extract decode" for these parts only (BENCH_USERS, …)
 	cargo build --release --package entra-import --package graph-sim --package bench
-	target/release/bench
+	target/release/bench $(P)
 
 fuzz: ## Feeds random text to the expression language for FUZZ_SECONDS (60); needs nightly and cargo-fuzz
 	cd fuzz && cargo +nightly fuzz run expression -- -max_total_time=$(or $(FUZZ_SECONDS),60)

@@ -74,6 +74,11 @@ impl Clock {
         self.as_of.unwrap_or_else(Timestamp::now)
     }
 
+    /// The system's time, never the as-of time: for what another machine compares with its own clock.
+    pub fn system_time(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
     /// Time since the clock was made, as this clock counts it. Never goes back, never stands still.
     pub fn elapsed(&self) -> Duration {
         self.origin.elapsed() * self.factor

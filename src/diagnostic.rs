@@ -187,12 +187,15 @@ pub fn is_variable_name(text: &str) -> bool {
 /// Hides texts that stand behind a key that names a secret, so that a secret wrongly written into a file is not
 /// shown (rule 9). Offsets stay as they are: every hidden byte becomes one `*`.
 fn masked(text: &str) -> String {
-    const SECRET_KEYS: [&str; 4] = ["secret", "password", "credential", "token"];
+    const SECRET_KEYS: [&str; 6] = ["secret", "password", "credential", "token", "certificate", "federation"];
     let mut out = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {
         let lower = line.to_ascii_lowercase();
+        // A certificate's key is a secret; other keys are not.
+        let key = lower.contains("certificate").then_some("key");
         let hidden = SECRET_KEYS
-            .iter()
+            .into_iter()
+            .chain(key)
             .flat_map(|key| lower.match_indices(key).map(|(at, _)| at + key.len()))
             .filter_map(|after| hidden_range(line, after))
             .min_by_key(|range| range.start);
@@ -221,7 +224,9 @@ fn hidden_range(line: &str, after_key: usize) -> Option<Range<usize>> {
         inner = after.trim_start();
         start = line.len() - inner.len();
         let variable = inner.split(['"', '\'']).nth(1).is_some_and(is_variable_name);
-        if matches!(key.trim(), "file" | "credential" | "command" | "secret") || (key.trim() == "env" && variable) {
+        if matches!(key.trim(), "file" | "credential" | "command" | "secret" | "managed_identity")
+            || (key.trim() == "env" && variable)
+        {
             return None;
         }
     }

@@ -10,13 +10,16 @@ mod gate;
 mod pacer;
 mod retry;
 mod route;
+mod trouble;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
 use url::Url;
@@ -33,6 +36,7 @@ use pacer::Pacer;
 pub use reqwest::Method;
 use retry::{Failure, Tries};
 pub use route::{Route, route};
+pub use trouble::{Trouble, TroubleKind};
 
 /// The program as servers see it.
 pub const USER_AGENT: &str = concat!("entra-import/", env!("CARGO_PKG_VERSION"));
@@ -40,7 +44,7 @@ pub const USER_AGENT: &str = concat!("entra-import/", env!("CARGO_PKG_VERSION"))
 const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("client-request-id");
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 /// The request's real cost. <https://learn.microsoft.com/graph/throttling-limits>
-const RESOURCE_UNIT: HeaderName = HeaderName::from_static("x-ms-resource-unit");
+pub(crate) const RESOURCE_UNIT: HeaderName = HeaderName::from_static("x-ms-resource-unit");
 /// How near the limit is, from 0.8 on. <https://learn.microsoft.com/graph/throttling-limits>
 const LIMIT_PERCENTAGE: HeaderName = HeaderName::from_static("x-ms-throttle-limit-percentage");
 
@@ -81,17 +85,30 @@ impl Default for HttpSettings {
     }
 }
 
-/// A server's address that tokens may be sent to: https, or http on this machine only.
+/// A server's address that tokens may be sent to: https, or http that does not leave this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint(Url);
+pub struct Endpoint {
+    url: Url,
+    ca_file: Option<PathBuf>,
+}
 
 impl Endpoint {
     /// Checks the address; a usage error says what is wrong with it.
     pub fn new(url: Url) -> Result<Endpoint> {
+        Endpoint::checked(url, is_loopback, "this machine")
+    }
+
+    /// Checks the address of a metadata service, which may also be link-local: such packets pass no router.
+    /// <https://www.rfc-editor.org/rfc/rfc3927#section-7>
+    pub fn metadata(url: Url) -> Result<Endpoint> {
+        Endpoint::checked(url, is_local, "this machine or its host")
+    }
+
+    fn checked(url: Url, is_near: fn(&Url) -> bool, near: &str) -> Result<Endpoint> {
         let bad = |why: &str| {
             Err(Error::usage(format!("the address {url} cannot be used"))
                 .cause(why)
-                .hint("Give an https address without a user name; http is accepted on this machine only."))
+                .hint(format!("Give an https address without a user name; http is accepted on {near} only.")))
         };
         if url.host_str().is_none() {
             return bad("it names no host");
@@ -100,20 +117,27 @@ impl Endpoint {
             return bad("it carries a user name or password, which would show up in messages");
         }
         match url.scheme() {
-            "https" => Ok(Endpoint(url)),
-            "http" if is_loopback(&url) => Ok(Endpoint(url)),
+            "https" => Ok(Endpoint { url, ca_file: None }),
+            "http" if is_near(&url) => Ok(Endpoint { url, ca_file: None }),
             "http" => bad("it would send a token in clear text over the network"),
             scheme => bad(&format!("its scheme is {scheme}")),
         }
     }
 
+    /// Trusts the authorities in a PEM file besides the machine's.
+    #[must_use]
+    pub fn trusting(mut self, ca_file: Option<&Path>) -> Endpoint {
+        self.ca_file = ca_file.map(Path::to_path_buf);
+        self
+    }
+
     pub fn url(&self) -> &Url {
-        &self.0
+        &self.url
     }
 
     /// Whether `url` leads to this very server: same scheme, host and port, and no user name.
     pub fn allows(&self, url: &Url) -> bool {
-        url.origin() == self.0.origin() && url.username().is_empty() && url.password().is_none()
+        url.origin() == self.url.origin() && url.username().is_empty() && url.password().is_none()
     }
 }
 
@@ -121,6 +145,11 @@ impl Endpoint {
 pub fn is_json(headers: &HeaderMap) -> bool {
     let kind = headers.get(reqwest::header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     kind.starts_with("application/json")
+}
+
+/// On this machine or its link: nothing that a proxy reaches.
+fn is_local(url: &Url) -> bool {
+    is_loopback(url) || matches!(url.host(), Some(url::Host::Ipv4(address)) if address.is_link_local())
 }
 
 fn is_loopback(url: &Url) -> bool {
@@ -183,7 +212,7 @@ impl Http {
     /// The first caller sets the pace; later ones share it.
     pub fn lane(&self, endpoint: &Endpoint, credential: &str, pace: Pace) -> Result<Lane> {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (endpoint.0.origin(), credential.to_owned());
+        let key = (endpoint.url.origin(), credential.to_owned());
         if let Some(lane) = lanes.get(&key) {
             return Ok(lane.clone());
         }
@@ -308,11 +337,18 @@ struct LaneState {
     /// Keeps no connection: after a reset or a 503 a retry takes a new one, as
     /// <https://learn.microsoft.com/graph/errors> asks.
     fresh: reqwest::Client,
+    pace: Mutex<Pace>,
     pacer: Pacer,
     gate: Gate,
     counters: Counters,
     recorder: Arc<OnceLock<Arc<Recorder>>>,
+    /// Whether it was said that the server cannot be reached; not again before it answered.
+    lost: AtomicBool,
+    /// Milliseconds that the server's clock is ahead; [`NO_SKEW`] before the first answer.
+    skew_ms: AtomicI64,
 }
+
+const NO_SKEW: i64 = i64::MIN;
 
 impl Lane {
     fn new(http: &Http, endpoint: Endpoint, pace: Pace) -> Result<Lane> {
@@ -323,10 +359,13 @@ impl Lane {
             endpoint,
             clock: http.clock.clone(),
             settings,
+            pace: Mutex::new(pace),
             pacer: Pacer::new(http.clock.clone(), pace),
             gate: Gate::new(pace.in_flight_max),
             counters: Counters::default(),
             recorder: http.recorder.clone(),
+            lost: AtomicBool::new(false),
+            skew_ms: AtomicI64::new(NO_SKEW),
         })))
     }
 
@@ -336,8 +375,21 @@ impl Lane {
 
     /// Changes the pace for all users of the lane.
     pub fn set_pace(&self, pace: Pace) {
+        *self.0.pace.lock().unwrap_or_else(PoisonError::into_inner) = pace;
         self.0.pacer.set_pace(pace);
         self.0.gate.set_max(pace.in_flight_max);
+    }
+
+    /// How far the server's clock is ahead of this machine's, from the `Date` of its last answer; none before one. Right
+    /// to about a second.
+    pub fn clock_skew(&self) -> Option<SignedDuration> {
+        let skew_ms = self.0.skew_ms.load(Relaxed);
+        (skew_ms != NO_SKEW).then(|| SignedDuration::from_millis(skew_ms))
+    }
+
+    /// The pace that is set now.
+    pub fn pace(&self) -> Pace {
+        *self.0.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn counts(&self) -> Counts {
@@ -378,7 +430,14 @@ impl Lane {
             };
             let retries = self.0.counters.retries.load(Relaxed);
             let spent = retries >= self.0.settings.retries_max + self.0.counters.requests.load(Relaxed) / 5;
+            let lost = failure.unsent().map(|(host, trouble)| format!("{host} does not answer: {trouble}"));
             let wait = tries.after(failure, request.repeatable, spent)?;
+            // Said when it begins, because what follows may be a minute of silence.
+            if let Some(lost) = lost
+                && !self.0.lost.swap(true, Relaxed)
+            {
+                tracing::warn!("{lost}; trying again, {} times at most", self.0.settings.tries_max - 1);
+            }
             self.0.counters.retries.fetch_add(1, Relaxed);
             match wait {
                 retry::Wait::Alone(wait) => self.0.clock.sleep(wait).await,
@@ -399,9 +458,15 @@ impl Lane {
         let id = new_guid();
         self.0.counters.requests.fetch_add(1, Relaxed);
         let client = if fresh { &self.0.fresh } else { &self.0.client };
+        let began = self.0.clock.system_time();
         let result = self.exchange(client, request, id).await;
+        let response = result.as_ref().ok().or_else(|| result.as_ref().err().and_then(Failure::response));
         if let Some(recorder) = self.0.recorder.get() {
-            recorder.note(request, result.as_ref().map_or_else(Failure::response, Some));
+            recorder.note(request, response);
+        }
+        if let Some(response) = response {
+            self.compare_clocks(began, response);
+            self.0.lost.store(false, Relaxed);
         }
         match &result {
             Ok(response) => self.settle(request, response),
@@ -440,6 +505,16 @@ impl Lane {
         if (200..300).contains(&status) { Ok(response) } else { Err(Failure::answered(response)) }
     }
 
+    /// Notes how far the server's clock is ahead. It was read somewhere between sending and receiving, and tells whole
+    /// seconds, so half a second is added.
+    fn compare_clocks(&self, began: Timestamp, response: &Response) {
+        let date = response.header(reqwest::header::DATE).and_then(|text| httpdate::parse_http_date(text).ok());
+        let Some(date) = date.and_then(|date| Timestamp::try_from(date).ok()) else { return };
+        let ended = self.0.clock.system_time();
+        let middle_ms = i64::midpoint(began.as_millisecond(), ended.as_millisecond());
+        self.0.skew_ms.store(date.as_millisecond() + 500 - middle_ms, Relaxed);
+    }
+
     /// Books what the answer says it cost, and slows down when it says that the limit is near.
     fn settle(&self, request: &Request, response: &Response) {
         let number = |name: HeaderName| response.header(name).and_then(|text| text.trim().parse::<f64>().ok());
@@ -462,15 +537,29 @@ fn client(settings: &HttpSettings, endpoint: &Endpoint, keep_alive: bool) -> Res
     if !keep_alive {
         builder = builder.pool_max_idle_per_host(0);
     }
-    if is_loopback(&endpoint.0) {
+    if is_local(&endpoint.url) {
         // A proxy's own loopback is another machine.
         builder = builder.no_proxy();
+    }
+    if let Some(path) = &endpoint.ca_file {
+        builder = builder.tls_certs_merge(authorities(path)?);
     }
     builder.build().failing(|| "cannot set up the HTTP client".into())
 }
 
-/// A random id (version 4) for a request.
-fn new_guid() -> Guid {
+/// The certificates in a PEM file; a usage error when there is none.
+fn authorities(path: &Path) -> Result<Vec<reqwest::Certificate>> {
+    let bad = || {
+        Error::usage(format!("no authority's certificate can be read from {}", path.display()))
+            .hint("`ca_file` names a PEM file with one or more certificates")
+    };
+    let pem = std::fs::read(path).map_err(|cause| bad().because(cause))?;
+    let found = reqwest::Certificate::from_pem_bundle(&pem).map_err(|_| bad())?;
+    if found.is_empty() { Err(bad().cause("it holds none")) } else { Ok(found) }
+}
+
+/// A random id (version 4).
+pub(crate) fn new_guid() -> Guid {
     let mut bytes = fastrand::u128(..).to_be_bytes();
     bytes[6] = (bytes[6] & 0x0f) | 0x40;
     bytes[8] = (bytes[8] & 0x3f) | 0x80;

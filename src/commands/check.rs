@@ -18,8 +18,8 @@ use crate::report::check::{Check, Finding, Host, Right, RightState, Verdict};
 use crate::report::to_stdout;
 use crate::snapshot::Snapshot;
 use crate::source::rights::{self, Need, Review, Standing};
-use crate::source::{self, Rights, SecretEnd, Source, SourceNeeds, Token};
-use crate::target::{self, Target as _};
+use crate::source::{self, Rights, SKEW_WORTH_TELLING, SecretEnd, Source, SourceNeeds, Token, skew_in_words};
+use crate::target;
 use crate::{find, session, sides};
 
 /// A secret or certificate that ends within so many days is warned about.
@@ -110,14 +110,29 @@ async fn graph_source(graph: &GraphSource, job: &Job, check: &mut Check, work: &
             hint: Some("use the column Value; it shows only when a secret is made, so make a new one".into()),
         });
     }
-    let token = match source.sign_in().await {
+    let now = work.context.clock().now();
+    if let Some(facts) = source.certificate() {
+        let hint = "make a new certificate, register it beside this one, then change the job's";
+        ends_at(check, &format!("the certificate {}", facts.subject), facts.not_after, now, hint);
+    }
+    let token = source.sign_in().await;
+    clock(&source, check);
+    let token = match token {
         Ok(token) => token,
         Err(error) => return failed(check, "sign-in", error),
     };
     check.findings.push(good("sign-in", "Entra issued a token for Microsoft Graph".into()));
     let exit = granted(&token, graph, job, check);
-    secret_end(&source.secret_end(&token).await, check, work.context.clock().now());
+    secret_end(&source.secret_end(&token).await, check, now);
     exit
+}
+
+/// Warns when this machine's clock is off: assertions and certificates depend on it.
+fn clock(source: &Source, check: &mut Check) {
+    if let Some(skew) = source.clock_skew().filter(|skew| skew.abs() >= SKEW_WORTH_TELLING) {
+        let hint = "set it by NTP; Entra refuses certificates and federated tokens at five minutes";
+        check.findings.push(finding("clock", Verdict::Warning, skew_in_words(skew), hint.into()));
+    }
 }
 
 /// Names a server, and the proxy before it.

@@ -9,6 +9,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::Response;
+use super::trouble::Trouble;
 
 /// Longest message that is taken over from a service.
 const MESSAGE_CHARS_MAX: usize = 300;
@@ -21,7 +22,7 @@ pub enum HttpError {
     /// The service answered no; asking again changes nothing.
     Refused(Box<Refusal>),
     /// No answer at all: name resolution, connection, TLS, time-out.
-    Unreachable { tries: u32, host: String, last: String, acted: bool },
+    Unreachable { tries: u32, host: String, trouble: Trouble, last: String, acted: bool },
     /// The address leads to another server than the configured one. Nothing was sent.
     NotAllowed { host: String },
     /// The answer is larger than the limit. Asking for less may help.
@@ -33,6 +34,14 @@ impl HttpError {
     pub fn refusal(&self) -> Option<&Refusal> {
         match self {
             HttpError::Refused(refusal) => Some(refusal),
+            _ => None,
+        }
+    }
+
+    /// What stood in the way of an answer, when none came.
+    pub fn trouble(&self) -> Option<&Trouble> {
+        match self {
+            HttpError::Unreachable { trouble, .. } => Some(trouble),
             _ => None,
         }
     }
@@ -54,8 +63,9 @@ impl fmt::Display for HttpError {
                 write!(f, "no usable answer in {tries} tries; the last: {last}")
             }
             HttpError::Refused(refusal) => fmt::Display::fmt(refusal, f),
-            HttpError::Unreachable { tries, host, last, .. } => {
-                write!(f, "{host} does not answer ({tries} tries): {last}")
+            HttpError::Unreachable { tries, host, trouble, last, .. } => {
+                let plural = if *tries == 1 { "try" } else { "tries" };
+                write!(f, "{host} does not answer ({tries} {plural}): {trouble}: {last}")
             }
             HttpError::NotAllowed { host } => {
                 write!(f, "the address leads to {host}, which is not the configured host")

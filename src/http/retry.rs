@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
 use super::error::{HttpError, Refusal, plain};
+use super::trouble::Trouble;
 use super::{HttpSettings, Response};
 
 /// One try that brought no usable answer.
@@ -22,10 +23,12 @@ enum Kind {
     /// Nothing was sent: no connection.
     Unsent {
         host: String,
+        trouble: Trouble,
     },
     /// Sent, and no answer came.
     Silent {
         host: String,
+        trouble: Trouble,
     },
     /// An answer began and broke off, or cannot be read.
     Garbled(Option<Response>),
@@ -37,7 +40,8 @@ enum Kind {
 impl Failure {
     pub fn no_answer(cause: reqwest::Error) -> Failure {
         let host = cause.url().map(super::error::host_of).unwrap_or_default();
-        let kind = if cause.is_connect() { Kind::Unsent { host } } else { Kind::Silent { host } };
+        let trouble = Trouble::of(&cause);
+        let kind = if cause.is_connect() { Kind::Unsent { host, trouble } } else { Kind::Silent { host, trouble } };
         Failure { kind, words: chain(cause) }
     }
 
@@ -62,6 +66,14 @@ impl Failure {
     pub fn response(&self) -> Option<&Response> {
         match &self.kind {
             Kind::Answered(response) | Kind::Garbled(Some(response)) => Some(response),
+            _ => None,
+        }
+    }
+
+    /// What kept the connection from being made, if nothing could be sent.
+    pub fn unsent(&self) -> Option<(&str, &Trouble)> {
+        match &self.kind {
+            Kind::Unsent { host, trouble } => Some((host, trouble)),
             _ => None,
         }
     }
@@ -150,9 +162,11 @@ impl<'a> Tries<'a> {
             }
             Kind::Answered(response) => Some(response),
             Kind::Garbled(_) => None,
-            Kind::Unsent { host } | Kind::Silent { host } => {
-                if self.is_over(repeatable || harmless, spent) && !self.answered {
-                    return Err(HttpError::Unreachable { tries: self.made, host, last: words, acted: self.acted });
+            Kind::Unsent { host, trouble } | Kind::Silent { host, trouble } => {
+                let over = !trouble.can_pass() || self.is_over(repeatable || harmless, spent);
+                if over && !self.answered {
+                    let (tries, acted) = (self.made, self.acted);
+                    return Err(HttpError::Unreachable { tries, host, trouble, last: words, acted });
                 }
                 None
             }

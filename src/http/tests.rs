@@ -115,3 +115,136 @@ fn error_bodies_of_several_services_are_understood() {
     check("<html>", None, None);
     check(r#"{"error":{"code":"","message":"\u001b[31mred"}}"#, None, Some("[31mred"));
 }
+
+mod kinds {
+    //! Every kind of trouble below HTTP, on loopback: TLS with certificates of our own, proxies, closed ports.
+
+    use std::sync::Arc;
+
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    use tokio_rustls::TlsAcceptor;
+
+    use super::*;
+
+    const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/certificates");
+
+    /// A server that speaks TLS with one of our certificates and answers every request well.
+    async fn tls(name: &str) -> Url {
+        let pem = format!("{DATA}/{name}.pem");
+        let chain: Vec<_> = CertificateDer::pem_file_iter(&pem).unwrap().map(Result::unwrap).collect();
+        let key = PrivateKeyDer::from_pem_file(&pem).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let config = config.unwrap().with_no_client_auth().with_single_cert(chain, key).unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}/", listener.local_addr().unwrap()).parse().unwrap();
+        tokio::spawn(async move {
+            loop {
+                let (socket, _) = listener.accept().await.unwrap();
+                // A client that trusts nobody breaks off here.
+                let Ok(mut socket) = acceptor.accept(socket).await else { continue };
+                let mut request = [0; 4096];
+                let _ = socket.read(&mut request).await;
+                let _ = socket.write_all(GOOD.as_bytes()).await;
+                let _ = socket.shutdown().await;
+            }
+        });
+        url
+    }
+
+    async fn meets(name: &str, trusting: bool) -> Result<Response, HttpError> {
+        let url = tls(name).await;
+        let http = Http::new(Clock::scaled(10_000), HttpSettings::default());
+        let ca_file = format!("{DATA}/ca.crt");
+        let endpoint = Endpoint::new(url.clone()).unwrap().trusting(trusting.then_some(Path::new(&ca_file)));
+        let pace = Pace { units_per_s: 1000.0, burst_units: 1000.0, in_flight_max: 4 };
+        http.lane(&endpoint, "test", pace).unwrap().send(&Request::get(url)).await
+    }
+
+    #[tokio::test]
+    async fn an_authority_of_our_own_is_trusted_where_it_is_named() {
+        assert_eq!(meets("server", true).await.unwrap().status, 200);
+    }
+
+    #[tokio::test]
+    async fn doubts_about_a_certificate_are_told_apart_and_not_tried_again() {
+        for (name, trusting, kind, remedy) in [
+            ("server", false, TroubleKind::UnknownIssuer, "`ca_file` in [source]"),
+            ("server-ended", true, TroubleKind::CertificateEnded, "clock"),
+            ("server-other", true, TroubleKind::CertificateName, "Check the address"),
+        ] {
+            let error = meets(name, trusting).await.unwrap_err();
+            assert!(matches!(error, HttpError::Unreachable { tries: 1, .. }), "{error}");
+            let trouble = error.trouble().unwrap();
+            assert_eq!(trouble.kind, kind, "{error}");
+            assert!(trouble.remedy().contains(remedy), "{}", trouble.remedy());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_holds_no_authority_is_refused_before_anything_is_sent() {
+        for name in ["make.sh", "nothing.pem"] {
+            let path = format!("{DATA}/{name}");
+            let endpoint =
+                Endpoint::new("https://127.0.0.1:1/".parse().unwrap()).unwrap().trusting(Some(Path::new(&path)));
+            let http = Http::new(Clock::real(), HttpSettings::default());
+            let error = http
+                .lane(&endpoint, "test", Pace { units_per_s: 1.0, burst_units: 1.0, in_flight_max: 1 })
+                .unwrap_err();
+            assert!(error.to_string().contains(name), "{error}");
+        }
+    }
+
+    /// What a client set up like this says.
+    async fn trouble_of(client: reqwest::ClientBuilder, url: &str) -> TroubleKind {
+        let client = client.tls_certs_only([]).build().unwrap();
+        trouble::Trouble::of(&client.get(url).send().await.unwrap_err()).kind
+    }
+
+    #[tokio::test]
+    async fn names_ports_silence_and_proxies_are_told_apart() {
+        struct NoNames;
+        impl reqwest::dns::Resolve for NoNames {
+            fn resolve(&self, _: reqwest::dns::Name) -> reqwest::dns::Resolving {
+                Box::pin(std::future::ready(Err("no such name".into())))
+            }
+        }
+        let plain = || reqwest::Client::builder().no_proxy();
+        assert_eq!(
+            trouble_of(plain().dns_resolver(Arc::new(NoNames)), "http://graph.invalid/").await,
+            TroubleKind::Name
+        );
+        assert_eq!(trouble_of(plain(), "http://127.0.0.1:1/").await, TroubleKind::Refused);
+        let closing = server(vec![""]).await;
+        assert_eq!(trouble_of(plain(), closing.as_str()).await, TroubleKind::Closed);
+        // Nobody accepts: the connection stands, and no answer comes.
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", silent.local_addr().unwrap());
+        assert_eq!(trouble_of(plain().read_timeout(Duration::from_millis(1)), &url).await, TroubleKind::Silence);
+        const AUTH: &str = "HTTP/1.1 407 x\r\ncontent-length: 0\r\n\r\n";
+        const NO: &str = "HTTP/1.1 403 x\r\ncontent-length: 0\r\n\r\n";
+        for (answer, kind) in [(AUTH, TroubleKind::ProxyAuth), (NO, TroubleKind::ProxyRefused)] {
+            let proxy = reqwest::Proxy::all(server(vec![answer]).await.as_str()).unwrap();
+            assert_eq!(trouble_of(reqwest::Client::builder().proxy(proxy), "https://graph.invalid/").await, kind);
+        }
+        let proxy = reqwest::Proxy::all("http://127.0.0.1:1").unwrap();
+        let refused = trouble_of(reqwest::Client::builder().proxy(proxy), "https://graph.invalid/").await;
+        assert_eq!(refused, TroubleKind::Refused);
+    }
+
+    #[tokio::test]
+    async fn the_other_side_s_clock_is_compared_with_ours() {
+        const LATE: &str = "HTTP/1.1 200 OK\r\ndate: Sun, 22 Nov 2026 03:00:00 GMT\r\ncontent-length: 2\r\n\
+            connection: close\r\n\r\n{}";
+        let url = server(vec![LATE]).await;
+        let lane = lane(&url);
+        assert_eq!(lane.clock_skew(), None);
+        lane.send(&Request::get(url)).await.unwrap();
+        let theirs: Timestamp = "2026-11-22T03:00:00Z".parse().unwrap();
+        let expected = theirs.duration_since(Timestamp::now());
+        let off = lane.clock_skew().unwrap() - expected;
+        assert!(off.abs() < SignedDuration::from_secs(30), "{off}");
+    }
+}

@@ -8,6 +8,7 @@ mod files;
 mod origins;
 mod read;
 mod scope;
+mod secret;
 mod settings;
 mod source;
 #[cfg(test)]
@@ -22,7 +23,7 @@ use sha2::{Digest, Sha256};
 pub use files::jobs_in;
 pub use origins::origins;
 pub use scope::{Accepted, Exclude, Filter, Scope};
-pub use source::{Credential, GraphSource, SecretFrom, Source};
+pub use source::{CertificateFrom, Credential, GraphSource, ManagedIdentity, Source};
 
 use crate::distinct;
 use crate::error::Result;

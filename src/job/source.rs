@@ -1,6 +1,6 @@
-//! `[source]`: where records come from, and where the secret for it lies.
+//! `[source]`: where records come from, and what the application signs in with.
 //!
-//! Hides the ways to name a secret without writing it down. Deliberately never reads one: it is read when it is used.
+//! Hides which keys go together. Deliberately reads no secret: that happens when it is used.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,9 +9,12 @@ use jiff::SignedDuration;
 use url::Url;
 
 use super::read::Reader;
+use super::secret::Secrets;
 use crate::diagnostic::{Problems, SourceFile, did_you_mean};
 use crate::record::Guid;
-use crate::tree::{Fields, Kind, Node, Table};
+use crate::secret::SecretFrom;
+use crate::source::{Cloud, Memberships};
+use crate::tree::{Fields, Kind, Node};
 
 /// Where records come from.
 #[derive(Clone, PartialEq, Debug)]
@@ -31,13 +34,20 @@ pub enum Source {
 pub struct GraphSource {
     /// Tenant id or one of the tenant's domains, in lower case.
     pub tenant: String,
-    /// Application (client) id of the app registration.
-    pub client_id: Guid,
+    /// Application (client) id of the app registration. None with a managed identity or the Azure CLI, which bring
+    /// their own, and where a federated platform sets it.
+    pub client_id: Option<Guid>,
     pub credential: Credential,
-    /// Sign-in host, when it is not the public cloud's.
+    /// The cloud, when the job names one.
+    pub cloud: Option<Cloud>,
+    /// Sign-in host, when it is not the cloud's.
     pub authority: Option<Url>,
-    /// Graph host, when it is not the public cloud's.
+    /// Graph host, when it is not the cloud's.
     pub graph: Option<Url>,
+    /// Certificates (PEM) of authorities to trust besides the machine's.
+    pub ca_file: Option<PathBuf>,
+    /// Which way memberships are read.
+    pub memberships: Memberships,
     /// Share of the tenant's request quota that a run may spend, above 0, at most 1.
     pub quota_share: f64,
     /// The most requests under way at once, when the job sets a limit.
@@ -54,31 +64,46 @@ pub struct GraphSource {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Credential {
     Secret(SecretFrom),
+    Certificate(Box<CertificateFrom>),
+    /// Where the other provider's token lies; none for the file that the platform names.
+    Federation(Option<SecretFrom>),
+    ManagedIdentity(ManagedIdentity),
+    AzureCli,
 }
 
-/// Where a secret lies.
+/// Where a certificate with its key lies.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum SecretFrom {
-    /// An environment variable.
-    Env(String),
-    /// A file that holds nothing else.
-    File(PathBuf),
-    /// A file under `$CREDENTIALS_DIRECTORY`, where systemd puts what `LoadCredential=` names.
-    Credential(String),
-    /// The output of a program; the first text is the program, no shell is involved.
-    Command(Vec<String>),
+pub struct CertificateFrom {
+    /// PEM or PKCS#12.
+    pub certificate: SecretFrom,
+    /// The key, when it lies in another place.
+    pub key: Option<SecretFrom>,
+    /// Opens PKCS#12 or an encrypted key.
+    pub password: Option<SecretFrom>,
+}
+
+/// Which identity of an Azure resource.
+/// <https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/overview>
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ManagedIdentity {
+    System,
+    ClientId(Guid),
+    ObjectId(Guid),
+    /// The resource's path in Azure.
+    ResourceId(String),
 }
 
 /// The default of [`GraphSource::quota_share`]: leaves the rest of the tenant's apps a fifth.
 const QUOTA_SHARE: f64 = 0.8;
 
+const CREDENTIAL_EXAMPLE: &str = "credential = { secret = { env = \"ENTRA_SECRET\" } }";
+const CLIENT_ID_EXAMPLE: &str = "client_id = \"00001111-aaaa-2222-bbbb-3333cccc4444\"";
+const CREDENTIALS: [&str; 5] = ["secret", "certificate", "federation", "managed_identity", "azure_cli"];
+
 /// The default of [`GraphSource::full_every`], and its range. A full read heals what no delta query told.
 const FULL_EVERY: SignedDuration = SignedDuration::from_hours(7 * 24);
 const FULL_EVERY_RANGE: std::ops::RangeInclusive<SignedDuration> =
     SignedDuration::from_hours(1)..=SignedDuration::from_hours(31 * 24);
-
-const SECRET_HELP: &str = "say where it lies: `credential = { secret = { env = \"ENTRA_SECRET\" } }`, or \
-    `file = \"…\"`, `credential = \"…\"` (systemd), `command = […]`";
 
 /// Reads `[source]`. `files` are those that make the job: a `command` in them is obeyed only if nobody else may write it.
 pub(super) fn read(node: &Node, reader: &Reader, files: &[Arc<SourceFile>], problems: &mut Problems) -> Option<Source> {
@@ -90,31 +115,42 @@ pub(super) fn read(node: &Node, reader: &Reader, files: &[Arc<SourceFile>], prob
         return Some(Source::Snapshot { dir, written });
     }
     let tenant = fields.require("tenant", "tenant = \"contoso.onmicrosoft.com\"", problems);
-    let client_id = fields.require("client_id", "client_id = \"00001111-aaaa-2222-bbbb-3333cccc4444\"", problems);
-    let credential = fields.require("credential", "credential = { secret = { env = \"ENTRA_SECRET\" } }", problems);
-    let authority = fields.get("authority").map(|node| host(node, problems));
-    let graph = fields.get("graph").map(|node| host(node, problems));
+    let client_id = fields.get("client_id");
+    let credential = fields.require("credential", CREDENTIAL_EXAMPLE, problems);
+    let clouds = Cloud::ALL.map(|cloud| (cloud.name(), cloud));
+    let cloud = fields.get("cloud").map(|node| node.word(&clouds, problems));
+    let (authority_node, graph_node) = (fields.get("authority"), fields.get("graph"));
+    let authority = authority_node.map(|node| host(node, problems));
+    let graph = graph_node.map(|node| host(node, problems));
+    let ca_file = fields.get("ca_file").map(|node| reader.path(node, problems).map(|(path, _)| path));
+    let memberships = fields.get("memberships").map(|node| memberships(node, problems));
     let quota_share = fields.get("quota_share").map_or(Some(QUOTA_SHARE), |node| node.number(0.01..=1.0, problems));
     let max_in_flight = fields.get("max_in_flight").map(|node| node.int(1..=1000, problems));
     let delta = fields.get("delta").map_or(Some(false), |node| node.bool(problems));
     let full_every = fields.get("full_every").map_or(Some(FULL_EVERY), |node| full_every(node, problems));
     let refuse_excess = fields.get("refuse_excess_rights").map_or(Some(false), |node| node.bool(problems));
     fields.finish(&super::read::HOMES, problems);
-    let tenant = tenant.and_then(|node| tenant_name(node, problems));
-    let client_id = client_id.and_then(|node| id(node, problems));
-    let credential = credential.and_then(|node| secret(node, reader, files, problems));
-    Some(Source::Graph(Box::new(GraphSource {
+    let secrets = Secrets { reader, files };
+    let credential = credential.and_then(|node| self::credential(node, &secrets, problems));
+    let client_id = application(client_id, credential.as_ref(), node, problems);
+    let tenant = tenant.and_then(|node| tenant_name(node, credential.as_ref(), problems));
+    let source = GraphSource {
         tenant: tenant?,
         client_id: client_id?,
-        credential: Credential::Secret(credential?),
+        credential: credential?,
+        cloud: transposed(cloud)?,
         authority: transposed(authority)?,
         graph: transposed(graph)?,
+        ca_file: transposed(ca_file)?,
+        memberships: transposed(memberships)?.unwrap_or_default(),
         quota_share: quota_share?,
         max_in_flight: transposed(max_in_flight)?.and_then(|number| u32::try_from(number).ok()),
         delta: delta?,
         full_every: full_every?,
         refuse_excess_rights: refuse_excess?,
-    })))
+    };
+    one_cloud(&source, authority_node.or(graph_node), problems)?;
+    Some(Source::Graph(Box::new(source)))
 }
 
 fn full_every(node: &Node, problems: &mut Problems) -> Option<SignedDuration> {
@@ -136,8 +172,79 @@ fn transposed<T>(value: Option<Option<T>>) -> Option<Option<T>> {
     }
 }
 
-fn tenant_name(node: &Node, problems: &mut Problems) -> Option<String> {
+/// The application's id where one is needed, and none where the credential brings its own.
+fn application(
+    written: Option<&Node>,
+    credential: Option<&Credential>,
+    source: &Node,
+    problems: &mut Problems,
+) -> Option<Option<Guid>> {
+    let Some(credential) = credential else { return written.map_or(Some(None), |node| id(node, problems).map(Some)) };
+    let own = match credential {
+        Credential::ManagedIdentity(_) => Some(
+            "a managed identity has an id of its own; one of several is chosen by \
+             `managed_identity = { client_id = \"…\" }`",
+        ),
+        Credential::AzureCli => Some("the Azure CLI signs in whoever is logged in to it; take `client_id` out"),
+        _ => None,
+    };
+    match (written, own) {
+        (Some(node), Some(help)) => {
+            problems.add_with_help(&node.place, "`client_id` means nothing with this credential", help);
+            None
+        }
+        (Some(node), None) => id(node, problems).map(Some),
+        (None, _) if matches!(credential, Credential::Secret(_) | Credential::Certificate(_)) => {
+            let help = format!("write `{CLIENT_ID_EXAMPLE}`");
+            problems.add_with_help(&source.place, "`client_id` is missing in `[source]`", help);
+            None
+        }
+        (None, _) => Some(None),
+    }
+}
+
+/// Refuses addresses of different clouds: a token of one is worth nothing in another.
+fn one_cloud(source: &GraphSource, at: Option<&Node>, problems: &mut Problems) -> Option<()> {
+    let cloud = source.cloud.or_else(|| source.graph.as_ref().and_then(Cloud::of_graph)).unwrap_or_default();
+    let strange = |url: &Url, known: bool, fits: bool| (known && !fits).then(|| url.clone());
+    let graph = source.graph.as_ref().and_then(|url| {
+        let of = Cloud::of_graph(url);
+        strange(url, of.is_some(), of == Some(cloud))
+    });
+    let authority = source
+        .authority
+        .as_ref()
+        .and_then(|url| strange(url, Cloud::of_authority(url).is_some(), cloud.signs_in_at(url)));
+    // A Graph address of our own says nothing of the cloud.
+    let local = source.cloud.is_none() && source.graph.as_ref().is_some_and(|url| Cloud::of_graph(url).is_none());
+    let Some(url) = graph.or(authority).filter(|_| !local) else { return Some(()) };
+    let message = format!("{} does not belong to the cloud `{}`", url.host_str().unwrap_or_default(), cloud.name());
+    let help = "name the cloud alone, `cloud = \"us-gov\"`, and take `authority` and `graph` out";
+    problems.add_with_help(&at?.place, message, help);
+    None
+}
+
+fn memberships(node: &Node, problems: &mut Problems) -> Option<Memberships> {
+    match node.text(problems)? {
+        "auto" => Some(Memberships::Auto),
+        "expand" => Some(Memberships::Expand),
+        "per-group" => Some(Memberships::PerGroup),
+        other => {
+            let help = did_you_mean(other, &["auto", "expand", "per-group"], "ways");
+            problems.add_with_help(&node.place, format!("memberships cannot be read by `{other}`"), help);
+            None
+        }
+    }
+}
+
+fn tenant_name(node: &Node, credential: Option<&Credential>, problems: &mut Problems) -> Option<String> {
     let text = node.text(problems)?.to_lowercase();
+    if matches!(credential, Some(Credential::ManagedIdentity(_))) && text.parse::<Guid>().is_err() {
+        let help = "copy \"Tenant ID\" from the overview page of Microsoft Entra ID: a managed identity signs in where it \
+            lives, and only by the id can the program see that this is the tenant you mean";
+        problems.add_with_help(&node.place, "with a managed identity the tenant is named by its id", help);
+        return None;
+    }
     let domain = text.contains('.') && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-'));
     if text.parse::<Guid>().is_ok() || domain {
         return Some(text);
@@ -172,119 +279,72 @@ fn host(node: &Node, problems: &mut Problems) -> Option<Url> {
     found
 }
 
-fn secret(node: &Node, reader: &Reader, files: &[Arc<SourceFile>], problems: &mut Problems) -> Option<SecretFrom> {
-    let table = referring_table(node, "a credential", problems)?;
+/// What to sign in with: exactly one way.
+fn credential(node: &Node, secrets: &Secrets, problems: &mut Problems) -> Option<Credential> {
+    let table = secrets.table(node, "a credential", problems)?;
     let mut fields = Fields::new(table, &node.place, "`credential`");
-    let secret = fields.require("secret", "secret = { env = \"ENTRA_SECRET\" }", problems);
-    for unsupported in ["certificate", "managed_identity", "federation"] {
-        if let Some(node) = fields.get(unsupported) {
-            let message = format!("this version does not sign in by `{unsupported}`");
-            problems.add_with_help(&node.place, message, SECRET_HELP);
-        }
-    }
+    let ways: Vec<_> = CREDENTIALS.iter().filter_map(|way| Some((*way, fields.get(way)?))).collect();
     fields.finish(&super::read::HOMES, problems);
-    let node = secret?;
-    let table = referring_table(node, "a secret", problems)?;
-    let [entry] = table.entries.as_slice() else {
-        problems.add_with_help(&node.place, "a secret lies in exactly one place", SECRET_HELP);
+    let [(way, value)] = ways.as_slice() else {
+        // A key that is not known has been told already.
+        if !ways.is_empty() || table.entries.is_empty() {
+            let help = format!("keep one of {}; `{CREDENTIAL_EXAMPLE}`", CREDENTIALS.join(", "));
+            problems.add_with_help(&node.place, "a credential is one way to sign in", help);
+        }
         return None;
     };
-    let value = &entry.value;
-    match entry.key.as_str() {
-        "env" => variable(value, problems).map(SecretFrom::Env),
-        "file" => reader.path(value, problems).map(|(path, _)| SecretFrom::File(path)),
-        "credential" => file_name(value, problems).map(SecretFrom::Credential),
-        "command" => command(value, files, problems).map(SecretFrom::Command),
-        other => {
-            let known = ["env", "file", "credential", "command"];
-            let message = format!("a secret cannot be given by `{other}`");
-            let help = format!("{}; {SECRET_HELP}", did_you_mean(other, &known, "ways"));
-            problems.add_with_help(&entry.key_place, message, help);
-            None
-        }
+    match *way {
+        "secret" => secrets.place(value, "a secret", problems).map(Credential::Secret),
+        "certificate" => certificate(value, secrets, problems).map(|from| Credential::Certificate(Box::new(from))),
+        "federation" => match &value.kind {
+            Kind::Table(table) if table.entries.is_empty() => Some(Credential::Federation(None)),
+            _ => secrets.place(value, "a federated token", problems).map(|from| Credential::Federation(Some(from))),
+        },
+        "managed_identity" => managed_identity(value, problems).map(Credential::ManagedIdentity),
+        // The last of them: `azure_cli`.
+        _ => match value.bool(problems)? {
+            true => Some(Credential::AzureCli),
+            false => {
+                problems.add_with_help(&value.place, "this leaves no way to sign in", "write `azure_cli = true`");
+                None
+            }
+        },
     }
 }
 
-/// The table that says where a secret lies; a text in its place is the secret itself.
-fn referring_table<'n>(node: &'n Node, what: &str, problems: &mut Problems) -> Option<&'n Table> {
-    match &node.kind {
-        Kind::Table(table) => Some(table),
-        _ => {
-            let help = format!("{SECRET_HELP}; replace this secret in Entra, it may have been read");
-            problems.add_with_help(&node.place, format!("{what} is not written into a file"), help);
-            None
-        }
-    }
+fn certificate(node: &Node, secrets: &Secrets, problems: &mut Problems) -> Option<CertificateFrom> {
+    let table = secrets.table(node, "a certificate", problems)?;
+    let mut rest = table.clone();
+    let (key, password) = (rest.remove("key"), rest.remove("password"));
+    let certificate = secrets.in_table(&rest, &node.place, "a certificate", problems);
+    let key = key.map(|entry| secrets.place(&entry.value, "a private key", problems));
+    let password = password.map(|entry| secrets.place(&entry.value, "a password", problems));
+    Some(CertificateFrom { certificate: certificate?, key: transposed(key)?, password: transposed(password)? })
 }
 
-fn variable(node: &Node, problems: &mut Problems) -> Option<String> {
-    let text = node.text(problems)?;
-    if crate::diagnostic::is_variable_name(text) {
-        return Some(text.to_string());
+/// `"system"`, or which of the identities that were assigned.
+fn managed_identity(node: &Node, problems: &mut Problems) -> Option<ManagedIdentity> {
+    const HELP: &str = "write `managed_identity = \"system\"`, or for one that you assigned `{ client_id = \"…\" }`, \
+        `{ object_id = \"…\" }` or `{ resource_id = \"/subscriptions/…\" }`";
+    let found = match &node.kind {
+        Kind::Text(text) if text == "system" => Some(ManagedIdentity::System),
+        Kind::Table(table) => match table.entries.as_slice() {
+            [entry] => {
+                let text = entry.value.text(problems)?;
+                let path = text.starts_with("/subscriptions/").then(|| text.to_string());
+                match entry.key.as_str() {
+                    "client_id" => text.parse().ok().map(ManagedIdentity::ClientId),
+                    "object_id" => text.parse().ok().map(ManagedIdentity::ObjectId),
+                    "resource_id" => path.map(ManagedIdentity::ResourceId),
+                    _ => None,
+                }
+            }
+            _ => None,
+        },
+        _ => None,
+    };
+    if found.is_none() {
+        problems.add_with_help(&node.place, "this names no managed identity", HELP);
     }
-    let help = "write the name of the variable, such as ENTRA_SECRET, not the secret";
-    problems.add_with_help(&node.place, "this is not the name of an environment variable", help);
-    None
-}
-
-fn file_name(node: &Node, problems: &mut Problems) -> Option<String> {
-    let text = node.text(problems)?;
-    if !text.is_empty() && !text.contains(['/', '\\', '\0']) && text != "." && text != ".." {
-        return Some(text.to_string());
-    }
-    let help = "write the name that `LoadCredential=` gives it; a path is written as `file`";
-    problems.add_with_help(&node.place, "this is not the name of a systemd credential", help);
-    None
-}
-
-fn command(node: &Node, files: &[Arc<SourceFile>], problems: &mut Problems) -> Option<Vec<String>> {
-    if matches!(node.kind, Kind::Text(_)) {
-        let help =
-            "write program and arguments one by one: command = [\"pass\", \"show\", \"entra\"]; no shell reads it";
-        problems.add_with_help(&node.place, "a command is a list", help);
-        return None;
-    }
-    let words = node.texts(problems)?;
-    if words.first().is_none_or(String::is_empty) {
-        problems.add(&node.place, "the command names no program");
-        return None;
-    }
-    for file in files {
-        if let Some(writable) = writable_by_others(file) {
-            problems.add_with_help(
-                &node.place,
-                format!(
-                    "the command is not run: {} can be changed by others, who could then run \
-                     commands as you",
-                    writable.display()
-                ),
-                format!("chmod go-w {}", writable.display()),
-            );
-            return None;
-        }
-    }
-    Some(words)
-}
-
-/// The file or its folder, when its group or everybody may write it. In a sticky folder nobody can replace the file.
-#[cfg(unix)]
-fn writable_by_others(file: &SourceFile) -> Option<PathBuf> {
-    use std::os::unix::fs::PermissionsExt;
-    const OTHERS_WRITE: u32 = 0o022;
-    const STICKY: u32 = 0o1000;
-    // What cannot be looked at is not trusted.
-    let Ok(path) = PathBuf::from(&file.name).canonicalize() else { return Some(PathBuf::from(&file.name)) };
-    let mode = |path: &std::path::Path| std::fs::metadata(path).map_or(OTHERS_WRITE, |data| data.permissions().mode());
-    if mode(&path) & OTHERS_WRITE != 0 {
-        return Some(path);
-    }
-    let folder = path.parent()?;
-    let bits = mode(folder);
-    (bits & OTHERS_WRITE != 0 && bits & STICKY == 0).then(|| folder.to_path_buf())
-}
-
-/// Elsewhere permissions are not bits; who may write the file is left to the system.
-#[cfg(not(unix))]
-fn writable_by_others(_: &SourceFile) -> Option<PathBuf> {
-    None
+    found
 }

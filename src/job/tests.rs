@@ -7,6 +7,7 @@ use crate::error::Exit;
 use crate::mapping::KeyRule;
 use crate::plan::policy::{CauseKind, Empty, Recreate, StepAction, Write};
 use crate::record::Collection;
+use crate::secret::SecretFrom;
 
 /// The smallest job that says everything that must be said.
 const JOB: &str = r#"format = "job/1"
@@ -234,7 +235,18 @@ fn secrets_are_never_written_into_a_file_and_never_shown() {
         ("{ secret = { env = \"A\", file = \"b\" } }", "a secret lies in exactly one place"),
         ("{ secret = { credential = \"/etc/x\" } }", "not the name of a systemd credential"),
         ("{ secret = { command = \"pass entra\" } }", "a command is a list"),
-        ("{ certificate = {}, secret = { env = \"A\" } }", "this version does not sign in by `certificate`"),
+        ("{ certificate = \"a8Q~hidden\" }", "a certificate is not written into a file"),
+        ("{ certificate = { file = \"a.pfx\", password = \"a8Q~hidden\" } }", "a password is not written into a file"),
+        ("{ certificate = { file = \"a.pem\", key = \"a8Q~hidden\" } }", "a private key is not written into a file"),
+        ("{ federation = \"a8Q~hidden\" }", "a federated token is not written into a file"),
+        ("{ certificate = {}, secret = { env = \"A\" } }", "a credential is one way to sign in"),
+        ("{}", "a credential is one way to sign in"),
+        ("{ certificate = { password = { env = \"A\" } } }", "a certificate lies in exactly one place"),
+        ("{ certificate = { file = \"a\", pasword = { env = \"A\" } } }", "a certificate lies in exactly one place"),
+        ("{ certificat = { file = \"a\" } }", "did you mean `certificate`?"),
+        ("{ managed_identity = \"user\" }", "names no managed identity"),
+        ("{ managed_identity = { client_id = \"x\" } }", "names no managed identity"),
+        ("{ azure_cli = false }", "leaves no way to sign in"),
     ] {
         let text = mistakes(&JOB.replace(env, written));
         assert!(text.contains(message), "{text}");
@@ -243,6 +255,83 @@ fn secrets_are_never_written_into_a_file_and_never_shown() {
     // A mistake of TOML itself in that line must not show it either.
     let text = mistakes(&JOB.replace(env, "{ secret = \"a8Q~hidden }"));
     assert!(text.contains("not valid TOML") && !text.contains("hidden"), "{text}");
+}
+
+/// The source of the usual job with another credential and other lines.
+fn graph_with(credential: &str, replace: &[(&str, &str)]) -> GraphSource {
+    let mut text = JOB.replace("{ secret = { env = \"ENTRA_SECRET\" } }", credential);
+    for (from, to) in replace {
+        assert!(text.contains(from), "{from}");
+        text = text.replace(from, to);
+    }
+    let world = World::with(&[("contoso.toml", &text)]);
+    match world.load("contoso.toml").source {
+        Source::Graph(graph) => *graph,
+        source => panic!("{source:?}"),
+    }
+}
+
+const CLIENT_ID: &str = "client_id = \"00001111-aaaa-2222-bbbb-3333cccc4444\"\n";
+const TENANT_ID: (&str, &str) = ("contoso.onmicrosoft.com", "72f988bf-86f1-41af-91ab-2d7cd011db47");
+
+#[test]
+fn every_way_to_sign_in_is_read() {
+    let env = |name: &str| SecretFrom::Env(name.into());
+    let certificate = "{ certificate = { env = \"PEM\", key = { env = \"KEY\" }, password = { env = \"PASSWORD\" } } }";
+    let whole = CertificateFrom { certificate: env("PEM"), key: Some(env("KEY")), password: Some(env("PASSWORD")) };
+    assert_eq!(graph_with(certificate, &[]).credential, Credential::Certificate(Box::new(whole)));
+    let Credential::Certificate(from) = graph_with("{ certificate = { file = \"app.pem\" } }", &[]).credential else {
+        panic!("no certificate");
+    };
+    assert!(matches!(&from.certificate, SecretFrom::File(path) if path.is_absolute() || path.ends_with("app.pem")));
+    let federation = graph_with("{ federation = {} }", &[(CLIENT_ID, "")]);
+    assert_eq!((federation.credential, federation.client_id), (Credential::Federation(None), None));
+    let federation = graph_with("{ federation = { env = \"TOKEN\" } }", &[]).credential;
+    assert_eq!(federation, Credential::Federation(Some(env("TOKEN"))));
+    let id = "00001111-aaaa-2222-bbbb-3333cccc4444";
+    for (written, expected) in [
+        ("\"system\"".to_owned(), ManagedIdentity::System),
+        (format!("{{ client_id = \"{id}\" }}"), ManagedIdentity::ClientId(id.parse().unwrap())),
+        (format!("{{ object_id = \"{id}\" }}"), ManagedIdentity::ObjectId(id.parse().unwrap())),
+        ("{ resource_id = \"/subscriptions/x\" }".to_owned(), ManagedIdentity::ResourceId("/subscriptions/x".into())),
+    ] {
+        let graph = graph_with(&format!("{{ managed_identity = {written} }}"), &[(CLIENT_ID, ""), TENANT_ID]);
+        assert_eq!(graph.credential, Credential::ManagedIdentity(expected));
+    }
+    assert_eq!(graph_with("{ azure_cli = true }", &[(CLIENT_ID, "")]).credential, Credential::AzureCli);
+}
+
+#[test]
+fn what_does_not_go_with_a_credential_or_cloud_is_refused() {
+    let env = "{ secret = { env = \"ENTRA_SECRET\" } }";
+    let text = |credential: &str, replace: &[(&str, &str)]| {
+        let text = JOB.replace(env, credential);
+        mistakes(&replace.iter().fold(text, |text, (from, to)| text.replace(from, to)))
+    };
+    let text_of_mistake = text("{ managed_identity = \"system\" }", &[TENANT_ID]);
+    assert!(text_of_mistake.contains("`client_id` means nothing with this credential"), "{text_of_mistake}");
+    let text_of_mistake = text("{ managed_identity = \"system\" }", &[(CLIENT_ID, "")]);
+    assert!(text_of_mistake.contains("the tenant is named by its id"), "{text_of_mistake}");
+    let text_of_mistake = text("{ certificate = { file = \"a\" } }", &[(CLIENT_ID, "")]);
+    assert!(text_of_mistake.contains("`client_id` is missing"), "{text_of_mistake}");
+    for (lines, message) in [
+        ("cloud = \"us\"", "possible values: global, us-gov, us-gov-dod, china"),
+        ("cloud = \"us-gov\"\ngraph = \"https://graph.microsoft.com\"", "does not belong to the cloud `us-gov`"),
+        ("cloud = \"china\"\nauthority = \"https://login.microsoftonline.us\"", "does not belong to the cloud `china`"),
+        ("graph = \"https://graph.microsoft.us\"\nauthority = \"https://login.microsoftonline.com\"", "cloud `us-gov`"),
+        ("authority = \"https://login.microsoftonline.us\"", "does not belong to the cloud `global`"),
+    ] {
+        let text = text(env, &[("[target]", &format!("{lines}\n[target]"))]);
+        assert!(text.contains(message), "{lines}: {text}");
+    }
+    for lines in [
+        "cloud = \"us-gov-dod\"\nauthority = \"https://login.microsoftonline.us\"",
+        "cloud = \"china\"\nauthority = \"https://login.chinacloudapi.cn\"",
+        "cloud = \"us-gov\"\nauthority = \"http://127.0.0.1:8080\"\ngraph = \"http://127.0.0.1:8080\"",
+        "authority = \"https://login.microsoftonline.com\"\ngraph = \"http://127.0.0.1:8080\"",
+    ] {
+        graph_with(env, &[("[target]", &format!("{lines}\n[target]"))]);
+    }
 }
 
 #[cfg(unix)]
@@ -476,4 +565,29 @@ fn no_damage_to_a_job_goes_unexplained() {
             load(&other);
         }
     }
+}
+
+#[test]
+fn a_list_of_graph_can_be_a_source_and_be_filtered() {
+    let described = "[[collection]]\nname = \"rooms\"\npath = \"places/microsoft.graph.room\"\n\
+                     properties = { capacity = \"int\" }\n";
+    let mapping = "format = \"mapping/1\"\nname = \"rooms\"\nsource = \"rooms\"\ntarget = \"rooms\"\nkey = \"Room\"\n\
+                   [attributes]\n\"Room\" = \"id\"\n\"Seats\" = \"capacity\"\n";
+    let text = format!("{JOB}{described}[[mapping]]\nuse = \"rooms.toml\"\n[scope]\nrooms = \"capacity gt 4\"\n");
+    let world = World::with(&[("contoso.toml", &text), ("rooms.toml", mapping)]);
+    let job = world.load("contoso.toml");
+    let rooms = job.catalog.named("rooms").unwrap();
+    assert_eq!(job.mapping("rooms").unwrap().source, rooms);
+    assert!(job.scope.filters.contains_key(&rooms));
+    assert_eq!(job.scope.lists[&rooms], "v1.0/places/microsoft.graph.room by id");
+    // Another list is another scope, and the accepted text reads back.
+    let accepted = job.accepted_scope_text();
+    let moved = text.replace("places/microsoft.graph.room", "places/microsoft.graph.workspace");
+    let world = World::with(&[("contoso.toml", &moved), ("rooms.toml", mapping)]);
+    let job = world.load_accepting("contoso.toml", Some(&accepted)).unwrap();
+    assert!(job.scope_was_edited());
+    assert_eq!(job.accepted[0].text(), accepted);
+    let wrong = text.replace("capacity gt 4", "capacity eq 'four'");
+    let world = World::with(&[("contoso.toml", &wrong), ("rooms.toml", mapping)]);
+    assert!(world.mistakes("contoso.toml").contains("cannot compare number with text"));
 }

@@ -55,7 +55,7 @@ const TABLE: &[Advice] = &[
     row(
         &[90002, 50059, 90019, 50128],
         "the tenant was not found",
-        "Check the tenant ID; a tenant of a national cloud needs that cloud's authority and Graph address.",
+        "Check the tenant ID; a tenant of a national cloud needs `cloud` in [source]: us-gov, us-gov-dod or china.",
     ),
     row(
         &[900023],
@@ -71,17 +71,23 @@ const TABLE: &[Advice] = &[
     row(
         &[90038, 900382, 900432],
         "the tenant belongs to another cloud",
-        "Set that cloud's authority and Graph address.",
+        "Name its cloud in [source]: `cloud = \"us-gov\"`, \"us-gov-dod\" or \"china\".",
     ),
     row(
-        &[70011, 28002, 28003, 700022, 700023],
+        &[70011, 28002, 28003, 700022],
         "the requested scope does not fit",
-        "Check the Graph address of the job: the scope is made from it.",
+        "Check `cloud` and `graph` in [source]: the scope is made from Graph's address.",
+    ),
+    row(
+        &[700023],
+        "the assertion was made for another audience, or the scope names no resource",
+        "Check `cloud`, `authority` and `tenant` in [source]: the assertion is made for exactly that sign-in address, so \
+         an address that only leads there will not do.",
     ),
     row(
         &[500011, 50001, 650057],
         "this cloud does not know the Graph address",
-        "Set authority and Graph address of the same cloud.",
+        "Name the tenant's cloud in [source] (`cloud`), or give `authority` and `graph` of one cloud.",
     ),
     row(
         &[7000112, 70001, 1000031],
@@ -95,11 +101,16 @@ const TABLE: &[Advice] = &[
     ),
     row(
         &[700027],
-        "the certificate that signed is not registered",
-        "Upload the public certificate to the app registration and compare thumbprints.",
+        "Entra does not take the certificate's signature: it is not registered at this application, or has ended",
+        "Upload the public certificate (not the key) to the app registration under Certificates & secrets, and compare \
+         thumbprints; one that has ended must be replaced by a new one.",
     ),
     row(&[700021], "the assertion names another application", "Check client_id and the assertion's iss and sub."),
-    row(&[700024], "the assertion is outside its validity time", "Set this machine's clock (NTP)."),
+    row(
+        &[700024],
+        "the assertion is outside its validity time",
+        "Set this machine's clock (NTP); a federated token may also be too old: check what renews its file.",
+    ),
     row(&[700030], "the certificate's subject is not authorised", "Use the registered certificate."),
     row(
         &[50027, 50012, 50013, 50048, 900384],
@@ -109,7 +120,8 @@ const TABLE: &[Advice] = &[
     row(
         &[70021],
         "no federated credential fits the token",
-        "Compare iss, sub and aud of the external token with the federated credential; a new one takes minutes to work.",
+        "Compare issuer, subject and audience of the external token with the federated credential, to the letter (no \
+         blanks, no wildcards; audience api://AzureADTokenExchange). A new one takes minutes to work.",
     ),
     row(&[700229], "a user's token was given as assertion", "Use an app-only token."),
     row(
@@ -125,7 +137,7 @@ const TABLE: &[Advice] = &[
     ),
     row(
         &[53003, 530032, 53000],
-        "a Conditional Access policy blocks the application",
+        "a Conditional Access policy for workload identities blocks the application, by its location or its risk",
         "The administrator finds the correlation ID in the service-principal sign-in log and allows this machine's \
          address or the application.",
     ),
@@ -146,6 +158,41 @@ mod tests {
         codes.dedup();
         assert_eq!(codes.len(), count);
         assert!(TABLE.iter().all(|advice| advice.remedy.ends_with('.') && !advice.cause.ends_with('.')));
+    }
+
+    /// Every number that the documentation and reports name for sign-in as an application.
+    const MET: [u32; 66] = [
+        7000215, 7000222, 7000218, 70002, 700016, 700011, 90002, 900023, 90013, 90023, 9002313, 900144, 90014, 9001023,
+        50059, 90019, 50128, 90038, 900382, 900432, 70011, 28002, 28003, 700022, 700023, 500011, 50001, 650057,
+        7000112, 70001, 1000031, 500014, 700027, 700021, 700024, 700030, 50027, 50012, 50013, 50048, 900384, 70021,
+        700229, 65001, 650056, 65005, 90094, 90008, 650059, 50034, 50020, 16003, 51004, 53003, 530032, 53000, 50196,
+        90033, 90024, 90006, 90090, 50033, 90012, 90055, 50087, 5000224,
+    ];
+
+    #[test]
+    fn every_number_that_is_met_has_a_cause_and_a_remedy() {
+        let without: Vec<_> = MET.into_iter().filter(|code| advice(&[*code]).is_none()).collect();
+        assert_eq!(without, [0; 0]);
+        let known: usize = TABLE.iter().map(|advice| advice.codes.len()).sum();
+        assert_eq!(known, MET.len(), "a number without a place it is known from");
+    }
+
+    #[test]
+    fn what_to_do_is_told_for_the_mistakes_people_make() {
+        for (code, cause, remedy) in [
+            (7000222, "secret has expired", "new client secret"),
+            (700016, "not known in this tenant", "client_id"),
+            (90002, "tenant was not found", "`cloud`"),
+            (700023, "another audience", "`authority`"),
+            (700024, "validity time", "clock"),
+            (700027, "has ended", "thumbprints"),
+            (70021, "no federated credential fits", "to the letter"),
+            (65001, "not consented", "admin consent"),
+            (53003, "workload identities", "sign-in log"),
+        ] {
+            let advice = advice(&[code]).unwrap();
+            assert!(advice.cause.contains(cause) && advice.remedy.contains(remedy), "{code}: {advice:?}");
+        }
     }
 
     #[test]

@@ -1,37 +1,33 @@
-//! Signing in as an application (client credentials), and what the token says about itself.
+//! The token: its life, its renewal, and what it says about itself.
 //!
-//! Hides Microsoft's `azure_identity`, the token's life time and its renewal: early, and once after a 401, never per
-//! request. Deliberately does not verify tokens: they are for Graph; the claims are read for diagnostics only.
-//! <https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow>
+//! Hides that a token ends: it is renewed early, and once after a 401, never per request, and once for all requests
+//! that are under way. Deliberately does not verify tokens: they are for Graph; the claims are read for diagnostics
+//! only. How a token is asked for is in [`super::credential`].
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use azure_core::cloud::CustomConfiguration;
-use azure_core::credentials::TokenCredential;
-use azure_core::http::request::Body;
-use azure_core::http::{AsyncRawResponse, ClientOptions, HttpClient, RetryOptions, Transport, headers::Headers};
-use azure_identity::{ClientSecretCredential, ClientSecretCredentialOptions};
-use reqwest::header::{HeaderName, HeaderValue};
+use jiff::SignedDuration;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use url::Url;
 
-use super::aadsts;
-use super::collections::{RECOMMENDED, Rights};
+use super::collections::{DIRECTORY, RECOMMENDED, Rights};
+use super::credential::SignIn;
 use super::{Credential, SourceConfig};
 use crate::clock::Clock;
 use crate::error::{Error, Exit, Result};
-use crate::http::{Endpoint, Http, HttpError, Lane, Pace, Request};
+use crate::http::Http;
 
 /// A token is renewed when less than this is left, or a quarter of its life if that is shorter.
 /// <https://learn.microsoft.com/entra/identity-platform/reference-error-codes> (AADSTS50196 punishes loops)
 const RENEW_BEFORE: Duration = Duration::from_secs(300);
 /// Renewals after a 401 in one run; more would be a loop.
 const FORCED_RENEWALS_MAX: u32 = 10;
-/// Tries while Entra says `temporarily_unavailable`.
-const BUSY_TRIES_MAX: u32 = 6;
+/// What a delegated token says when it may do whatever its user may.
+/// <https://learn.microsoft.com/graph/permissions-reference#directoryaccessasuserall>
+const AS_THE_USER: &str = "Directory.AccessAsUser.All";
 
 /// A token for Graph. Prints nothing of itself.
 #[derive(Clone, Debug)]
@@ -54,9 +50,22 @@ impl Token {
         self.claims.as_ref()
     }
 
-    /// The permissions it carries.
+    /// The permissions it carries; a user's token carries delegated ones.
     pub fn rights(&self) -> Rights {
-        Rights(self.claims.as_ref().map(|claims| claims.roles.clone().unwrap_or_default()))
+        Rights(self.claims.as_ref().map(|claims| {
+            let mut rights = claims.roles.clone().unwrap_or_default();
+            let delegated = claims.scp.iter().flat_map(|scopes| scopes.split(' ')).filter(|scope| !scope.is_empty());
+            rights.extend(delegated.map(str::to_owned));
+            if rights.contains(AS_THE_USER) {
+                rights.insert(DIRECTORY.to_owned());
+            }
+            rights
+        }))
+    }
+
+    /// Whether it is a signed-in user's: Graph then shows what that user may see, which may be less than there is.
+    pub fn is_delegated(&self) -> bool {
+        self.claims.as_ref().is_some_and(Claims::is_delegated)
     }
 }
 
@@ -78,8 +87,19 @@ pub struct Claims {
     pub exp: Option<i64>,
 }
 
+impl Claims {
+    fn is_delegated(&self) -> bool {
+        self.scp.is_some() && self.roles.as_ref().is_none_or(BTreeSet::is_empty)
+    }
+}
+
 /// Reads a token's claims without verifying anything; none if it is not a readable JWT.
 pub fn claims(token: &str) -> Option<Claims> {
+    payload(token)
+}
+
+/// The middle part of any JWT, unverified.
+pub(super) fn payload<T: DeserializeOwned>(token: &str) -> Option<T> {
     let payload = token.split('.').nth(1)?;
     // Some issuers pad, some do not; the decoder wants padding.
     let bare = payload.trim_end_matches('=');
@@ -91,13 +111,9 @@ pub fn claims(token: &str) -> Option<Claims> {
 /// The signed-in application.
 #[derive(Debug)]
 pub(super) struct Auth {
-    tenant: String,
-    client_id: String,
-    credential: Credential,
-    authority: Url,
-    scope: String,
-    lane: Lane,
+    sign_in: SignIn,
     clock: Clock,
+    /// Locked while a token is asked for, so that all who need one wait for that one.
     state: tokio::sync::Mutex<State>,
 }
 
@@ -109,20 +125,18 @@ struct State {
 
 impl Auth {
     pub fn new(config: &SourceConfig, http: &Http) -> Result<Auth> {
-        let authority = Endpoint::new(config.authority.clone())?;
-        let label = format!("sign-in {}", config.client_id);
-        let lane = http.lane(&authority, &label, Pace { units_per_s: 5.0, burst_units: 5.0, in_flight_max: 1 })?;
-        Ok(Auth {
-            tenant: config.tenant.clone(),
-            client_id: config.client_id.clone(),
-            credential: config.credential.clone(),
-            authority: config.authority.clone(),
-            // One resource only, and the cloud's own: https://learn.microsoft.com/graph/deployments
-            scope: format!("{}/.default", config.graph.origin().ascii_serialization()),
-            lane,
-            clock: http.clock().clone(),
-            state: tokio::sync::Mutex::default(),
-        })
+        let sign_in = SignIn::new(config, http)?;
+        Ok(Auth { sign_in, clock: http.clock().clone(), state: tokio::sync::Mutex::default() })
+    }
+
+    /// Where tokens come from; see [`SignIn::address`].
+    pub fn address(&self) -> &Url {
+        self.sign_in.address()
+    }
+
+    /// How far the clock of the sign-in host is ahead; see [`crate::http::Lane::clock_skew`].
+    pub fn clock_skew(&self) -> Option<SignedDuration> {
+        self.sign_in.clock_skew()
     }
 
     /// The current token; asks for one when there is none or its life is nearly over.
@@ -150,7 +164,7 @@ impl Auth {
     }
 
     async fn renew(&self, state: &mut State) -> Result<Token> {
-        let (text, life) = self.acquire().await?;
+        let (text, life) = self.sign_in.acquire().await?;
         let margin = RENEW_BEFORE.min(life / 4);
         let token = Token {
             claims: claims(text.expose_secret()),
@@ -162,96 +176,53 @@ impl Auth {
         state.token = Some(token.clone());
         Ok(token)
     }
-
-    /// Asks Entra for a token; returns it with the time it lives.
-    async fn acquire(&self) -> Result<(SecretString, Duration)> {
-        let mut tries = 1;
-        loop {
-            let transport = Arc::new(SignInTransport {
-                lane: self.lane.clone(),
-                authority: self.authority.clone(),
-                failure: Mutex::default(),
-            });
-            let failure = match self.credential(transport.clone())?.get_token(&[&self.scope], None).await {
-                Ok(token) => {
-                    let life = token.expires_on - azure_core::time::OffsetDateTime::now_utc();
-                    let text = token.token.secret().to_owned().into();
-                    return Ok((text, Duration::try_from(life).unwrap_or_default()));
-                }
-                Err(cause) => (transport.failure.lock().unwrap_or_else(PoisonError::into_inner).take(), cause),
-            };
-            let busy = failure
-                .0
-                .as_ref()
-                .and_then(HttpError::refusal)
-                .is_some_and(|refusal| refusal.code.as_deref() == Some("temporarily_unavailable"));
-            if !busy || tries == BUSY_TRIES_MAX {
-                return Err(self.explain(failure.0, &failure.1));
-            }
-            self.clock.sleep(Duration::from_secs(1 << tries)).await;
-            tries += 1;
-        }
-    }
-
-    /// A new credential each time, because its own cache cannot be told that Graph refused a token.
-    fn credential(&self, transport: Arc<SignInTransport>) -> Result<Arc<dyn TokenCredential>> {
-        let mut cloud = CustomConfiguration::default();
-        // The library wants https; the transport goes back to the configured address.
-        cloud.authority_host = format!("https://{}/", self.authority.host_str().unwrap_or_default());
-        let client_options = ClientOptions {
-            transport: Some(Transport::new(transport)),
-            retry: RetryOptions::none(),
-            cloud: Some(Arc::new(cloud.into())),
-            ..ClientOptions::default()
-        };
-        let Credential::Secret(secret) = &self.credential;
-        let options = ClientSecretCredentialOptions { client_options };
-        let secret = secret.expose_secret().to_owned().into();
-        match ClientSecretCredential::new(&self.tenant, self.client_id.clone(), secret, Some(options)) {
-            Ok(credential) => Ok(credential),
-            Err(cause) => Err(Error::usage(format!("cannot sign in to tenant {}", self.tenant))
-                .because(cause)
-                .hint("Check tenant, client_id and the credential: none may be empty.")),
-        }
-    }
-
-    fn explain(&self, failure: Option<HttpError>, cause: &azure_core::Error) -> Error {
-        let what = format!("cannot sign in to tenant {} as application {}", self.tenant, self.client_id);
-        match failure {
-            Some(HttpError::Refused(refusal)) => {
-                let text = refusal.message.clone().unwrap_or_default();
-                let advice = aadsts::advice(&aadsts::codes_in(&text));
-                let mut error = Error::new(Exit::SignIn, what);
-                if let Some(advice) = advice {
-                    error = error.cause(advice.cause);
-                }
-                let hint = advice
-                    .map_or("Look the AADSTS number up at https://login.microsoftonline.com/error.", |a| a.remedy);
-                error.cause(refusal.to_string()).hint(hint)
-            }
-            Some(failure) => Error::new(Exit::Unreachable, what)
-                .because(failure)
-                .hint("Check the network, the proxy variables and the authority address, then run again."),
-            // The library itself refused; its message holds no secret, but may run over lines.
-            None => Error::new(Exit::SignIn, what).cause(crate::http::plain(&cause.to_string())),
-        }
-    }
 }
 
-/// Refuses a token that lets the program read nothing, with the reason: Entra issues it all the same, and the failure
-/// would show up only as Graph's 403 later.
-pub(super) fn refuse_powerless(token: &Token, client_id: &str) -> Result<()> {
+/// Refuses a token that lets the program read nothing, or something else than the job means, with the reason: Entra
+/// issues it all the same, and the failure would show up only later.
+pub(super) fn refuse_unfit(token: &Token, config: &SourceConfig) -> Result<()> {
     let Some(claims) = token.claims() else { return Ok(()) };
+    // A managed identity and the Azure CLI are not asked for a tenant, or not only.
+    let other = claims.tid.as_ref().filter(|tid| is_guid(&config.tenant) && !tid.eq_ignore_ascii_case(&config.tenant));
+    if let Some(other) = other {
+        return Err(Error::new(Exit::SignIn, format!("signed in to another tenant than {}", config.tenant))
+            .cause(format!("the token is for tenant {}", crate::http::plain(other)))
+            .hint("Correct `tenant` in [source], or sign in with a credential of that tenant."));
+    }
     if claims.roles.as_ref().is_some_and(|roles| !roles.is_empty()) {
         return Ok(());
     }
-    let error =
-        Error::new(Exit::SignIn, format!("application {client_id} signed in, but has no application permission"));
-    let hint = format!(
-        "In the app registration under API permissions add Microsoft Graph > *Application* permissions ({}), then \
-         grant admin consent.",
-        RECOMMENDED.join(", ")
-    );
+    if claims.is_delegated() && config.credential.allows_users() {
+        return Ok(());
+    }
+    refuse_powerless(claims, config)
+}
+
+fn is_guid(text: &str) -> bool {
+    text.parse::<crate::record::Guid>().is_ok()
+}
+
+fn refuse_powerless(claims: &Claims, config: &SourceConfig) -> Result<()> {
+    let managed = matches!(config.credential, Credential::ManagedIdentity(_));
+    let who = match (config.client_id.as_str(), &claims.appid) {
+        ("", Some(id)) => crate::http::plain(id),
+        ("", None) => "that signed in".to_owned(),
+        (id, _) => id.to_owned(),
+    };
+    let error = Error::new(Exit::SignIn, format!("application {who} signed in, but has no application permission"));
+    let wanted = RECOMMENDED.join(", ");
+    let hint = if managed {
+        format!(
+            "Assign the Microsoft Graph app roles ({wanted}) to the identity's service principal (POST \
+             /servicePrincipals/{{id}}/appRoleAssignments); no page of the portal does. A token issued before stays \
+             without them for up to a day."
+        )
+    } else {
+        format!(
+            "In the app registration under API permissions add Microsoft Graph > *Application* permissions ({wanted}), \
+             then grant admin consent."
+        )
+    };
     Err(match &claims.scp {
         Some(_) => error.cause("its token carries delegated permissions, which only work for a signed-in user"),
         None => {
@@ -259,67 +230,6 @@ pub(super) fn refuse_powerless(token: &Token, client_id: &str) -> Result<()> {
         }
     }
     .hint(hint))
-}
-
-/// Carries the library's requests over our own client, to the configured authority.
-#[derive(Debug)]
-struct SignInTransport {
-    lane: Lane,
-    authority: Url,
-    /// What went wrong, in our terms, when something did.
-    failure: Mutex<Option<HttpError>>,
-}
-
-impl SignInTransport {
-    fn translate(&self, request: &azure_core::http::Request) -> azure_core::Result<Request> {
-        let other = |text: &'static str| azure_core::Error::with_message(azure_core::error::ErrorKind::Other, text);
-        let mut url = self.authority.clone();
-        url.set_path(request.url().path());
-        url.set_query(request.url().query());
-        let Body::Bytes(body) = request.body() else { return Err(other("a sign-in request has no stream")) };
-        let mut ours = Request::post(url, body.clone()).repeatable();
-        for (name, value) in request.headers().iter() {
-            let name = name.as_str();
-            // These two are the client's business.
-            if name.eq_ignore_ascii_case("user-agent") || name.eq_ignore_ascii_case("content-length") {
-                continue;
-            }
-            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| other("a header's name is not valid"))?;
-            let value = HeaderValue::from_str(value.as_str()).map_err(|_| other("a header's value is not valid"))?;
-            ours.headers.insert(name, value);
-        }
-        Ok(ours)
-    }
-}
-
-#[async_trait::async_trait]
-impl HttpClient for SignInTransport {
-    async fn execute_request(&self, request: &azure_core::http::Request) -> azure_core::Result<AsyncRawResponse> {
-        let request = self.translate(request)?;
-        let is_token = |response: &crate::http::Response| {
-            #[derive(Deserialize)]
-            struct Shape {
-                #[serde(rename = "access_token")]
-                _token: serde::de::IgnoredAny,
-            }
-            // serde's own message would quote the body.
-            serde_json::from_slice::<Shape>(&response.body).map_err(|_| "not a token".to_owned())?;
-            Ok(response.clone())
-        };
-        let response = match self.lane.fetch(&request, is_token).await {
-            Ok(response) => response,
-            Err(failure) => {
-                let answer = failure.refusal().map(|refusal| refusal.response.clone());
-                let text = failure.to_string();
-                *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
-                match answer {
-                    Some(response) => response,
-                    None => return Err(azure_core::Error::with_message(azure_core::error::ErrorKind::Io, text)),
-                }
-            }
-        };
-        Ok(AsyncRawResponse::from_bytes(response.status.into(), Headers::new(), response.body))
-    }
 }
 
 #[cfg(test)]
@@ -348,11 +258,35 @@ mod tests {
             renew_at: Duration::ZERO,
             number: 0,
         };
-        let error = refuse_powerless(&made("{}"), "app").unwrap_err();
+        let config = SourceConfig::new("contoso.com", "app", Credential::Secret("x".to_owned().into()));
+        let error = refuse_unfit(&made("{}"), &config).unwrap_err();
         assert_eq!(error.exit, Exit::SignIn);
         assert!(error.to_string().contains("grant admin consent"));
-        let error = refuse_powerless(&made(r#"{"scp":"User.Read"}"#), "app").unwrap_err();
+        let error = refuse_unfit(&made(r#"{"scp":"User.Read"}"#), &config).unwrap_err();
         assert!(error.to_string().contains("delegated"));
-        assert!(refuse_powerless(&made(r#"{"roles":["User.Read.All"]}"#), "app").is_ok());
+        assert!(refuse_unfit(&made(r#"{"roles":["User.Read.All"]}"#), &config).is_ok());
+        let person = SourceConfig { credential: Credential::AzureCli, client_id: String::new(), ..config.clone() };
+        let token = made(r#"{"scp":"Directory.AccessAsUser.All User.Read"}"#);
+        assert!(refuse_unfit(&token, &person).is_ok() && token.is_delegated());
+        assert!(token.rights().any(&[DIRECTORY]) && !token.rights().any(&["Member.Read.Hidden"]));
+        let identity = Credential::ManagedIdentity(crate::job::ManagedIdentity::System);
+        let identity = SourceConfig { credential: identity, client_id: String::new(), ..config };
+        let error = refuse_unfit(&made(r#"{"appid":"a1"}"#), &identity).unwrap_err().to_string();
+        assert!(error.contains("application a1") && error.contains("appRoleAssignments"), "{error}");
+    }
+
+    #[test]
+    fn a_token_of_another_tenant_is_refused() {
+        let tenant = "72f988bf-86f1-41af-91ab-2d7cd011db47";
+        let made = |tid: &str| Token {
+            claims: claims(&token(&format!(r#"{{"tid":"{tid}","roles":["User.Read.All"]}}"#))),
+            text: "x".to_owned().into(),
+            renew_at: Duration::ZERO,
+            number: 0,
+        };
+        let config = SourceConfig::new(tenant, "app", Credential::AzureCli);
+        assert!(refuse_unfit(&made(&tenant.to_uppercase()), &config).is_ok());
+        let error = refuse_unfit(&made("00000000-0000-0000-0000-000000000001"), &config).unwrap_err();
+        assert!(error.exit == Exit::SignIn && error.to_string().contains("another tenant"), "{error}");
     }
 }

@@ -6,22 +6,33 @@
 
 mod aadsts;
 mod auth;
+mod certificate;
 mod changes;
+mod cloud;
 pub mod collections;
 mod config;
 mod confirm;
+mod counts;
+mod credential;
+mod custom;
 mod delta;
+mod expand;
 mod graph;
+mod links;
 mod members;
 mod objects;
 mod registration;
 pub mod rights;
+mod strategy;
 mod units;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures::future::join_all;
+use jiff::SignedDuration;
 use secrecy::SecretString;
 use url::Url;
 
@@ -29,19 +40,29 @@ use crate::custom::Custom;
 use crate::error::{Error, Exit, Result};
 use crate::expr::{Catalog, Navigation};
 use crate::http::{Counts, Http, Pace};
+use crate::job::ManagedIdentity;
 use crate::record::{Collection, Coverage, Form};
+use crate::schema::SIGN_IN_ACTIVITY;
+use crate::secret::SecretFrom;
 use crate::snapshot::{Extent, Manifest, Snapshot, Writer};
 
 pub use auth::{Claims, Token, claims};
+pub use certificate::{CertificateFacts, SigningCertificate};
+pub use cloud::Cloud;
 pub use collections::Rights;
 pub use config::config;
+pub use credential::{SKEW_WORTH_TELLING, skew_in_words};
 pub use delta::{Since, last_full};
 pub use registration::SecretEnd;
+pub use strategy::Memberships;
 
-use collections::{DEVICES, GROUPS, LICENSES, Resource, USERS};
+use collections::{
+    ADMINISTRATIVE_UNITS, DELETED_GROUPS, DELETED_USERS, DEVICES, DIRECTORY_ROLES, LICENSES, ORGANIZATION, RESOURCES,
+    Resource, USERS,
+};
 use delta::Delta;
 use graph::Graph;
-use objects::{Read, Why};
+use objects::Why;
 
 /// What must be read; nothing more is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,11 +87,16 @@ impl SourceNeeds {
         let used = || catalog.collections().filter(|collection| catalog.uses(*collection));
         let objects = used().filter(|collection| matches!(collection.form(), Form::Objects | Form::Custom));
         let lists: BTreeSet<Collection> = used().filter_map(Collection::pairs).map(|pairs| pairs.lists).collect();
+        let read = |collection| {
+            // Read in a pass of its own.
+            let elsewhere = |name: &&str| collection == Collection::Users && *name == SIGN_IN_ACTIVITY;
+            catalog.properties(collection).filter(|name| !elsewhere(name)).map(Into::into).collect()
+        };
         SourceNeeds {
-            properties: objects
-                .map(|collection| (collection, catalog.properties(collection).map(Into::into).collect()))
-                .collect(),
-            expand_manager: catalog.navigations().contains(&Navigation::Manager),
+            properties: objects.map(|collection| (collection, read(collection))).collect(),
+            expand_manager: [Navigation::Manager, Navigation::DirectReports]
+                .iter()
+                .any(|via| catalog.navigations().contains(via)),
             memberships: lists.contains(&Collection::Memberships),
             links: lists.into_iter().filter(|lists| *lists != Collection::Memberships).collect(),
             custom: catalog.custom().iter().filter(|custom| catalog.uses(custom.collection)).cloned().collect(),
@@ -78,7 +104,7 @@ impl SourceNeeds {
     }
 
     /// Whether a collection of objects is to be read.
-    fn wants(&self, collection: Collection) -> bool {
+    pub fn wants(&self, collection: Collection) -> bool {
         let of_lists = |lists: &Collection| lists.pairs().is_some_and(|pairs| pairs.of == collection);
         self.properties.contains_key(&collection)
             || (collection == Collection::Groups && self.memberships)
@@ -92,25 +118,44 @@ impl SourceNeeds {
 pub enum Credential {
     /// The *value* of a client secret.
     Secret(SecretString),
+    /// A certificate that is registered at the application.
+    Certificate(Arc<SigningCertificate>),
+    /// A token of another identity provider, read anew for each sign-in because platforms rotate it.
+    /// <https://learn.microsoft.com/entra/workload-id/workload-identity-federation>
+    Federation(SecretFrom),
+    /// The identity that Azure gave this machine or container.
+    ManagedIdentity(ManagedIdentity),
+    /// Whoever is signed in to the Azure CLI here.
+    AzureCli,
 }
 
-/// The public cloud's token host. <https://learn.microsoft.com/entra/identity-platform/authentication-national-cloud>
-pub const PUBLIC_AUTHORITY: &str = "https://login.microsoftonline.com";
+impl Credential {
+    /// Whether a token may be a signed-in user's.
+    fn allows_users(&self) -> bool {
+        matches!(self, Credential::AzureCli)
+    }
+}
 
 /// Where to read, as whom, and how hard.
 #[derive(Clone, Debug)]
 pub struct SourceConfig {
     /// GUID or verified domain name.
     pub tenant: String,
-    /// The application's id, a GUID.
+    /// The application's id, a GUID; empty where the credential brings its own.
     pub client_id: String,
     pub credential: Credential,
     /// The cloud's token host. <https://learn.microsoft.com/entra/identity-platform/authentication-national-cloud>
     pub authority: Url,
     /// The cloud's Graph host. <https://learn.microsoft.com/graph/deployments>
     pub graph: Url,
+    /// Azure's metadata service, for a managed identity outside of App Service.
+    pub metadata: Url,
+    /// Certificates (PEM) of authorities to trust besides the machine's, for a proxy that inspects TLS.
+    pub ca_file: Option<PathBuf>,
     /// The share of the tenant's quota that may be spent, above 0, at most 1.
     pub quota_share: f64,
+    /// Which way memberships are read.
+    pub memberships: Memberships,
     /// Overrides the quota that follows from the tenant's size.
     pub units_per_10_s: Option<u32>,
     /// Requests under way at the same time, at most; fewer while fewer suffice to spend the quota.
@@ -126,15 +171,18 @@ pub struct SourceConfig {
 impl SourceConfig {
     /// The global cloud and the defaults.
     pub fn new(tenant: impl Into<String>, client_id: impl Into<String>, credential: Credential) -> SourceConfig {
-        // The promise: both are constant and well-formed.
+        // The promise: constant and well-formed.
         let url = |text: &str| Url::parse(text).unwrap_or_else(|_| unreachable!("a constant address"));
         SourceConfig {
             tenant: tenant.into(),
             client_id: client_id.into(),
             credential,
-            authority: url(PUBLIC_AUTHORITY),
-            graph: url("https://graph.microsoft.com"),
+            authority: Cloud::Global.authority(),
+            graph: Cloud::Global.graph(),
+            metadata: url("http://169.254.169.254"),
+            ca_file: None,
             quota_share: 0.8,
+            memberships: Memberships::Auto,
             units_per_10_s: None,
             in_flight_max: 256,
             pages_max: 100_000,
@@ -148,6 +196,9 @@ impl SourceConfig {
 pub trait Progress: Send + Sync {
     /// `done` objects (groups, for memberships) are there, of `total` where that is known.
     fn at(&self, collection: Collection, done: u64, total: Option<u64>);
+
+    /// So long Graph has had the whole read wait, until now.
+    fn throttled(&self, _: Duration) {}
 }
 
 /// Nobody listens.
@@ -191,8 +242,22 @@ impl Source {
     /// permission at all.
     pub async fn sign_in(&self) -> Result<Token> {
         let token = self.graph.auth.token().await?;
-        auth::refuse_powerless(&token, &self.config.client_id)?;
+        auth::refuse_unfit(&token, &self.config)?;
         Ok(token)
+    }
+
+    /// The certificate that the application signs in with, if it does.
+    pub fn certificate(&self) -> Option<&CertificateFacts> {
+        match &self.config.credential {
+            Credential::Certificate(certificate) => Some(certificate.facts()),
+            _ => None,
+        }
+    }
+
+    /// How far Microsoft's clock is ahead of this machine's, as the last answer showed; none before the first. Answers
+    /// carry whole seconds, so less than two seconds is no skew.
+    pub fn clock_skew(&self) -> Option<SignedDuration> {
+        self.graph.lane.clock_skew().or_else(|| self.graph.auth.clock_skew())
     }
 
     /// What the requests came to so far.
@@ -217,7 +282,8 @@ impl Source {
         out: &Path,
         since: Since<'_>,
     ) -> Result<Extracted> {
-        let rights = self.sign_in().await?.rights();
+        let token = self.sign_in().await?;
+        let rights = token.rights();
         if self.config.refuse_excess_rights {
             rights::refuse_excess(needs, &rights, &self.config.client_id)?;
         }
@@ -226,21 +292,42 @@ impl Source {
         manifest.roles = rights.0.clone().unwrap_or_default();
         let delta = Delta::new(since);
         let reader = Reader { source: self, needs, rights: &rights, writer: &writer, progress, delta: &delta };
-        let (users, devices, licenses, (groups, members)) = futures::join!(
-            reader.objects(&USERS),
-            reader.objects(&DEVICES),
-            reader.objects(&LICENSES),
+        let others = [&USERS, &DEVICES, &LICENSES, &ADMINISTRATIVE_UNITS, &DIRECTORY_ROLES, &ORGANIZATION];
+        let others = others.into_iter().chain([&DELETED_USERS, &DELETED_GROUPS]);
+        let (objects, sign_ins, groups_and_members, links, custom, counts) = futures::join!(
+            join_all(others.map(|resource| reader.objects(resource))),
+            reader.sign_ins(),
             reader.groups_and_members(),
+            join_all(RESOURCES.map(|resource| reader.links(resource))),
+            join_all(needs.custom.iter().map(|custom| reader.custom(custom))),
+            reader.counts(),
         );
-        let reads = [users?, groups?, devices?, licenses?];
-        refuse_nothing_readable(&reads, &self.config)?;
-        for read in reads.into_iter().flatten() {
-            manifest.collections.insert(read.resource.collection, read.extent);
+        let (groups, members) = groups_and_members?;
+        let mut parts = Vec::new();
+        for read in objects.into_iter().chain([sign_ins, Ok(groups)]) {
+            parts.extend(read?.map(|read| (read.resource.collection, read.extent, read.why)));
+        }
+        for read in custom {
+            let read = read?;
+            parts.push((read.collection, read.extent, read.why));
+        }
+        refuse_nothing_readable(&parts, &self.config)?;
+        manifest.collections.extend(parts.into_iter().map(|(collection, extent, _)| (collection, extent)));
+        for link in links {
+            manifest.collections.extend(link?);
         }
         let mut vanished_groups = 0;
-        if let Some(members) = members? {
+        if let Some(members) = members {
             vanished_groups = members.vanished;
             manifest.collections.insert(Collection::Memberships, members.extent);
+        }
+        for (collection, expected) in counts {
+            if let Some(extent) = manifest.collections.get_mut(&collection) {
+                counts::compare(collection, extent, writer.count(collection), expected);
+            }
+        }
+        if token.is_delegated() {
+            doubt(&mut manifest);
         }
         let (links, doubtful) = delta.finish();
         manifest.links = links;
@@ -259,7 +346,12 @@ impl Source {
         snapshot: Snapshot,
         missing: Vec<Missing>,
     ) -> Result<Extracted> {
-        let rights = self.sign_in().await?.rights();
+        let token = self.sign_in().await?;
+        if token.is_delegated() {
+            // What a user does not find may be there.
+            return Ok(Extracted { snapshot, vanished_groups: 0, counts: self.counts(), doubtful: Vec::new() });
+        }
+        let rights = token.rights();
         let mut manifest = snapshot.manifest().clone();
         let writer = Writer::amend(&snapshot)?;
         drop(snapshot);
@@ -287,29 +379,13 @@ impl<'a> Reader<'a> {
         &self.source.graph
     }
 
-    /// Memberships follow the groups, since they need the list of them.
-    async fn groups_and_members(&self) -> (Result<Option<Read>>, Result<Option<members::MembersRead>>) {
-        if !self.needs.wants(Collection::Groups) {
-            return (Ok(None), Ok(None));
+    /// Tells how far a collection has come.
+    fn tell(&self, collection: Collection, done: u64, total: Option<u64>) {
+        let throttled_s = self.graph().lane.counts().throttled_s;
+        if throttled_s > 0.0 {
+            self.progress.throttled(Duration::from_secs_f64(throttled_s));
         }
-        let mut extent = selection(self.needs, self.rights, &GROUPS);
-        match self.by_changes(&GROUPS, &mut extent).await {
-            Ok(Some((groups, members))) => return (Ok(Some(groups)), Ok(members)),
-            Ok(None) => {}
-            Err(error) => return (Err(error), Ok(None)),
-        }
-        let groups = self.objects_in_full(&GROUPS, extent).await.map(Some);
-        let members = match &groups {
-            Ok(Some(read)) if self.needs.memberships => {
-                let members = self.members(&read.groups, &read.extent.coverage).await;
-                members.map(|mut members| {
-                    members.extent.how = read.extent.how.clone();
-                    Some(members)
-                })
-            }
-            _ => Ok(None),
-        };
-        (groups, members)
+        self.progress.at(collection, done, total);
     }
 
     /// Spends more of the quota once the tenant is seen to be larger.
@@ -321,6 +397,13 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// What a signed-in user's token read is never whole: Graph leaves out, without a word, what that user may not see.
+fn doubt(manifest: &mut Manifest) {
+    for extent in manifest.collections.values_mut().filter(|extent| extent.coverage.is_complete()) {
+        extent.coverage = Coverage::partial("read with the rights of a signed-in user, who may not see everything");
+    }
+}
+
 /// The pace for a tenant of so many users.
 fn pace(config: &SourceConfig, users: u64) -> Pace {
     let quota = config.units_per_10_s.unwrap_or_else(|| units::quota_per_10_s(users));
@@ -328,24 +411,29 @@ fn pace(config: &SourceConfig, users: u64) -> Pace {
 }
 
 /// Fails when something was asked for and not one page of it came.
-fn refuse_nothing_readable(reads: &[Option<Read>], config: &SourceConfig) -> Result<()> {
-    let asked = || reads.iter().flatten();
-    if asked().next().is_none() || asked().any(|read| read.extent.pages > 0) {
+fn refuse_nothing_readable(reads: &[(Collection, Extent, Why)], config: &SourceConfig) -> Result<()> {
+    if reads.is_empty() || reads.iter().any(|(_, extent, _)| extent.pages > 0) {
         return Ok(());
     }
-    let refused = asked().any(|read| read.why == Why::Refused);
+    let refused = reads.iter().any(|(.., why)| *why == Why::Refused);
     let (exit, hint) = if refused {
         (
             Exit::SignIn,
-            "Add the permissions as *application* permissions in the app registration and grant admin consent.",
+            "Add the permissions as *application* permissions in the app registration and grant admin consent."
+                .to_owned(),
         )
     } else {
-        (Exit::Unreachable, "Check the network, the proxy variables and the Graph address, then run again.")
+        let trouble = reads.iter().find_map(|(.., why)| match why {
+            Why::Lost(trouble) => Some(trouble.remedy()),
+            _ => None,
+        });
+        let hint = "Check the network, the proxy variables and the Graph address, then run again.";
+        (Exit::Unreachable, trouble.unwrap_or_else(|| hint.to_owned()))
     };
     let mut error = Error::new(exit, format!("nothing of tenant {} could be read", config.tenant)).hint(hint);
-    for read in asked() {
-        if let Coverage::Partial(reason) = &read.extent.coverage {
-            error = error.cause(format!("{}: {reason}", read.resource.collection));
+    for (collection, extent, _) in reads {
+        if let Coverage::Partial(reason) = &extent.coverage {
+            error = error.cause(format!("{collection}: {reason}"));
         }
     }
     Err(error)

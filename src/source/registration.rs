@@ -57,19 +57,20 @@ struct Secret {
 impl Source {
     /// The servers that get requests, and what for.
     pub fn hosts(&self) -> [(&'static str, &Url); 2] {
-        [("sign-in", &self.config.authority), ("Microsoft Graph", &self.config.graph)]
+        [("sign-in", self.graph.auth.address()), ("Microsoft Graph", &self.config.graph)]
     }
 
     /// Whether what is given as the secret's value looks like its id: values are no GUIDs.
     pub fn secret_looks_like_its_id(&self) -> bool {
         match &self.config.credential {
             Credential::Secret(secret) => secret.expose_secret().trim().parse::<Guid>().is_ok(),
+            _ => false,
         }
     }
 
     /// Asks for the end of the client secret, if the application may see its own registration. One request at most.
     pub async fn secret_end(&self, token: &Token) -> SecretEnd {
-        let Credential::Secret(secret) = &self.config.credential;
+        let Credential::Secret(secret) = &self.config.credential else { return SecretEnd::NoSecret };
         if !token.rights().any(APPLICATIONS) {
             return SecretEnd::Unknown("the application may not see its own registration".into());
         }

@@ -12,12 +12,13 @@ use entra_import::job::{Job, LoadOptions};
 use entra_import::mapping::{run_tests, test_file};
 use entra_import::record::Value;
 
-const DOCUMENTS: [&str; 8] = [
+const DOCUMENTS: [&str; 9] = [
     "README.md",
     "ARCHITECTURE.md",
     "docs/jobs.md",
     "docs/mappings.md",
     "docs/expressions.md",
+    "docs/recipes.md",
     "docs/running.md",
     "docs/snapshot.md",
     "docs/performance.md",
@@ -144,10 +145,11 @@ fn every_job_and_mapping_in_the_documents_is_right() {
                 }
                 continue;
             }
-            // `[source] snapshot` replaces the tenant, so its base has none.
+            // `[source] snapshot` replaces the tenant, so its base has none; a block may also bring its own tenant whole.
             let secret = "credential = { secret = { env = \"ENTRA_SECRET\" } }\n";
             let base = match (block.contains("snapshot ="), block.contains("credential")) {
                 (true, _) => format!("{BASE}[source]\n"),
+                (false, true) if block.contains("\ntenant ") => format!("{BASE}[source]\n"),
                 (false, true) => format!("{BASE}{TENANT}"),
                 (false, false) => format!("{BASE}{TENANT}{secret}"),
             };

@@ -57,6 +57,7 @@ fn random_fault(random: &mut Rng) -> Fault {
         "users",
         "groups?",
         "members",
+        "$expand=members",
         &member_list,
         "devices",
         "subscribedSkus",
@@ -81,6 +82,8 @@ fn random_fault(random: &mut Rng) -> Fault {
 /// A world before a busy night, and what an undisturbed run makes of it.
 struct Trial {
     world: World,
+    /// The job, in which each seed has its own way to read memberships.
+    job: String,
     before: Records,
     undisturbed: Records,
 }
@@ -94,7 +97,7 @@ impl Trial {
         world.run(["run", "job.toml"]).exits(0);
         let undisturbed = world.records();
         assert_ne!(before, undisturbed, "a night in which nothing happens proves nothing");
-        Self { world, before, undisturbed }
+        Self { job: world.read("job.toml"), world, before, undisturbed }
     }
 
     /// One run in bad weather and, if it was not whole, one in good. Whether the first was whole.
@@ -102,9 +105,12 @@ impl Trial {
         let world = &self.world;
         let mut random = Rng::with_seed(seed);
         let faults: Vec<Fault> = (0..random.usize(1..5)).map(|_| random_fault(&mut random)).collect();
-        println!("FAULT_FIRST={seed} FAULT_SEEDS=1: {faults:?}");
+        let memberships = random.choice(["auto", "expand", "per-group"]).unwrap_or_default();
+        println!("FAULT_FIRST={seed} FAULT_SEEDS=1: memberships = {memberships}, {faults:?}");
         let stale = faults.iter().any(|fault| fault.kind == FaultKind::Stale);
         world.restore();
+        let way = format!("memberships = \"{memberships}\"\n[target]");
+        world.write("job.toml", &self.job.replacen("[target]", &way, 1));
         world.sim.clear_faults();
         faults.into_iter().for_each(|fault| world.sim.add_fault(fault));
         let ran = world.run(["run", "job.toml"]);
@@ -138,7 +144,7 @@ impl Trial {
     }
 
     fn judge(&self, ran: &Ran, stale: bool, seed: &str) {
-        let Self { world, before, undisturbed } = self;
+        let Self { world, before, undisturbed, .. } = self;
         let now = world.records();
         match ran.code() {
             // Replicas of different age cannot be told apart from quick changes: each value is of one of them.

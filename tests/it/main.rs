@@ -2,12 +2,15 @@
 
 mod bad_input;
 mod check;
+mod collections;
 mod crash;
 mod delta;
 mod docs;
 mod faults;
+mod recipes;
 mod recording;
 mod rules;
 mod samples;
+mod sign_in;
 mod source;
 mod world;

@@ -290,6 +290,22 @@ impl World {
         self.runtime.block_on(Replay::start(&self.path(name), 0)).unwrap()
     }
 
+    /// A token, as the simulator issues it to whoever has the secret.
+    pub fn token(&self) -> String {
+        let resource = format!("{}/.default", self.sim.base_url());
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("client_id", CLIENT_ID),
+            ("client_secret", CLIENT_SECRET),
+            ("scope", &resource),
+        ];
+        let asked = async {
+            let client = reqwest::Client::builder().no_proxy().build().unwrap();
+            client.post(self.sim.token_url()).form(&form).send().await.unwrap().json::<Value>().await.unwrap()
+        };
+        self.runtime.block_on(asked)["access_token"].as_str().unwrap().to_owned()
+    }
+
     /// Starts another simulator on this world's runtime.
     pub fn another_sim(&self, tenant: Tenant, options: Options) -> Sim {
         self.runtime.block_on(Sim::start(tenant, options)).unwrap()

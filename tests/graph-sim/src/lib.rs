@@ -4,14 +4,16 @@
 //! where the documentation leaves room (order of items, order of batch answers, size of delta pages), it takes the
 //! least convenient reading. [`Sim::start`] runs it, [`Tenant`] is what it serves, [`Fault`] makes it misbehave.
 //!
-//! Deliberately not covered: writes, delegated tokens, reports, TLS; of Intune and Bookings, all but one list each.
+//! Deliberately not covered: writes, reports, TLS; of Intune and Bookings, all but one list each.
 
+mod assertion;
 mod batch;
 mod columns;
 mod delta;
 mod faults;
 mod filter;
 mod graph;
+mod identity;
 mod load;
 mod night;
 mod object;
@@ -34,7 +36,9 @@ mod tests;
 mod token;
 mod units;
 
+pub use assertion::Federation;
 pub use faults::{Fault, FaultKind, RetryAfter};
+pub use identity::IDENTITY_HEADER;
 pub use object::Object;
 pub use options::{CLIENT_ID, CLIENT_SECRET, Options};
 pub use replay::Replay;

@@ -34,6 +34,9 @@ struct Arguments {
     /// Direct memberships, about [default: six per user]
     #[arg(long)]
     memberships: Option<usize>,
+    /// Share of the groups, in per cent, that holds 95 % of the memberships
+    #[arg(long, value_name = "PERCENT", default_value_t = 25, value_parser = clap::value_parser!(u8).range(1..=99))]
+    large_percent: u8,
     /// Devices [default: half as many as users]
     #[arg(long)]
     devices: Option<usize>,
@@ -161,6 +164,7 @@ impl Arguments {
         let size = Size {
             groups: self.groups.unwrap_or(usual.groups),
             memberships: self.memberships.unwrap_or(usual.memberships),
+            large_percent: self.large_percent.into(),
             devices: self.devices.unwrap_or(usual.devices),
             ..usual
         };

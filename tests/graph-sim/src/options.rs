@@ -2,8 +2,10 @@
 //!
 //! Hides: the defaults every test relies on. Deliberately does not: read the command line (see the binary).
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::assertion::Federation;
 use crate::faults::Fault;
 use crate::tenant::Tenant;
 use crate::token::Registration;
@@ -21,14 +23,22 @@ pub struct Options {
     pub port: u16,
     /// The `roles` of the tokens; empty means a token without the claim.
     pub roles: Vec<String>,
+    /// Tokens are a signed-in user's: the permissions are delegated ones, in `scp`.
+    pub delegated: bool,
     /// The registered application.
     pub client_id: String,
     /// Its secret.
     pub client_secret: String,
     /// A secret answered as expired (AADSTS7000222).
     pub expired_secret: Option<String>,
-    /// An issuer whose assertions are taken as workload identity federation.
-    pub federated_issuer: Option<String>,
+    /// Certificates (DER) that are registered for the application.
+    pub certificates: Vec<Vec<u8>>,
+    /// The identity provider whose tokens are taken as workload identity federation.
+    pub federation: Option<Federation>,
+    /// Seconds that the service's clock is ahead of this machine's; negative when behind.
+    pub clock_ahead_s: i64,
+    /// After so many requests a token counts as expired, whatever its life.
+    pub requests_per_token: Option<u32>,
     /// A token's life in seconds.
     pub expires_in: i64,
     /// The resource-unit quota; none means that nothing is throttled.
@@ -54,10 +64,14 @@ impl Default for Options {
         Self {
             port: 0,
             roles: vec!["Directory.Read.All".to_owned()],
+            delegated: false,
             client_id: CLIENT_ID.to_owned(),
             client_secret: CLIENT_SECRET.to_owned(),
             expired_secret: None,
-            federated_issuer: None,
+            certificates: Vec::new(),
+            federation: None,
+            clock_ahead_s: 0,
+            requests_per_token: None,
             expires_in: 3599,
             quota: None,
             time_factor: 1.0,
@@ -80,9 +94,15 @@ impl Options {
             secret: self.client_secret.clone(),
             expired_secret: self.expired_secret.clone(),
             roles: self.roles.clone(),
+            delegated: self.delegated,
             expires_in: self.expires_in,
             resources: vec!["https://graph.microsoft.com".to_owned()],
-            federated_issuer: self.federated_issuer.clone(),
+            certificates: self.certificates.clone(),
+            federation: self.federation.clone(),
+            clock_ahead_s: self.clock_ahead_s,
+            requests_per_token: self.requests_per_token,
+            seen: Arc::default(),
+            uses: Arc::default(),
         }
     }
 }

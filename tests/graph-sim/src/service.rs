@@ -13,6 +13,7 @@ use crate::batch;
 use crate::delta;
 use crate::faults::{FaultKind, Faults, RetryAfter, Twist};
 use crate::graph::{self, Call};
+use crate::identity::{self, Place};
 use crate::odd;
 use crate::options::Options;
 use crate::query::expired_page;
@@ -68,6 +69,8 @@ pub(crate) struct Incoming {
     /// `Accept-Encoding` names gzip.
     pub gzip: bool,
     pub client_request_id: Option<String>,
+    /// `Metadata` or `X-IDENTITY-HEADER`: what a request for a managed identity's token must carry.
+    pub identity: Option<String>,
     pub eventual: bool,
     pub minimal: bool,
     pub body: Vec<u8>,
@@ -171,7 +174,9 @@ impl Service {
         match (logged.batched, logged.target.starts_with("/v1.0")) {
             (true, _) => counters.batched += 1,
             (false, true) => counters.graph += 1,
-            (false, false) => counters.tokens += u64::from(logged.target.contains("/oauth2/")),
+            (false, false) => {
+                counters.tokens += u64::from(logged.target.contains("/oauth2/") || logged.target.starts_with("/msi/"));
+            }
         }
         counters.units += u64::from(logged.units);
         counters.throttled += u64::from(logged.status == 429);
@@ -202,6 +207,10 @@ impl Service {
                 (refused.unwrap_or_else(|| self.other(&context, ordinal)), 0)
             }
         };
+        let ahead_s = self.registration.read().expect("no panic while registering").clock_ahead_s;
+        if ahead_s != 0 {
+            reply = reply.with("Date", http_date(ahead_s));
+        }
         let Ids { request, client } = &context.ids;
         reply = reply.with("request-id", request).with("client-request-id", client);
         let mut outgoing = Outgoing { reply, delay: self.latency, manner: Manner::Whole };
@@ -375,6 +384,9 @@ impl Service {
         let registration = self.registration.read().expect("no panic while registering");
         let base = &context.base;
         let parts: Vec<&str> = incoming.path.split('/').filter(|part| !part.is_empty()).collect();
+        if let Some(place) = Place::at(&parts).filter(|_| incoming.method == "GET") {
+            return identity::answer(&registration, place, incoming.identity.as_deref(), &incoming.query, nonce);
+        }
         match (incoming.method.as_str(), parts.as_slice()) {
             ("POST", [tenant, "oauth2", "v2.0", "token"]) => {
                 token::answer(&registration, base, tenant, incoming.authorization.as_deref(), &incoming.body, nonce)
@@ -407,10 +419,7 @@ impl Service {
 fn retry_after(reply: Reply, after: &RetryAfter) -> Reply {
     match after {
         RetryAfter::Seconds(seconds) => reply.with("Retry-After", seconds.to_string()),
-        RetryAfter::Date(seconds) => {
-            let at = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(*seconds);
-            reply.with("Retry-After", at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string())
-        }
+        RetryAfter::Date(seconds) => reply.with("Retry-After", http_date(*seconds)),
         RetryAfter::Text(text) => reply.with("Retry-After", text.clone()),
         RetryAfter::Missing => reply,
     }
@@ -429,4 +438,10 @@ fn deform(outgoing: &mut Outgoing, fault: Option<&FaultKind>) {
         }
         _ => {}
     }
+}
+
+/// So many seconds from now, as HTTP writes it.
+fn http_date(seconds: i64) -> String {
+    let at = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds);
+    at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }

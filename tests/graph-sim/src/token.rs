@@ -3,16 +3,17 @@
 //! Hides: the shapes of answers and AADSTS errors, and the claims.
 //! <https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow>
 //! <https://learn.microsoft.com/entra/identity-platform/reference-error-codes>
-//! Deliberately does not: verify an assertion's signature (shape, audience, issuer, subject and times are checked), or
-//! know other grants.
+//! Deliberately does not: know other grants. Assertions are checked in `assertion`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+use crate::assertion::{self, Federation};
 use crate::reply::{Failure, Reply, guid};
 use crate::rights::Roles;
 use crate::tenant::hash;
@@ -26,15 +27,40 @@ pub(crate) struct Registration {
     pub secret: String,
     pub expired_secret: Option<String>,
     pub roles: Vec<String>,
+    pub delegated: bool,
     pub expires_in: i64,
     /// The resources a scope may name: Graph's host and the simulator's own.
     pub resources: Vec<String>,
-    /// The issuer of external (federated) assertions that is trusted, if any.
-    pub federated_issuer: Option<String>,
+    /// The certificates (DER) whose keys may sign for the application.
+    pub certificates: Vec<Vec<u8>>,
+    /// The identity provider that is trusted, if any.
+    pub federation: Option<Federation>,
+    /// Seconds that the service's clock is ahead of this machine's.
+    pub clock_ahead_s: i64,
+    /// After so many requests a token counts as expired.
+    pub requests_per_token: Option<u32>,
+    /// The `jti` of assertions so far.
+    pub seen: Arc<Mutex<HashSet<String>>>,
+    /// How often each token was used.
+    pub uses: Arc<Mutex<HashMap<String, u32>>>,
+}
+
+impl Registration {
+    /// The service's own time.
+    pub fn now(&self) -> Timestamp {
+        Timestamp::now() + SignedDuration::from_secs(self.clock_ahead_s)
+    }
+}
+
+/// How an application proved who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proof {
+    Secret,
+    Certificate,
 }
 
 /// A refusal of the token endpoint.
-struct Refusal {
+pub(crate) struct Refusal {
     status: u16,
     error: &'static str,
     code: u32,
@@ -42,7 +68,7 @@ struct Refusal {
 }
 
 impl Refusal {
-    fn new(error: &'static str, code: u32, text: impl Into<String>) -> Self {
+    pub fn new(error: &'static str, code: u32, text: impl Into<String>) -> Self {
         Self { status: if error == "invalid_client" { 401 } else { 400 }, error, code, text: text.into() }
     }
 
@@ -79,8 +105,8 @@ pub(crate) fn answer(
     }
     match grant(registration, address, tenant, &form) {
         Err(refusal) => refusal.reply(nonce),
-        Ok(certificate) => {
-            let token = issue(registration, certificate, nonce);
+        Ok(proof) => {
+            let token = issue(registration, proof, nonce);
             let body = json!({
                 "token_type": "Bearer", "expires_in": registration.expires_in, "ext_expires_in": registration.expires_in,
                 "access_token": token,
@@ -98,13 +124,13 @@ fn decode_basic(header: &str) -> Option<(String, String)> {
     Some((decode(client)?, decode(secret)?))
 }
 
-/// Whether the grant is good; true when a certificate or federated assertion proved it.
+/// Whether the grant is good, and by which proof.
 fn grant(
     registration: &Registration,
     address: &str,
     tenant: &str,
     form: &HashMap<String, String>,
-) -> Result<bool, Refusal> {
+) -> Result<Proof, Refusal> {
     let field = |name: &str| form.get(name).map(String::as_str).filter(|value| !value.is_empty());
     if matches!(tenant, "common" | "consumers" | "organizations") {
         let text = format!(
@@ -137,9 +163,11 @@ fn grant(
     check_scope(registration, field("scope").ok_or_else(|| missing("scope"))?)?;
     match (field("client_secret"), field("client_assertion")) {
         (_, Some(assertion)) => {
-            check_assertion(registration, address, field("client_assertion_type"), assertion).map(|()| true)
+            let endpoint = format!("{address}/{tenant}/oauth2/v2.0/token");
+            let kind = field("client_assertion_type");
+            assertion::check(registration, &endpoint, kind, assertion).map(|()| Proof::Certificate)
         }
-        (Some(secret), None) => check_secret(registration, secret).map(|()| false),
+        (Some(secret), None) => check_secret(registration, secret).map(|()| Proof::Secret),
         (None, None) => Err(Refusal::new(
             "invalid_client",
             7_000_218,
@@ -195,66 +223,8 @@ fn check_secret(registration: &Registration, secret: &str) -> Result<(), Refusal
     Err(Refusal::new("invalid_client", 7_000_215, text))
 }
 
-/// <https://learn.microsoft.com/entra/identity-platform/certificate-credentials>
-fn check_assertion(
-    registration: &Registration,
-    address: &str,
-    kind: Option<&str>,
-    assertion: &str,
-) -> Result<(), Refusal> {
-    if kind != Some("urn:ietf:params:oauth:client-assertion-type:jwt-bearer") {
-        let text = "The request body must contain the following parameter: 'client_assertion_type'.";
-        return Err(Refusal::new("invalid_request", 900_144, text));
-    }
-    let malformed = || Refusal::new("invalid_client", 50_027, "JWT token is invalid or malformed.");
-    let (header, claims) = decode(assertion).ok_or_else(malformed)?;
-    let text = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let number = |name: &str| claims.get(name).and_then(Value::as_i64);
-    let now = Timestamp::now().as_second();
-    let expired =
-        number("exp").ok_or_else(malformed)? < now - 300 || number("nbf").is_some_and(|from| from > now + 300);
-    if expired {
-        let text = "Client assertion is not within its valid time range. Check the machine's clock.";
-        return Err(Refusal::new("invalid_client", 700_024, text));
-    }
-    if registration.federated_issuer.as_deref() == Some(text("iss").as_str()) {
-        return match text("aud").as_str() {
-            "api://AzureADTokenExchange" => Ok(()),
-            aud => Err(Refusal::new(
-                "invalid_client",
-                70_021,
-                format!("No matching federated identity record found for presented assertion audience '{aud}'."),
-            )),
-        };
-    }
-    if text("iss") != registration.client_id || text("sub") != registration.client_id {
-        let text = "Client assertion application identifier doesn't match 'client_id' parameter.";
-        return Err(Refusal::new("invalid_client", 700_021, text));
-    }
-    let aud = text("aud");
-    let tenants = [&registration.tenant, &registration.domain];
-    let expected = |tenant: &String| {
-        aud == format!("{address}/{tenant}/oauth2/v2.0/token")
-            || aud == format!("https://login.microsoftonline.com/{tenant}/oauth2/v2.0/token")
-    };
-    if !tenants.into_iter().any(expected) {
-        return Err(Refusal::new(
-            "invalid_client",
-            700_023,
-            format!("Client assertion audience claim '{aud}' does not match Realm issuer."),
-        ));
-    }
-    let algorithm = header.get("alg").and_then(Value::as_str).unwrap_or_default();
-    let thumbprint = if algorithm == "PS256" { "x5t#S256" } else { "x5t" };
-    if !matches!(algorithm, "PS256" | "RS256") || (header.get(thumbprint).is_none() && header.get("x5t#S256").is_none())
-    {
-        let text = "Client assertion contains an invalid signature. The key was not found by thumbprint.";
-        return Err(Refusal::new("invalid_client", 700_027, text));
-    }
-    Ok(())
-}
-
-fn decode(token: &str) -> Option<(Value, Value)> {
+/// Header and claims of a JWT, unverified.
+pub(crate) fn decode(token: &str) -> Option<(Value, Value)> {
     let mut parts = token.split('.');
     let mut part =
         || parts.next().and_then(|part| URL_SAFE_NO_PAD.decode(part).or_else(|_| URL_SAFE.decode(part)).ok());
@@ -266,16 +236,19 @@ fn decode(token: &str) -> Option<(Value, Value)> {
 }
 
 /// <https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference>
-fn issue(registration: &Registration, certificate: bool, nonce: u64) -> String {
-    let now = Timestamp::now().as_second();
+pub(crate) fn issue(registration: &Registration, proof: Proof, nonce: u64) -> String {
+    let now = registration.now().as_second();
     let mut claims = json!({
         "aud": "https://graph.microsoft.com", "iss": format!("https://sts.windows.net/{}/", registration.tenant),
         "iat": now, "nbf": now, "exp": now + registration.expires_in, "app_displayname": "entra-import",
-        "appid": registration.client_id, "appidacr": if certificate { "2" } else { "1" }, "idtyp": "app",
+        "appid": registration.client_id, "appidacr": if proof == Proof::Certificate { "2" } else { "1" }, "idtyp": "app",
         "oid": guid(hash(b"service principal"), hash(registration.client_id.as_bytes())),
         "tid": registration.tenant, "uti": format!("{:016x}", hash(&nonce.to_le_bytes())), "ver": "1.0",
     });
-    if !registration.roles.is_empty() {
+    if registration.delegated {
+        claims["scp"] = json!(registration.roles.join(" "));
+        claims["idtyp"] = json!("user");
+    } else if !registration.roles.is_empty() {
         claims["roles"] = json!(registration.roles);
     }
     let header = json!({"typ": "JWT", "alg": "RS256", "kid": "simulated"});
@@ -302,9 +275,16 @@ pub(crate) fn authorize(registration: &Registration, header: Option<&str>) -> Re
         return Err(refuse("Signature is invalid."));
     }
     let expires = claims.get("exp").and_then(Value::as_i64).unwrap_or_default();
-    if expires <= Timestamp::now().as_second() {
+    let worn = registration.requests_per_token.is_some_and(|most| {
+        let mut uses = registration.uses.lock().expect("no panic while counting");
+        let count = uses.entry(seal.to_owned()).or_default();
+        *count += 1;
+        *count > most
+    });
+    if worn || expires <= registration.now().as_second() {
         return Err(refuse("Lifetime validation failed, the token is expired."));
     }
-    let roles = claims.get("roles").and_then(Value::as_array);
-    Ok(Roles(roles.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()))
+    let roles = claims.get("roles").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    let scopes = claims.get("scp").and_then(Value::as_str).unwrap_or_default().split_whitespace();
+    Ok(Roles(roles.chain(scopes).map(str::to_owned).collect()))
 }

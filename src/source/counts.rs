@@ -1,15 +1,21 @@
 //! Holds what a read brought against how many objects Graph says there are.
 //!
 //! Hides `$count` and how far two answers of an eventually consistent service may differ. Asks for a page of one object
-//! with its `@odata.count`: the bare number of `/$count` would still be a number if the answer were cut short. Deliberately one request a
-//! collection, beside the read: a count that cannot be had says nothing, and a read is never longer for it.
+//! with its `@odata.count`: the bare number of `/$count` would still be a number if the answer were cut short.
+//! Deliberately one request a collection, whoever asks: beside a full read, where a count that cannot be had says
+//! nothing, and after a read by changes, which is only trusted with one.
 //! <https://learn.microsoft.com/graph/aad-advanced-queries>
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use reqwest::header::{HeaderName, HeaderValue};
 use serde::Deserialize;
+use tokio::sync::OnceCell;
 
 use super::Reader;
 use super::collections::{RESOURCES, Resource};
+use super::objects::words;
 use super::units::{Price, units};
 use crate::http::{Request, Response};
 use crate::record::{Collection, Coverage};
@@ -28,16 +34,38 @@ struct Counted {
     count: u64,
 }
 
+/// How many objects there are according to Graph, or why that is not known; asked once for each collection.
+#[derive(Default)]
+pub(super) struct Counts(Mutex<BTreeMap<Collection, Arc<OnceCell<Result<u64, String>>>>>);
+
+impl Counts {
+    fn cell(&self, collection: Collection) -> Arc<OnceCell<Result<u64, String>>> {
+        // A map of cells is whole at any time.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(collection).or_default().clone()
+    }
+}
+
 impl Reader<'_> {
     /// What Graph says of every collection that is needed and can be counted.
     pub(super) async fn counts(&self) -> Vec<(Collection, u64)> {
         let counted =
             RESOURCES.into_iter().filter(|resource| resource.counted && self.needs.wants(resource.collection));
-        let counts = futures::future::join_all(counted.map(|resource| self.count(resource))).await;
-        counts.into_iter().flatten().collect()
+        let counts = futures::future::join_all(counted.map(async |resource| {
+            let count = self.counted(resource).await;
+            if let Err(reason) = &count {
+                tracing::info!(collection = %resource.collection, reason, "the collection could not be counted");
+            }
+            Some((resource.collection, count.ok()?))
+        }));
+        counts.await.into_iter().flatten().collect()
     }
 
-    async fn count(&self, resource: &Resource) -> Option<(Collection, u64)> {
+    /// How many objects of a collection there are according to Graph, or why that is not known.
+    pub(super) async fn counted(&self, resource: &Resource) -> Result<u64, String> {
+        self.counts.cell(resource.collection).get_or_init(|| self.count(resource)).await.clone()
+    }
+
+    async fn count(&self, resource: &Resource) -> Result<u64, String> {
         let graph = self.graph();
         let query = ["$count=true", "$select=id", "$top=1"].map(str::to_owned);
         let url = graph.url(resource.path, &query);
@@ -47,26 +75,24 @@ impl Reader<'_> {
             let page: Counted = serde_json::from_slice(&response.body).map_err(|cause| cause.to_string())?;
             Ok(page.count)
         };
-        match graph.fetch(&graph.lane, request, decode).await {
-            Ok(count) => Some((resource.collection, count)),
-            Err(stop) => {
-                tracing::info!(collection = %resource.collection, reason = %stop, "the collection could not be counted");
-                None
-            }
-        }
+        let count = graph.fetch(&graph.lane, request, decode).await;
+        count.map_err(|stop| stop.refusal().map_or_else(|| stop.to_string(), words))
     }
+}
+
+/// Whether two numbers differ by more than an index lags behind.
+pub(super) fn differ(came: u64, expected: u64) -> bool {
+    came.abs_diff(expected) > SLACK.max(expected.saturating_mul(SLACK_THOUSANDTHS) / 1000)
 }
 
 /// Notes the count; a collection of which clearly fewer or more came than there are is not whole.
 pub(super) fn compare(collection: Collection, extent: &mut Extent, came: u64, expected: u64) {
     extent.expected = Some(expected);
-    let apart = came.abs_diff(expected);
-    if apart == 0 {
+    if came == expected {
         return;
     }
     tracing::info!(%collection, came, expected, "what was read differs from what Graph counts");
-    let slack = SLACK.max(expected.saturating_mul(SLACK_THOUSANDTHS) / 1000);
-    if apart > slack && extent.coverage.is_complete() {
+    if differ(came, expected) && extent.coverage.is_complete() {
         extent.coverage = Coverage::partial(format!("Graph counts {expected} {collection}, but {came} came"));
     }
 }

@@ -11,7 +11,6 @@
 use std::sync::{Mutex, PoisonError};
 
 use jiff::SignedDuration;
-use reqwest::header::{HeaderName, HeaderValue};
 use url::Url;
 
 use super::changes::{Entry, Round, RoundWriter};
@@ -20,22 +19,15 @@ use super::graph::{Stop, Walk, read_page};
 use super::members::MembersRead;
 use super::objects::{Group, Read, Row, Why, words};
 use super::units::{Price, units};
-use super::{Missing, Reader};
+use super::{Missing, Reader, counts};
 use crate::error::{Error, Result};
-use crate::http::{Request, Response};
+use crate::http::Request;
 use crate::record::{Collection, Guid};
 use crate::snapshot::{DeltaLink, DeltaLinks, Extent, How, Member, Members, Snapshot};
 
 /// How long Graph honours a link to changes of directory objects.
 /// <https://learn.microsoft.com/graph/delta-query-overview>
 const LIFE: SignedDuration = SignedDuration::from_hours(7 * 24);
-
-/// Asks for an answer from the index that can count. <https://learn.microsoft.com/graph/aad-advanced-queries>
-const CONSISTENCY: HeaderName = HeaderName::from_static("consistencylevel");
-
-/// The count may differ from what was read by so many, or this share if it is more: counts come from an index that lags.
-const COUNT_DIFFERENCE_MAX: u64 = 10;
-const COUNT_SHARE_MAX: f64 = 0.001;
 
 /// Whether changes may be read instead of everything.
 #[derive(Clone, Copy, Debug)]
@@ -230,7 +222,7 @@ impl<'a> Reader<'a> {
         }
         let groups = self.write_objects(resource, &extent, base, round)?;
         if base.is_some()
-            && let Some(why) = self.count_differs(resource, &mut extent).await?
+            && let Some(why) = self.count_differs(resource).await
         {
             return Ok(Err(why));
         }
@@ -284,21 +276,14 @@ impl<'a> Reader<'a> {
     }
 
     /// Compares with the number that Graph counts; the reason when they differ by more than an index lags behind.
-    async fn count_differs(&self, resource: &Resource, extent: &mut Extent) -> Result<Option<String>> {
-        let graph = self.graph();
-        let url = graph.url(&format!("{}/$count", resource.path), &[]);
-        let mut request = Request::get(url).units(units(Price::Other, false));
-        request.headers.insert(CONSISTENCY, HeaderValue::from_static("eventual"));
-        extent.requests += 1;
-        let counted = match graph.fetch(&graph.lane, request, read_count).await {
+    async fn count_differs(&self, resource: &Resource) -> Option<String> {
+        let counted = match self.counted(resource).await {
             Ok(counted) => counted,
-            Err(Stop::Local(error)) => return Err(error),
-            Err(stop) => return Ok(Some(format!("its number could not be checked: {}", told(&stop)))),
+            Err(reason) => return Some(format!("its number could not be checked: {reason}")),
         };
         let here = self.writer.count(resource.collection);
-        let allowed = COUNT_DIFFERENCE_MAX.max((counted as f64 * COUNT_SHARE_MAX) as u64);
-        Ok((here.abs_diff(counted) > allowed)
-            .then(|| format!("with the changes there would be {here}, but Graph counts {counted}")))
+        counts::differ(here, counted)
+            .then(|| format!("with the changes there would be {here}, but Graph counts {counted}"))
     }
 
     /// Writes the members of every group. A list that was incomplete, or may be hidden, is read anew.
@@ -356,10 +341,4 @@ fn broken(stop: &Stop) -> String {
 
 fn told(stop: &Stop) -> String {
     stop.refusal().map_or_else(|| stop.to_string(), words)
-}
-
-/// The number that `$count` answers with, as plain text; some gateways put a byte order mark before it.
-fn read_count(response: &Response) -> Result<u64, String> {
-    let text = std::str::from_utf8(&response.body).map_err(|cause| cause.to_string())?;
-    text.trim_start_matches('\u{feff}').trim().parse().map_err(|_| "not a number".to_owned())
 }

@@ -291,7 +291,8 @@ impl Source {
         let mut manifest = Manifest::new(&self.config.tenant, self.graph.clock.now());
         manifest.roles = rights.0.clone().unwrap_or_default();
         let delta = Delta::new(since);
-        let reader = Reader { source: self, needs, rights: &rights, writer: &writer, progress, delta: &delta };
+        let counts = counts::Counts::default();
+        let reader = Reader { source: self, needs, rights: &rights, writer: &writer, progress, delta: &delta, counts };
         let others = [&USERS, &DEVICES, &LICENSES, &ADMINISTRATIVE_UNITS, &DIRECTORY_ROLES, &ORGANIZATION];
         let others = others.into_iter().chain([&DELETED_USERS, &DELETED_GROUPS]);
         let (objects, sign_ins, groups_and_members, links, custom, counts) = futures::join!(
@@ -356,7 +357,8 @@ impl Source {
         let writer = Writer::amend(&snapshot)?;
         drop(snapshot);
         let delta = Delta::new(Since::Never);
-        let reader = Reader { source: self, needs, rights: &rights, writer: &writer, progress, delta: &delta };
+        let counts = counts::Counts::default();
+        let reader = Reader { source: self, needs, rights: &rights, writer: &writer, progress, delta: &delta, counts };
         let vanished_groups = reader.confirm(missing, &mut manifest).await?;
         manifest.drop_doubtful_links();
         let snapshot = Snapshot::open(&writer.seal(manifest)?)?;
@@ -372,6 +374,8 @@ struct Reader<'a> {
     writer: &'a Writer,
     progress: &'a dyn Progress,
     delta: &'a Delta<'a>,
+    /// Asked at most once a run.
+    counts: counts::Counts,
 }
 
 impl<'a> Reader<'a> {

@@ -318,7 +318,7 @@ async fn changes_that_cannot_be_had_whole_lead_to_a_full_read_and_leave_the_base
         // The second page of a round.
         ("users/delta?$skiptoken", FaultKind::Status(400), "could not be read to their end"),
         ("users/delta?$skiptoken", FaultKind::Foreign("https://graph.contoso.example".into()), "not to the configured"),
-        ("users/$count", FaultKind::Status(403), "could not be checked"),
+        ("users?$count", FaultKind::Status(403), "could not be checked"),
     ];
     for (path, kind, because) in checks {
         let (mut nights, base) = after_some_changes().await;
@@ -474,7 +474,7 @@ mod program {
         let ran = world.run(["run", "job.toml"]);
         ran.exits(0).says("; changes since 2026-03-01T02:00:00Z");
         let by_list = ["/v1.0/users?", "/v1.0/groups?", "/v1.0/devices?"];
-        let listed = |target: &str| by_list.iter().any(|list| target.contains(list));
+        let listed = |target: &str| !target.contains("$count=true") && by_list.iter().any(|list| target.contains(list));
         ran.check(!ran.requests.iter().any(|request| listed(&request.target)), "no list was read");
         assert!(!world.rows("users").contains_key(&id(12)), "who left was looked up, and removed");
         nothing_is_left(&world);

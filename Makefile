@@ -29,4 +29,7 @@ bench: ## Measures the program against a simulated tenant (BENCH_USERS, BENCH_GR
 	cargo build --release --package entra-import --package graph-sim --package bench
 	target/release/bench
 
-.PHONY: help check test fmt docs demo sample bless bench
+fuzz: ## Feeds random text to the expression language for FUZZ_SECONDS (60); needs nightly and cargo-fuzz
+	cd fuzz && cargo +nightly fuzz run expression -- -max_total_time=$(or $(FUZZ_SECONDS),60)
+
+.PHONY: help check test fmt docs demo sample bless bench fuzz

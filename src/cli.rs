@@ -115,6 +115,9 @@ pub struct Run {
     /// Show the plan and write nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Read everything, also where the job would read only what changed since the last run
+    #[arg(long, conflicts_with = "from_snapshot")]
+    pub full: bool,
     #[command(flatten)]
     pub trial: Trial,
     #[command(flatten)]
@@ -146,6 +149,9 @@ pub struct Plan {
     /// Save the plan, readable by you alone
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// Read everything, also where the job would read only what changed since the last run
+    #[arg(long, conflicts_with = "from_snapshot")]
+    pub full: bool,
     #[command(flatten)]
     pub trial: Trial,
     #[command(flatten)]
@@ -327,23 +333,37 @@ pub struct Test {
 #[command(after_help = "\
 Examples:
   entra-import expr check \"accountEnabled eq true and userType eq 'Member'\"
-  entra-import expr eval \"coalesce(mail, userPrincipalName)\" --record adele.json")]
+  entra-import expr eval \"coalesce(mail, userPrincipalName)\" --record adele.json
+  entra-import expr functions lookup")]
 pub enum Expr {
-    /// Say whether an expression is right, what it yields and which properties it reads
+    /// Say whether an expression is right, and print its normal form
     Check(ExprCheck),
-    /// Evaluate an expression over one record
+    /// Evaluate an expression over one record and print the value as JSON
     Eval(ExprEval),
+    /// List the functions of the language, or explain one
+    Functions(ExprFunctions),
+}
+
+/// `expr functions`.
+#[derive(Args, Debug)]
+pub struct ExprFunctions {
+    /// The function to explain
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
 }
 
 /// `expr check`.
 #[derive(Args, Debug)]
 pub struct ExprCheck {
-    /// The expression
-    #[arg(value_name = "EXPRESSION")]
+    /// The expression, typed or pasted from an address
+    #[arg(value_name = "EXPRESSION", allow_hyphen_values = true)]
     pub text: String,
     /// The collection whose records it is about
     #[arg(long, value_parser = collection())]
     pub collection: Option<Collection>,
+    /// A CSV file for `lookup`, and the name it has in the expression
+    #[arg(long, value_name = "NAME=FILE")]
+    pub table: Vec<String>,
 }
 
 /// Print a job with its bases merged, each value with the file and line it comes from.
@@ -383,15 +403,18 @@ pub enum SchemaFormat {
 /// `expr eval`.
 #[derive(Args, Debug)]
 pub struct ExprEval {
-    /// The expression
-    #[arg(value_name = "EXPRESSION")]
+    /// The expression, typed or pasted from an address
+    #[arg(value_name = "EXPRESSION", allow_hyphen_values = true)]
     pub text: String,
     /// The collection whose record it is evaluated over
     #[arg(long, value_parser = collection())]
     pub collection: Option<Collection>,
-    /// A JSON file with one object, as Microsoft Graph returns it
+    /// A JSON file with one object, as Microsoft Graph returns it; without one every property is null
     #[arg(long, value_name = "FILE")]
-    pub record: PathBuf,
+    pub record: Option<PathBuf>,
+    /// A CSV file for `lookup`, and the name it has in the expression
+    #[arg(long, value_name = "NAME=FILE")]
+    pub table: Vec<String>,
 }
 
 /// A trial on a few records: creates and updates only.

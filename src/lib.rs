@@ -3,6 +3,7 @@
 //! `ARCHITECTURE.md` has the map and the invariants; [`sync`] is the whole run on one screen.
 
 pub mod apply;
+pub mod baseline;
 pub mod cli;
 pub mod clock;
 pub mod commands;

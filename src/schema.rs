@@ -33,6 +33,8 @@ pub enum Kind {
     Guid,
     DateTime,
     Date,
+    /// A time of day.
+    Time,
     Duration,
     /// Base64url text.
     Binary,
@@ -58,6 +60,7 @@ impl Type {
     pub const GUID: Type = Type::one(Kind::Guid);
     pub const DATE_TIME: Type = Type::one(Kind::DateTime);
     pub const DATE: Type = Type::one(Kind::Date);
+    pub const TIME: Type = Type::one(Kind::Time);
     pub const DURATION: Type = Type::one(Kind::Duration);
 
     /// A single value.
@@ -87,6 +90,7 @@ impl fmt::Display for Kind {
             Kind::Guid => f.write_str("id (GUID)"),
             Kind::DateTime => f.write_str("date and time"),
             Kind::Date => f.write_str("date"),
+            Kind::Time => f.write_str("time of day"),
             Kind::Duration => f.write_str("duration"),
             Kind::Binary => f.write_str("binary"),
             Kind::Complex(_) => f.write_str("object with properties"),

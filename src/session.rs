@@ -12,11 +12,13 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::apply::{self, Applied, Watch};
+use crate::baseline::{self, Base};
 use crate::cli::SnapshotChoice;
+use crate::crash;
 use crate::directory::Directory;
 use crate::error::{Error, Exit, Result};
 use crate::find::Found;
-use crate::job::{Job, Source as JobSource};
+use crate::job::{GraphSource, Job, Source as JobSource};
 use crate::ledger::{ApprovalId, GoodRun, HeldPlan, Identity, Ledger, Run, RunId, RunState};
 use crate::lock::Lock;
 use crate::plan::build::{Inputs, Rows, TypeInput, build};
@@ -32,7 +34,7 @@ use crate::report::{self, Format, to_stdout};
 use crate::scope::{self, Judge};
 use crate::sides::{self, Against};
 use crate::snapshot::{Members, Snapshot};
-use crate::source::{self, Source, SourceNeeds};
+use crate::source::{self, Since, Source, SourceNeeds};
 use crate::state::State;
 use crate::sync::{Context, Options};
 use crate::target::{self, Target};
@@ -116,7 +118,7 @@ impl<'a> Session<'a> {
     }
 
     /// Reads the source, or opens the snapshot that was asked for.
-    pub async fn read(&self) -> Result<Read> {
+    pub async fn read(&mut self) -> Result<Read> {
         let chosen = match &self.options.snapshot {
             Some(SnapshotChoice::Last) => Some(self.state.last_snapshot()?),
             Some(SnapshotChoice::Folder(folder)) => Some(folder.clone()),
@@ -125,8 +127,9 @@ impl<'a> Session<'a> {
         let graph = match (&self.job.source, chosen) {
             (_, Some(folder)) => return self.read_folder(&folder),
             (JobSource::Snapshot { dir, .. }, None) => return self.read_folder(dir),
-            (JobSource::Graph(graph), None) => graph,
+            (JobSource::Graph(graph), None) => graph.clone(),
         };
+        let graph = &*graph;
         let source = Source::new(source::config(graph)?, &self.context.http)?;
         let temporary = match self.options.dry_run {
             true => Some(tempfile::tempdir().map_err(|cause| {
@@ -139,17 +142,69 @@ impl<'a> Session<'a> {
             None => self.state.snapshot(self.as_of),
         };
         let needs = SourceNeeds::of(&self.job.catalog);
+        let (base, doubt) = self.base(graph)?;
+        let since = match (&base, &doubt) {
+            _ if !graph.delta => Since::Never,
+            (Some(base), None) => Since::Base(base),
+            (_, why) => Since::Full(why.as_deref().unwrap_or_default()),
+        };
         let step = Step::begin("extract");
-        let mut read = source.extract(&needs, self.context.progress, &folder).await?;
+        let mut read = source.extract_since(&needs, self.context.progress, &folder, since).await?;
         step.end("");
         let step = Step::begin("confirm");
-        let missing = self.missing(&read.snapshot)?;
+        let mut missing = self.missing(&read.snapshot)?;
+        missing.append(&mut read.doubtful);
         if !missing.is_empty() {
             read = source.confirm(&needs, self.context.progress, read.snapshot, missing).await?;
         }
         step.end("");
         self.context.progress.clear();
+        self.move_base(graph, &read.snapshot, base.as_ref().filter(|_| doubt.is_none()))?;
         Ok(Read { snapshot: read.snapshot, requests: read.counts.requests, _temporary: temporary })
+    }
+
+    /// The snapshot of the last read, and why its changes alone will not do; without such a reason they will.
+    fn base(&self, graph: &GraphSource) -> Result<(Option<Snapshot>, Option<String>)> {
+        if !graph.delta {
+            return Ok((None, None));
+        }
+        let named = self.ledger.as_ref().map(Ledger::delta_base).transpose()?.flatten();
+        let found = match &named {
+            Some(base) => baseline::open(&self.state.snapshot_named(&base.folder))?,
+            None => None,
+        };
+        let doubt = baseline::doubt(&baseline::Facts {
+            full: self.options.full,
+            now: self.as_of,
+            full_every: graph.full_every,
+            base: named.as_ref(),
+            found: found.as_ref(),
+            unknown_newer: self.has_unknown_snapshot(named.as_ref())?,
+        });
+        Ok((found, doubt))
+    }
+
+    /// Whether a snapshot newer than the base is there that no run in the ledger's history made.
+    fn has_unknown_snapshot(&self, base: Option<&Base>) -> Result<bool> {
+        let (Some(ledger), Some(base)) = (&self.ledger, base) else { return Ok(false) };
+        let known: BTreeSet<String> =
+            ledger.runs(u32::MAX)?.iter().map(|run| State::snapshot_name(run.as_of)).collect();
+        Ok(self.state.snapshot_names().into_iter().any(|name| name > base.folder && !known.contains(&name)))
+    }
+
+    /// From here on the next read begins at this snapshot. Not after a dry run, and not after a trial, whose selection
+    /// may be another.
+    fn move_base(&mut self, graph: &GraphSource, snapshot: &Snapshot, old: Option<&Snapshot>) -> Result<()> {
+        let Some(ledger) = self.ledger.as_mut().filter(|_| !self.options.dry_run) else { return Ok(()) };
+        if !graph.delta || !self.options.trial.is_everything() || !baseline::supersedes(snapshot, old) {
+            return Ok(());
+        }
+        if let Some(base) = baseline::base_of(snapshot) {
+            crash::point("snapshot confirmed, not yet the base");
+            ledger.set_delta_base(&base)?;
+            crash::point("snapshot is the base");
+        }
+        Ok(())
     }
 
     fn read_folder(&self, folder: &Path) -> Result<Read> {
@@ -277,6 +332,7 @@ impl<'a> Session<'a> {
                 collection,
                 coverage,
                 accepted,
+                how: directory.snapshot().how(collection).clone(),
                 read: tally.read,
                 in_scope: tally.in_scope,
                 left_out: tally.left_out,
@@ -467,7 +523,8 @@ impl<'a> Session<'a> {
     fn end(&mut self, exit: Exit, summary: serde_json::Value) -> Result<()> {
         let now = self.context.clock().now();
         if self.run.is_some() {
-            self.state.clear_old()?;
+            let base = self.ledger.as_ref().map(Ledger::delta_base).transpose()?.flatten();
+            self.state.clear_old(base.map(|base| base.folder).as_deref())?;
         }
         match (self.ledger.as_mut(), self.run) {
             (Some(ledger), Some(run)) => ledger.finish_run(run, now, exit, &summary),

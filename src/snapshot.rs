@@ -11,6 +11,7 @@
 //! | `<collection>.jsonl` of pairs: memberships, group_owners … | `{"id":"<group>","members":[{"id":"…","type":"user"}],"partial":"reason"}` |
 //! | `deleted.jsonl` | `{"id","type","deletedDateTime"}`: proved deleted |
 //! | `absent.jsonl` | `{"id","type"}`: asked for by id and not found |
+//! | `delta.json` | [`DeltaLinks`]: from where the changes since this very snapshot are read; not in every snapshot |
 
 mod read;
 mod write;
@@ -29,9 +30,13 @@ pub use write::Writer;
 /// The format this program writes and the only one it reads.
 pub const FORMAT: &str = "snapshot/1";
 
+/// Name and version of this program, as manifests have them.
+pub const PROGRAM: &str = concat!("entra-import ", env!("CARGO_PKG_VERSION"));
+
 const MANIFEST: &str = "manifest.json";
 const DELETED: &str = "deleted";
 const ABSENT: &str = "absent";
+const DELTA: &str = "delta.json";
 
 /// `manifest.json`: where the extract comes from and how much of everything it holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,6 +52,65 @@ pub struct Manifest {
     pub collections: BTreeMap<Collection, Extent>,
     /// The application permissions that the token carried, sorted.
     pub roles: BTreeSet<String>,
+    /// Kept in a file of their own, for the owner's eyes alone: a manifest may be shown around.
+    #[serde(skip)]
+    pub links: DeltaLinks,
+}
+
+/// `delta.json`: per collection the link that leads from this snapshot to the next one. It lies in the snapshot's folder
+/// and appears with it in one rename, so that no link is ever used with another snapshot than its own. It holds no
+/// secret, but a position in the tenant's history. <https://learn.microsoft.com/graph/delta-query-overview>
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DeltaLinks(pub BTreeMap<Collection, DeltaLink>);
+
+/// Where the changes of one collection begin. The link of the groups stands for their members too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeltaLink {
+    /// As Graph gave it.
+    pub url: String,
+    /// When it was asked for, at the latest: its life is counted from here.
+    pub taken: Timestamp,
+}
+
+/// How a collection was read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum How {
+    /// In full; where changes alone would have been asked for, why not.
+    Full(Option<String>),
+    /// The changes since an older snapshot, laid over it.
+    Delta {
+        /// When that snapshot was read.
+        since: Timestamp,
+        /// When the collection was last read in full.
+        full: Timestamp,
+        /// Objects that a change was told of.
+        changed: u64,
+    },
+}
+
+impl How {
+    /// Nothing to say of it: the job always reads everything.
+    pub fn is_plain(&self) -> bool {
+        *self == How::Full(None)
+    }
+
+    /// In words, where there is something to say.
+    pub fn words(&self) -> Option<String> {
+        match self {
+            How::Full(why) => why.as_ref().map(|why| format!("read in full: {why}")),
+            How::Delta { since, full, changed } => {
+                Some(format!("{changed} changes since {since:.0}; last read in full at {full:.0}"))
+            }
+        }
+    }
+}
+
+impl Default for How {
+    fn default() -> How {
+        How::Full(None)
+    }
 }
 
 impl Manifest {
@@ -56,10 +120,22 @@ impl Manifest {
             format: FORMAT.into(),
             tenant: tenant.into(),
             as_of,
-            program: concat!("entra-import ", env!("CARGO_PKG_VERSION")).into(),
+            program: PROGRAM.into(),
             collections: BTreeMap::new(),
             roles: BTreeSet::new(),
+            links: DeltaLinks::default(),
         }
+    }
+
+    /// Keeps only links of collections that were read whole: what is missing here would be missing for ever, since it
+    /// need not change again.
+    pub fn drop_doubtful_links(&mut self) {
+        let whole = |collection: &Collection| {
+            self.collections.get(collection).is_none_or(|extent| extent.coverage.is_complete())
+        };
+        self.links.0.retain(|collection, _| {
+            whole(collection) && (*collection != Collection::Groups || whole(&Collection::Memberships))
+        });
     }
 }
 
@@ -88,6 +164,8 @@ pub struct Extent {
     /// Requests, not counting what the HTTP layer repeated by itself.
     #[serde(default)]
     pub requests: u64,
+    #[serde(default, skip_serializing_if = "How::is_plain")]
+    pub how: How,
 }
 
 impl Extent {
@@ -102,6 +180,7 @@ impl Extent {
             key: None,
             pages: 0,
             requests: 0,
+            how: How::default(),
         }
     }
 }

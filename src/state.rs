@@ -39,9 +39,25 @@ impl State {
         self.folder.join("plans").join(format!("{id}.json"))
     }
 
-    /// Where a snapshot read at that time goes. Names order like times.
+    /// Where a snapshot read at that time goes.
     pub fn snapshot(&self, read_at: Timestamp) -> PathBuf {
-        self.folder.join("snapshots").join(read_at.strftime("%Y%m%dT%H%M%SZ").to_string())
+        self.snapshot_named(&State::snapshot_name(read_at))
+    }
+
+    /// The name of the folder of a snapshot read at that time. Names order like times.
+    pub fn snapshot_name(read_at: Timestamp) -> String {
+        read_at.strftime("%Y%m%dT%H%M%SZ").to_string()
+    }
+
+    /// The snapshot in the folder of that name.
+    pub fn snapshot_named(&self, name: &str) -> PathBuf {
+        self.folder.join("snapshots").join(name)
+    }
+
+    /// The names of all snapshots that are there.
+    pub fn snapshot_names(&self) -> Vec<String> {
+        let name = |path: PathBuf| path.file_name()?.to_str().map(str::to_owned);
+        entries(&self.folder.join("snapshots")).into_iter().filter_map(name).collect()
     }
 
     /// The newest snapshot.
@@ -64,12 +80,14 @@ impl State {
         Ok(())
     }
 
-    /// Removes all but the newest snapshots and plans.
-    pub fn clear_old(&self) -> Result<()> {
+    /// Removes all but the newest snapshots and plans. The snapshot that the next read begins at stays, however old.
+    pub fn clear_old(&self, base: Option<&str>) -> Result<()> {
         let clear = |folder: PathBuf, keep: usize| -> Result<()> {
             let mut entries = by_age(entries(&folder));
             entries.truncate(entries.len().saturating_sub(keep));
-            entries.iter().try_for_each(|path| {
+            let is_base =
+                |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).is_some_and(|name| Some(name) == base);
+            entries.iter().filter(|path| !is_base(path)).try_for_each(|path| {
                 let done = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
                 done.failing(|| format!("cannot clear away {}", path.display()))
             })

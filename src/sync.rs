@@ -23,6 +23,8 @@ use crate::target::{self, Target};
 pub struct Options {
     /// Writes nothing but what is printed and asked for.
     pub dry_run: bool,
+    /// Reads everything, whatever could be told by changes alone.
+    pub full: bool,
     /// Where a dry run saves its plan.
     pub out: Option<PathBuf>,
     /// Exit 8 when a dry run finds changes.
@@ -126,6 +128,7 @@ async fn saved_steps(session: &mut Session<'_>, plan: &Plan, only: &[Action]) ->
 pub async fn plan_from(path: &Path, snapshot: PathBuf, context: &Context<'_>) -> Result<Plan> {
     let options = Options {
         dry_run: true,
+        full: false,
         out: None,
         detailed_exitcode: false,
         trial: Trial::default(),
@@ -135,7 +138,7 @@ pub async fn plan_from(path: &Path, snapshot: PathBuf, context: &Context<'_>) ->
         format: Format::Text,
         view: View::default(),
     };
-    let session = Session::open(path, &options, context)?;
+    let mut session = Session::open(path, &options, context)?;
     let target = target::open(&session.job.target);
     let read = session.read().await?;
     session.plan(&target, &read.snapshot).await

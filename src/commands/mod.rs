@@ -87,6 +87,7 @@ impl Work<'_> {
             Command::Run(run) => {
                 let options = |job: &Path| Options {
                     dry_run: run.dry_run,
+                    full: run.full,
                     out: None,
                     detailed_exitcode: false,
                     trial: run.trial.clone(),
@@ -105,6 +106,7 @@ impl Work<'_> {
             Command::Plan(plan) => {
                 let options = Options {
                     dry_run: true,
+                    full: plan.full,
                     out: plan.out.clone(),
                     detailed_exitcode: plan.detailed_exitcode,
                     trial: plan.trial.clone(),
@@ -155,6 +157,7 @@ impl Work<'_> {
     fn plain(&self, job: &Path, format: Format) -> Options {
         Options {
             dry_run: false,
+            full: false,
             out: None,
             detailed_exitcode: false,
             trial: Trial::default(),

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use crate::cli::{Expr as ExprCommand, SchemaFormat};
-use crate::diagnostic::{Place, Problems, SourceFile};
+use crate::diagnostic::{Place, Problems, SourceFile, did_you_mean};
 use crate::error::{Context, Error, Exit, Result};
-use crate::expr::{self, Catalog, NoNavigation, SyntaxError};
+use crate::expr::{self, Catalog, FUNCTIONS, Function, NoNavigation, Origin, SyntaxError, Table};
 use crate::job::{Job, origins};
 use crate::mapping::{run_tests, test_file};
 use crate::record::Value;
@@ -98,25 +98,23 @@ pub fn schema(format: SchemaFormat) -> Exit {
     Exit::Done
 }
 
-/// Checks or evaluates an expression.
+/// Checks or evaluates an expression, or explains a function.
 pub fn expr(command: &ExprCommand, as_of: Timestamp) -> Result<Exit> {
-    let mut catalog = Catalog::new();
     match command {
         ExprCommand::Check(check) => {
+            let mut catalog = tables(&check.table)?;
             let compiled = expr::compile(&check.text, check.collection, &mut catalog);
             let compiled = compiled.map_err(|error| shown(&check.text, &error))?;
-            say!("{compiled}");
+            say!("{}", visible(&compiled.to_string()));
         }
         ExprCommand::Eval(eval) => {
+            let mut catalog = tables(&eval.table)?;
             let compiled = expr::compile(&eval.text, eval.collection, &mut catalog);
             let compiled = compiled.map_err(|error| shown(&eval.text, &error))?;
-            let name = eval.record.display();
-            let text = std::fs::read_to_string(&eval.record)
-                .map_err(|cause| Error::usage(format!("cannot read the record {name}")).because(cause))?;
-            let json: serde_json::Value = serde_json::from_str(&text)
-                .map_err(|cause| Error::usage(format!("the record {name} is not JSON")).because(cause))?;
+            let json = eval.record.as_deref().map(record).transpose()?.unwrap_or(serde_json::json!({}));
             let value = match eval.collection {
                 Some(collection) => {
+                    let name = eval.record.as_deref().unwrap_or(Path::new("")).display();
                     let record = catalog.inline(collection, &json);
                     let record = record.map_err(|error| Error::usage(format!("in the record {name}: {error}")))?;
                     compiled.eval(&record, &NoNavigation { as_of })
@@ -126,7 +124,57 @@ pub fn expr(command: &ExprCommand, as_of: Timestamp) -> Result<Exit> {
             let json = serde_json::to_string(&value.to_json()).failing(|| "cannot print the value".into())?;
             say!("{json}");
         }
+        ExprCommand::Functions(asked) => return functions(asked.name.as_deref()),
     }
+    Ok(Exit::Done)
+}
+
+/// A catalog that knows the tables given as `NAME=FILE`.
+fn tables(given: &[String]) -> Result<Catalog> {
+    let mut catalog = Catalog::new();
+    for one in given {
+        let Some((name, path)) = one.split_once('=') else {
+            return Err(Error::usage(format!("--table {one} names no file")).hint("write --table sites=sites.csv"));
+        };
+        let file = SourceFile::read(Path::new(path))?;
+        let table = Table::read(&file.text)
+            .map_err(|why| Error::usage(format!("{path} cannot be used as a table")).cause(why))?;
+        catalog.define(name, table);
+    }
+    Ok(catalog)
+}
+
+fn record(path: &Path) -> Result<serde_json::Value> {
+    let name = path.display();
+    let text = std::fs::read_to_string(path)
+        .map_err(|cause| Error::usage(format!("cannot read the record {name}")).because(cause))?;
+    serde_json::from_str(&text).map_err(|cause| Error::usage(format!("the record {name} is not JSON")).because(cause))
+}
+
+/// Every function in a line, or all there is to say of one.
+fn functions(name: Option<&str>) -> Result<Exit> {
+    let Some(name) = name else {
+        let signatures: Vec<String> = FUNCTIONS.iter().map(Function::signature).collect();
+        let width = signatures.iter().map(|signature| signature.chars().count()).max().unwrap_or(0);
+        for (signature, function) in signatures.iter().zip(FUNCTIONS) {
+            say!("{signature:width$}  {}", function.help);
+        }
+        return Ok(Exit::Done);
+    };
+    let Some(function) = expr::function(name) else {
+        let known: Vec<&str> = FUNCTIONS.iter().map(|function| function.name).collect();
+        let help = did_you_mean(name, &known, "functions");
+        return Err(Error::usage(format!("there is no function `{name}`")).hint(help));
+    };
+    say!("{}\n\n{}", function.signature(), function.help);
+    for example in function.examples {
+        say!("\n  {}\n    gives {}", example.call, example.gives);
+    }
+    let origin = match function.origin {
+        Origin::Standard => "OData 4.01, part 2, Canonical Functions. A null argument gives null.",
+        Origin::Own => "Not in OData.",
+    };
+    say!("\n{origin}");
     Ok(Exit::Done)
 }
 

@@ -10,7 +10,10 @@ use std::fmt::{self, Write};
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::functions::Function;
+use super::cast::EdmType;
+use super::functions::{Function, Prepared};
+use super::literal;
+use super::set::Set;
 use crate::record::{Collection, Value};
 use crate::schema::Navigation;
 
@@ -28,8 +31,10 @@ pub(super) struct Node {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum NodeKind {
     Literal(Value),
-    /// `(a, b)`, the right side of `in`.
-    List(Vec<Node>),
+    /// `(1, 2)`, the right side of `in`, or `[a, b]`.
+    List(Items),
+    /// `{"name": value}`
+    Object(Vec<(Arc<str>, Node)>),
     Path(Path),
     /// Two or more; none of them an `And` itself.
     And(Vec<Node>),
@@ -38,7 +43,39 @@ pub(super) enum NodeKind {
     Not(Box<Node>),
     Negate(Box<Node>),
     Binary(Binary, Box<[Node; 2]>),
-    Call(&'static Function, Vec<Node>),
+    Call(Call),
+    /// Conditions and results: `case(a: b, true: c)`.
+    Case(Vec<[Node; 2]>),
+    /// `cast(a, Edm.String)`; without a value it is the record itself.
+    Cast(Option<Box<Node>>, EdmType),
+    /// `isof(a, Edm.String)`
+    IsOf(Option<Box<Node>>, EdmType),
+}
+
+/// A written list.
+#[derive(Clone, Debug)]
+pub(super) struct Items {
+    pub nodes: Vec<Node>,
+    /// `[…]`, which may hold anything; `(…)` holds literals only.
+    pub brackets: bool,
+    /// Filled by the checker when all items are constants.
+    pub constant: Option<Arc<Constant>>,
+}
+
+/// The value of a list that is the same for every record.
+#[derive(Debug)]
+pub(super) struct Constant {
+    pub value: Value,
+    pub set: Option<Set>,
+}
+
+/// A call of a function.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    pub function: &'static Function,
+    pub arguments: Vec<Node>,
+    /// Filled by the checker: what can be worked out once for all records.
+    pub prepared: Prepared,
 }
 
 /// A binary operator other than `and` and `or`.
@@ -85,11 +122,12 @@ impl Binary {
         Binary::ALL.iter().find(|(_, operator)| *operator == self).map_or("", |(word, _)| word)
     }
 
-    /// How tightly it binds, as in the table of operator precedence in OData 4.01, part 2, 5.1.1.17.
+    /// How tightly it binds, as in the table of operator precedence in OData 4.01, part 2, section "Operator Precedence".
     pub fn power(self) -> u8 {
         match self {
             Binary::Eq | Binary::Ne => power::EQUALITY,
-            Binary::Gt | Binary::Ge | Binary::Lt | Binary::Le | Binary::In | Binary::Has => power::RELATION,
+            Binary::Gt | Binary::Ge | Binary::Lt | Binary::Le => power::RELATION,
+            Binary::In | Binary::Has => power::MEMBER,
             Binary::Add | Binary::Sub => power::SUM,
             Binary::Mul | Binary::Div | Binary::DivBy | Binary::Mod => power::PRODUCT,
         }
@@ -105,14 +143,24 @@ pub(super) mod power {
     pub const SUM: u8 = 5;
     pub const PRODUCT: u8 = 6;
     pub const UNARY: u8 = 7;
-    pub const PRIMARY: u8 = 8;
+    /// `in` and `has` stand with the primaries, so that `not city in ('Oslo')` means what it says.
+    pub const MEMBER: u8 = 8;
+    pub const PRIMARY: u8 = 9;
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Path {
     pub head: Head,
-    pub steps: Vec<Step>,
+    pub segments: Vec<Segment>,
     pub end: End,
+}
+
+/// What follows a `/` inside a path.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Segment {
+    Property(Step),
+    /// `$filter(…)`: those of a list for which it is true.
+    Filter(Box<Node>),
 }
 
 /// What a path starts from.
@@ -122,8 +170,15 @@ pub(super) enum Head {
     Root,
     /// The record itself, said: `$it`, `$it/displayName`.
     It,
-    /// A lambda variable, and how many lambdas lie between its own and this one (0: its own body).
+    /// A lambda variable, and how many frames lie between its own and this one (0: its own body). Lambdas and
+    /// `$filter(…)` each make a frame.
     Variable(Arc<str>, u16),
+    /// The item that a `$filter(…)` looks at, unsaid.
+    Item(u16),
+    /// The same, said: `$this`.
+    This(u16),
+    /// A parameter alias that has no value: null.
+    Alias(Arc<str>),
 }
 
 #[derive(Clone, Debug)]
@@ -186,6 +241,18 @@ impl PartialEq for Step {
     }
 }
 
+impl PartialEq for Items {
+    fn eq(&self, other: &Items) -> bool {
+        self.nodes == other.nodes && self.brackets == other.brackets
+    }
+}
+
+impl PartialEq for Call {
+    fn eq(&self, other: &Call) -> bool {
+        self.function == other.function && self.arguments == other.arguments
+    }
+}
+
 impl Node {
     /// How tightly what it prints as holds together.
     fn power(&self) -> u8 {
@@ -194,7 +261,7 @@ impl Node {
             NodeKind::And(_) => power::AND,
             NodeKind::Binary(operator, _) => operator.power(),
             NodeKind::Not(_) | NodeKind::Negate(_) => power::UNARY,
-            NodeKind::Literal(_) | NodeKind::List(_) | NodeKind::Path(_) | NodeKind::Call(..) => power::PRIMARY,
+            _ => power::PRIMARY,
         }
     }
 
@@ -202,34 +269,69 @@ impl Node {
     fn print(&self, f: &mut fmt::Formatter<'_>, least: u8) -> fmt::Result {
         if self.power() < least { write!(f, "({self})") } else { write!(f, "{self}") }
     }
-}
 
-impl Node {
+    /// The nodes right below it, in the order written.
+    pub fn children(&self) -> Vec<&Node> {
+        match &self.kind {
+            NodeKind::Literal(_) => Vec::new(),
+            NodeKind::List(Items { nodes, .. }) | NodeKind::And(nodes) | NodeKind::Or(nodes) => nodes.iter().collect(),
+            NodeKind::Call(call) => call.arguments.iter().collect(),
+            NodeKind::Object(parts) => parts.iter().map(|(_, node)| node).collect(),
+            NodeKind::Binary(_, sides) => sides.iter().collect(),
+            NodeKind::Not(inner) | NodeKind::Negate(inner) => vec![inner],
+            NodeKind::Case(branches) => branches.iter().flatten().collect(),
+            NodeKind::Cast(inner, _) | NodeKind::IsOf(inner, _) => inner.iter().map(|inner| &**inner).collect(),
+            NodeKind::Path(path) => path.children(),
+        }
+    }
+
     /// Collects the names that are looked up on the root record: the first step of every path that begins there.
     pub fn root_names(&self, names: &mut BTreeSet<Arc<str>>) {
-        let mut all = |nodes: &[Node]| nodes.iter().for_each(|node| node.root_names(names));
-        match &self.kind {
-            NodeKind::Literal(_) => {}
-            NodeKind::List(nodes) | NodeKind::And(nodes) | NodeKind::Or(nodes) | NodeKind::Call(_, nodes) => all(nodes),
-            NodeKind::Binary(_, sides) => all(&sides[..]),
-            NodeKind::Not(inner) | NodeKind::Negate(inner) => inner.root_names(names),
-            NodeKind::Path(path) => {
-                if !matches!(path.head, Head::Variable(..)) {
-                    names.extend(path.steps.first().map(|step| step.name.clone()));
-                }
-                if let End::Any(Some(lambda)) | End::All(lambda) = &path.end {
-                    lambda.body.root_names(names);
-                }
-            }
+        if let NodeKind::Path(Path { head: Head::Root | Head::It, segments, .. }) = &self.kind
+            && let Some(Segment::Property(step)) = segments.first()
+        {
+            names.insert(step.name.clone());
         }
+        self.children().into_iter().for_each(|node| node.root_names(names));
+    }
+
+    /// Whether its value is the same for every record and at every time.
+    pub fn is_constant(&self) -> bool {
+        match &self.kind {
+            NodeKind::Path(_) | NodeKind::Cast(None, _) | NodeKind::IsOf(None, _) => false,
+            NodeKind::Call(call) if call.function.name == "now" => false,
+            _ => self.children().into_iter().all(Node::is_constant),
+        }
+    }
+
+    /// The functions called anywhere in it.
+    pub fn calls(&self, function: &str) -> bool {
+        matches!(&self.kind, NodeKind::Call(call) if call.function.name == function)
+            || self.children().into_iter().any(|node| node.calls(function))
+    }
+}
+
+impl Path {
+    fn children(&self) -> Vec<&Node> {
+        let filters = self.segments.iter().filter_map(|segment| match segment {
+            Segment::Filter(node) => Some(&**node),
+            Segment::Property(_) => None,
+        });
+        let mut all: Vec<&Node> = filters.collect();
+        if let End::Any(Some(lambda)) | End::All(lambda) = &self.end {
+            all.push(&lambda.body);
+        }
+        all
     }
 }
 
 impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
-            NodeKind::Literal(value) => literal(f, value),
-            NodeKind::List(items) => parenthesised(f, items),
+            NodeKind::Literal(value) => f.write_str(&literal::print(value)),
+            NodeKind::List(items) if items.brackets => enclosed(f, '[', &items.nodes, ']'),
+            NodeKind::List(items) => enclosed(f, '(', &items.nodes, ')'),
+            NodeKind::Object(parts) => object(f, parts),
             NodeKind::Path(path) => path.fmt(f),
             NodeKind::And(parts) => chain(f, parts, " and ", power::AND),
             NodeKind::Or(parts) => chain(f, parts, " or ", power::OR),
@@ -238,7 +340,7 @@ impl fmt::Display for Node {
                 inner.print(f, power::UNARY)
             }
             // A sign before a digit belongs to the number, so anything but a name is set apart.
-            NodeKind::Negate(inner) if matches!(inner.kind, NodeKind::Path(_) | NodeKind::Call(..)) => {
+            NodeKind::Negate(inner) if matches!(inner.kind, NodeKind::Path(_) | NodeKind::Call(_)) => {
                 write!(f, "-{inner}")
             }
             NodeKind::Negate(inner) => write!(f, "-({inner})"),
@@ -248,10 +350,21 @@ impl fmt::Display for Node {
                 // Operators of one level group from the left.
                 sides[1].print(f, operator.power() + 1)
             }
-            NodeKind::Call(function, arguments) => {
-                f.write_str(function.name)?;
-                parenthesised(f, arguments)
+            NodeKind::Call(call) => {
+                f.write_str(call.function.name)?;
+                enclosed(f, '(', &call.arguments, ')')
             }
+            NodeKind::Case(branches) => {
+                f.write_str("case(")?;
+                for (index, [condition, result]) in branches.iter().enumerate() {
+                    write!(f, "{}{condition}: {result}", if index == 0 { "" } else { ", " })?;
+                }
+                f.write_char(')')
+            }
+            NodeKind::Cast(None, ty) => write!(f, "cast({ty})"),
+            NodeKind::Cast(Some(inner), ty) => write!(f, "cast({inner}, {ty})"),
+            NodeKind::IsOf(None, ty) => write!(f, "isof({ty})"),
+            NodeKind::IsOf(Some(inner), ty) => write!(f, "isof({inner}, {ty})"),
         }
     }
 }
@@ -266,43 +379,41 @@ fn chain(f: &mut fmt::Formatter<'_>, parts: &[Node], word: &str, power: u8) -> f
     Ok(())
 }
 
-fn parenthesised(f: &mut fmt::Formatter<'_>, items: &[Node]) -> fmt::Result {
-    f.write_char('(')?;
+fn enclosed(f: &mut fmt::Formatter<'_>, open: char, items: &[Node], close: char) -> fmt::Result {
+    f.write_char(open)?;
     for (index, item) in items.iter().enumerate() {
         if index > 0 {
             f.write_str(", ")?;
         }
         write!(f, "{item}")?;
     }
-    f.write_char(')')
+    f.write_char(close)
 }
 
-/// The literal that reads back as `value`. Values that no literal can be are never in a tree.
-fn literal(f: &mut fmt::Formatter<'_>, value: &Value) -> fmt::Result {
-    match value {
-        Value::Bool(value) => write!(f, "{value}"),
-        Value::Int(value) => write!(f, "{value}"),
-        // Debug keeps the point or exponent that makes it a double when read back.
-        Value::Double(value) => write!(f, "{value:?}"),
-        Value::Text(text) => write!(f, "'{}'", text.replace('\'', "''")),
-        Value::Guid(id) => write!(f, "{id}"),
-        Value::DateTime(time) => write!(f, "{time}"),
-        Value::Date(date) => write!(f, "{date}"),
-        Value::Duration(duration) => write!(f, "duration'{duration}'"),
-        Value::Null | Value::Unknown(_) | Value::List(_) | Value::Object(_) | Value::Record(_) => f.write_str("null"),
+fn object(f: &mut fmt::Formatter<'_>, parts: &[(Arc<str>, Node)]) -> fmt::Result {
+    f.write_char('{')?;
+    for (index, (name, node)) in parts.iter().enumerate() {
+        let name = serde_json::Value::from(&**name).to_string();
+        write!(f, "{}{}: {node}", if index == 0 { "" } else { ", " }, literal::unencoded(&name))?;
     }
+    f.write_char('}')
 }
 
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "/";
         match &self.head {
-            Head::Root => separator = "",
+            Head::Root | Head::Item(_) => separator = "",
             Head::It => f.write_str("$it")?,
+            Head::This(_) => f.write_str("$this")?,
             Head::Variable(name, _) => f.write_str(name)?,
+            Head::Alias(name) => write!(f, "@{name}")?,
         }
-        for step in &self.steps {
-            write!(f, "{separator}{}", step.name)?;
+        for segment in &self.segments {
+            match segment {
+                Segment::Property(step) => write!(f, "{separator}{}", step.name)?,
+                Segment::Filter(node) => write!(f, "{separator}$filter({node})")?,
+            }
             separator = "/";
         }
         match &self.end {

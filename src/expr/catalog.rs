@@ -3,9 +3,10 @@
 //! Hides how slots are given out. While expressions are compiled the catalog grows; records are decoded once it has
 //! all it will have. Deliberately reads nothing: extraction asks it what to select.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::lookup::Table;
 use crate::custom::Custom;
 use crate::record::Collection;
 use crate::schema::{self, Kind, Navigation, Property, Source, Type};
@@ -16,6 +17,7 @@ pub struct Catalog {
     /// In the order of [`Collection::ALL`], then the custom collections as they were declared.
     shapes: Vec<Shape>,
     navigations: BTreeSet<Navigation>,
+    tables: BTreeMap<Arc<str>, Arc<Table>>,
     custom: Vec<Arc<Custom>>,
 }
 
@@ -50,8 +52,18 @@ impl Catalog {
         Catalog {
             shapes: Collection::ALL.into_iter().map(Shape::empty).collect(),
             navigations: BTreeSet::new(),
+            tables: BTreeMap::new(),
             custom: Vec::new(),
         }
+    }
+
+    /// Makes a table known to `lookup` under a name; a table of the same name is replaced.
+    pub fn define(&mut self, name: impl Into<Arc<str>>, table: Table) {
+        self.tables.insert(name.into(), Arc::new(table));
+    }
+
+    pub(super) fn tables(&self) -> &BTreeMap<Arc<str>, Arc<Table>> {
+        &self.tables
     }
 
     /// Makes a custom collection known, so that expressions may be over it. One of the same name is replaced.

@@ -4,10 +4,13 @@
 //! extension, a mixture) fits everywhere. Deliberately refuses what OData would answer with a constant null, such as
 //! a date compared with text: that is always a slip, and better found before anything is contacted.
 
-use super::ast::{Binary, End, Head, Lambda, Node, NodeKind, Path, Span, Step};
+use std::sync::Arc;
+
+use super::ast::{Binary, Call, Constant, End, Head, Items, Lambda, Node, NodeKind, Path, Segment, Span, Step};
 use super::functions::{Accepts, Function, Parameter, Returns};
-use super::{Catalog, SyntaxError, nearest};
-use crate::record::{Collection, Guid, Value};
+use super::set::Set;
+use super::{Catalog, SyntaxError, literal, nearest};
+use crate::record::{Collection, Guid, List, Value};
 use crate::schema::{self, Kind, Source, Type};
 
 type Checked = Result<Type, SyntaxError>;
@@ -21,24 +24,25 @@ pub(super) fn check(node: &mut Node, root: Option<Collection>, catalog: &mut Cat
         }
         None => Type::ANY,
     };
-    Checker { root, catalog, variables: Vec::new() }.node(node)
+    Checker { root, catalog, frames: Vec::new() }.node(node)
 }
 
 struct Checker<'c> {
     root: Type,
     catalog: &'c mut Catalog,
-    /// Types of the lambda variables around, outermost first.
-    variables: Vec<Type>,
+    /// Types of what the lambdas and filters around look at, outermost first.
+    frames: Vec<Type>,
 }
 
 impl Checker<'_> {
     fn node(&mut self, node: &mut Node) -> Checked {
         let span = node.span.clone();
         match &mut node.kind {
-            NodeKind::Literal(value) => Ok(literal(value)),
-            NodeKind::List(items) => {
-                items.iter_mut().try_for_each(|item| self.node(item).map(|_| ()))?;
-                Ok(Type::list(Kind::Any))
+            NodeKind::Literal(value) => Ok(type_of(value)),
+            NodeKind::List(items) => self.items(items),
+            NodeKind::Object(parts) => {
+                parts.iter_mut().try_for_each(|(_, node)| self.node(node).map(|_| ()))?;
+                Ok(Type::ANY)
             }
             NodeKind::Path(path) => self.path(path, span),
             NodeKind::And(parts) => self.operands(parts, "`and`"),
@@ -52,8 +56,65 @@ impl Checker<'_> {
                 ty => Err(SyntaxError::new(inner.span.clone(), format!("`-` needs a number, this is {ty}"))),
             },
             NodeKind::Binary(operator, sides) => self.binary(*operator, sides, span),
-            NodeKind::Call(function, arguments) => self.call(function, arguments, span),
+            NodeKind::Call(call) => self.call(call, span),
+            NodeKind::Case(branches) => self.case(branches),
+            NodeKind::Cast(inner, ty) => {
+                self.subject(inner)?;
+                Ok(ty.ty())
+            }
+            NodeKind::IsOf(inner, _) => {
+                self.subject(inner)?;
+                Ok(Type::BOOL)
+            }
         }
+    }
+
+    /// What `cast` and `isof` are about.
+    fn subject(&mut self, inner: &mut Option<Box<Node>>) -> Result<(), SyntaxError> {
+        let Some(inner) = inner else { return Ok(()) };
+        match self.node(inner)? {
+            ty @ Type { kind: Kind::Complex(_) | Kind::Record(_), .. } => {
+                let message = format!("only single values and lists of them have a primitive type, this is {ty}");
+                Err(SyntaxError::new(inner.span.clone(), message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn items(&mut self, items: &mut Items) -> Checked {
+        let mut ty: Option<Type> = None;
+        for node in &mut items.nodes {
+            let found = self.node(node)?;
+            if !is_null(node) {
+                ty = Some(ty.map_or(found, |other| common(other, found)));
+            }
+        }
+        let literal = |node: &Node| match &node.kind {
+            NodeKind::Literal(value) => Some(value.clone()),
+            NodeKind::List(Items { constant: Some(constant), .. }) => Some(constant.value.clone()),
+            _ => None,
+        };
+        if let Some(values) = items.nodes.iter().map(literal).collect::<Option<Vec<Value>>>() {
+            let set = Set::of(&values);
+            items.constant = Some(Arc::new(Constant { value: Value::List(List::known(values)), set }));
+        }
+        Ok(match ty {
+            Some(Type { kind, many: false }) => Type::list(kind),
+            _ => Type::list(Kind::Any),
+        })
+    }
+
+    fn case(&mut self, branches: &mut [[Node; 2]]) -> Checked {
+        let mut result: Option<Type> = None;
+        for [condition, value] in branches {
+            let ty = self.node(condition)?;
+            boolean(ty, condition, "a condition", None)?;
+            let ty = self.node(value)?;
+            if !is_null(value) {
+                result = Some(result.map_or(ty, |other| common(other, ty)));
+            }
+        }
+        Ok(result.unwrap_or(Type::ANY))
     }
 
     fn operands(&mut self, parts: &mut [Node], word: &str) -> Checked {
@@ -67,13 +128,25 @@ impl Checker<'_> {
     fn path(&mut self, path: &mut Path, span: Span) -> Checked {
         let mut at = match &path.head {
             Head::Root | Head::It => self.root,
-            Head::Variable(_, depth) => {
-                let index = self.variables.len().checked_sub(1 + usize::from(*depth));
-                index.and_then(|index| self.variables.get(index)).copied().unwrap_or(Type::ANY)
+            Head::Variable(_, depth) | Head::Item(depth) | Head::This(depth) => {
+                let index = self.frames.len().checked_sub(1 + usize::from(*depth));
+                index.and_then(|index| self.frames.get(index)).copied().unwrap_or(Type::ANY)
             }
+            Head::Alias(name) if self.root != Type::ANY => {
+                return Err(SyntaxError::new(span, format!("`@{name}` has no value"))
+                    .help(format!("add it behind the expression: &@{name}='…'")));
+            }
+            Head::Alias(_) => Type::ANY,
         };
-        for step in &mut path.steps {
-            at = self.step(at, step)?;
+        for segment in &mut path.segments {
+            at = match segment {
+                Segment::Property(step) => self.step(at, step)?,
+                Segment::Filter(condition) => {
+                    list(at, span.clone(), "`$filter`")?;
+                    self.inside(condition, at, "`$filter`")?;
+                    Type::list(at.kind)
+                }
+            };
         }
         let lambda = match &mut path.end {
             End::Value => return Ok(at),
@@ -92,10 +165,15 @@ impl Checker<'_> {
     }
 
     fn lambda(&mut self, lambda: &mut Lambda, over: Type) -> Checked {
-        self.variables.push(Type::one(over.kind));
-        let ty = self.node(&mut lambda.body);
-        self.variables.pop();
-        boolean(ty?, &lambda.body, "a lambda", Some("compare the variable or one of its properties: any(x: x eq …)"))
+        self.inside(&mut lambda.body, over, "a lambda")
+    }
+
+    /// A condition about one item of a list.
+    fn inside(&mut self, condition: &mut Node, over: Type, word: &str) -> Checked {
+        self.frames.push(Type::one(over.kind));
+        let ty = self.node(condition);
+        self.frames.pop();
+        boolean(ty?, condition, word, Some("compare the variable or one of its properties: any(x: x eq …)"))
     }
 
     fn step(&mut self, at: Type, step: &mut Step) -> Checked {
@@ -153,24 +231,30 @@ impl Checker<'_> {
                 Err(SyntaxError::new(span, format!("`has` tests flags, this is {a} and {b}")))
             }
             Binary::Add | Binary::Sub | Binary::Mul | Binary::Div | Binary::DivBy | Binary::Mod => {
-                let b = self.node(right)?;
+                let mut b = self.node(right)?;
+                if matches!(operator, Binary::Add | Binary::Sub) && as_duration(a, right) {
+                    b = Type::DURATION;
+                }
                 arithmetic(operator, a, b).ok_or_else(|| {
-                    SyntaxError::new(span, format!("`{}` does not work on {a} and {b}", operator.word()))
+                    let error = SyntaxError::new(span, format!("`{}` does not work on {a} and {b}", operator.word()));
+                    let member = |node: &Node| matches!(node.kind, NodeKind::Binary(Binary::In | Binary::Has, _));
+                    match member(left) || member(right) {
+                        true => error.help("`in` and `has` bind tighter: write (a add b) in (…)"),
+                        false => error,
+                    }
                 })
             }
         }
     }
 
     fn is_in(&mut self, left: &Node, a: Type, right: &mut Node) -> Checked {
-        if let NodeKind::List(items) = &mut right.kind {
-            for item in items {
-                let b = self.node(item)?;
-                let span = item.span.clone();
-                comparable((left, a), (item, b), true, "in", span)?;
+        let b = self.node(right)?;
+        if let NodeKind::List(items) = &right.kind {
+            for item in &items.nodes {
+                comparable((left, a), (item, self.known(item)), true, "in", item.span.clone())?;
             }
             return Ok(Type::BOOL);
         }
-        let b = self.node(right)?;
         if !b.many && b.kind != Kind::Any {
             let error = SyntaxError::new(right.span.clone(), format!("`in` needs a list, this is {b}"));
             return Err(error.help("write the values in parentheses: in ('a', 'b')"));
@@ -179,34 +263,59 @@ impl Checker<'_> {
         comparable((left, a), (right, Type::one(b.kind)), true, "in", span)
     }
 
-    fn call(&mut self, function: &Function, arguments: &mut [Node], span: Span) -> Checked {
+    /// The type of an item that was checked before, as far as it shows.
+    fn known(&self, item: &Node) -> Type {
+        match &item.kind {
+            NodeKind::Literal(value) => type_of(value),
+            NodeKind::List(_) => Type::list(Kind::Any),
+            _ => Type::ANY,
+        }
+    }
+
+    fn call(&mut self, call: &mut Call, span: Span) -> Checked {
+        let function = call.function;
         let least = function.parameters.iter().filter(|parameter| !parameter.optional).count();
         let most = if function.variadic { usize::MAX } else { function.parameters.len() };
-        if arguments.len() < least || arguments.len() > most {
-            let message = format!("`{}` takes {}, here are {}", function.name, counted(least, most), arguments.len());
-            return Err(SyntaxError::new(span, message).help(signature(function)));
+        let given = call.arguments.len();
+        if given < least || given > most {
+            let message = format!("`{}` takes {}, here are {given}", function.name, counted(least, most));
+            return Err(SyntaxError::new(span, message).help(function.signature()));
         }
-        let mut result: Option<Type> = None;
-        for (index, argument) in arguments.iter_mut().enumerate() {
+        let (mut all, mut types): (Option<Type>, Vec<Type>) = (None, Vec::with_capacity(given));
+        for (index, argument) in call.arguments.iter_mut().enumerate() {
             let ty = self.node(argument)?;
             if let Some(parameter) = function.parameters.get(index).or(function.parameters.last()) {
                 accept(function, parameter, ty, argument)?;
             }
+            types.push(ty);
             if !is_null(argument) {
-                result = Some(result.map_or(ty, |other| common(other, ty)));
+                all = Some(all.map_or(ty, |other| common(other, ty)));
             }
         }
+        both_alike(function, &types, &span)?;
+        call.prepared = function.prepare(call, self.catalog)?;
+        let all = all.unwrap_or(Type::ANY);
+        let first = types.first().copied().unwrap_or(Type::ANY);
         Ok(match function.returns {
             Returns::Bool => Type::BOOL,
             Returns::Int => Type::INT,
+            Returns::Double => Type::DOUBLE,
             Returns::Text => Type::TEXT,
+            Returns::Texts => Type::list(Kind::Text),
             Returns::DateTime => Type::DATE_TIME,
-            Returns::Arguments => result.unwrap_or(Type::ANY),
+            Returns::Date => Type::DATE,
+            Returns::Time => Type::TIME,
+            // One text of many kinds of values, or one list of many.
+            Returns::Arguments if function.name == "concat" && !all.many && all.kind != Kind::Any => Type::TEXT,
+            Returns::Arguments => all,
+            Returns::First => first,
+            Returns::List => Type::list(first.kind),
+            Returns::Item => Type::one(first.kind),
         })
     }
 }
 
-fn literal(value: &Value) -> Type {
+fn type_of(value: &Value) -> Type {
     match value {
         Value::Bool(_) => Type::BOOL,
         Value::Int(_) => Type::INT,
@@ -215,9 +324,22 @@ fn literal(value: &Value) -> Type {
         Value::Guid(_) => Type::GUID,
         Value::DateTime(_) => Type::DATE_TIME,
         Value::Date(_) => Type::DATE,
+        Value::Time(_) => Type::TIME,
         Value::Duration(_) => Type::DURATION,
+        Value::Binary(_) => Type::one(Kind::Binary),
         Value::Null | Value::Unknown(_) | Value::List(_) | Value::Object(_) | Value::Record(_) => Type::ANY,
     }
+}
+
+/// Turns text after `add` or `sub` into the duration that it is without its prefix, where it cannot be anything else.
+fn as_duration(left: Type, right: &mut Node) -> bool {
+    if left.many || !matches!(left.kind, Kind::Any | Kind::DateTime | Kind::Date | Kind::Duration) {
+        return false;
+    }
+    let NodeKind::Literal(Value::Text(text)) = &right.kind else { return false };
+    let Some(span) = literal::duration(text) else { return false };
+    right.kind = NodeKind::Literal(Value::Duration(span));
+    true
 }
 
 fn is_null(node: &Node) -> bool {
@@ -226,9 +348,11 @@ fn is_null(node: &Node) -> bool {
 
 /// The type of something that is one or the other.
 fn common(a: Type, b: Type) -> Type {
-    match a.kind == b.kind && a.many == b.many {
-        true => a,
-        false => Type::ANY,
+    match (a.kind, b.kind) {
+        _ if a == b => a,
+        (Kind::Int | Kind::Double, Kind::Int | Kind::Double) if !a.many && !b.many => Type::DOUBLE,
+        _ if a.many && b.many => Type::list(Kind::Any),
+        _ => Type::ANY,
     }
 }
 
@@ -272,20 +396,26 @@ fn compatible(a: Kind, b: Kind) -> bool {
 }
 
 fn comparable(a: (&Node, Type), b: (&Node, Type), equality: bool, word: &str, span: Span) -> Checked {
+    let untyped = |ty: Type| ty == Type::ANY;
+    // Two lists are equal item by item; everything else needs single values.
+    let lists = equality && (a.1.many || untyped(a.1)) && (b.1.many || untyped(b.1)) && !is_null(a.0) && !is_null(b.0);
     for (node, ty) in [a, b] {
-        if ty.many {
+        if ty.many && !lists {
             return Err(SyntaxError::new(node.span.clone(), format!("`{word}` compares single values, this is {ty}"))
                 .help(format!("look at each: {node}/any(x: x {} …)", if word == "in" { "eq" } else { word })));
         }
     }
-    let against_null = equality && (is_null(a.0) || is_null(b.0));
+    let whole = |ty: Type| matches!(ty.kind, Kind::Complex(_) | Kind::Record(_));
+    let object = |node: &Node| matches!(node.kind, NodeKind::Object(_));
+    let alike = std::mem::discriminant(&a.1.kind) == std::mem::discriminant(&b.1.kind);
+    let as_a_whole = is_null(a.0) || is_null(b.0) || object(a.0) || object(b.0) || alike || lists;
     for (node, ty) in [a, b] {
-        if matches!(ty.kind, Kind::Complex(_) | Kind::Record(_)) && !against_null {
+        if whole(ty) && !(equality && as_a_whole) {
             return Err(SyntaxError::new(node.span.clone(), format!("`{word}` cannot compare a whole {ty}"))
                 .help(format!("compare one of its properties: {node}/…")));
         }
     }
-    if !compatible(a.1.kind, b.1.kind) {
+    if !(compatible(a.1.kind, b.1.kind) || (alike && whole(a.1)) || span_of_time(a, b) || span_of_time(b, a)) {
         let error = SyntaxError::new(span, format!("`{word}` cannot compare {} with {}", a.1, b.1));
         return Err(match quoted(a, b).or_else(|| quoted(b, a)) {
             Some(help) => error.help(help),
@@ -303,13 +433,18 @@ fn comparable(a: (&Node, Type), b: (&Node, Type), equality: bool, word: &str, sp
     Ok(Type::BOOL)
 }
 
+/// Whether text is compared with a duration and is one without its prefix, as OData 4.01 allows.
+fn span_of_time((node, _): (&Node, Type), (_, other): (&Node, Type)) -> bool {
+    let NodeKind::Literal(Value::Text(text)) = &node.kind else { return false };
+    other.kind == Kind::Duration && literal::duration(text).is_some()
+}
+
 /// The help for a value in quotes that should have none.
 fn quoted((literal, _): (&Node, Type), (_, other): (&Node, Type)) -> Option<String> {
     let NodeKind::Literal(Value::Text(text)) = &literal.kind else { return None };
     let fits = match other.kind {
-        Kind::DateTime | Kind::Date => {
-            text.parse::<jiff::Timestamp>().is_ok() || text.parse::<jiff::civil::Date>().is_ok()
-        }
+        Kind::DateTime | Kind::Date => literal::moment(text).is_some() || literal::date(text).is_some(),
+        Kind::Time => literal::time(text).is_some(),
         Kind::Bool => text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("false"),
         Kind::Int | Kind::Double => text.parse::<f64>().is_ok(),
         _ => false,
@@ -328,6 +463,7 @@ fn arithmetic(operator: Binary, a: Type, b: Type) -> Option<Type> {
         return None;
     }
     let additive = matches!(operator, Binary::Add | Binary::Sub);
+    let scales = matches!(operator, Binary::Mul | Binary::Div | Binary::DivBy);
     let kind = match (a.kind, b.kind) {
         (Any, Any | Int | Double | DateTime | Date | Duration) | (Int | Double | DateTime | Date | Duration, Any) => {
             Any
@@ -337,31 +473,40 @@ fn arithmetic(operator: Binary, a: Type, b: Type) -> Option<Type> {
         (Int | Double, Int | Double) => Double,
         (kind @ (DateTime | Date | Duration), Duration) if additive => kind,
         (DateTime, DateTime) | (Date, Date) if operator == Binary::Sub => Duration,
+        (Duration, Int | Double) if scales => Duration,
+        (Int | Double, Duration) if operator == Binary::Mul => Duration,
         _ => return None,
     };
     Some(Type::one(kind))
 }
 
 fn accept(function: &Function, parameter: &Parameter, ty: Type, argument: &Node) -> Result<(), SyntaxError> {
-    let text = matches!(ty.kind, Kind::Text | Kind::Guid | Kind::Binary);
-    let scalar = !matches!(ty.kind, Kind::Complex(_) | Kind::Record(_));
-    let (fits, wanted) = match parameter.accepts {
-        Accepts::Text => (text && !ty.many, "text"),
-        Accepts::Int => (ty.kind == Kind::Int && !ty.many, "a whole number"),
-        Accepts::Scalar => (scalar && !ty.many, "a single value"),
-        Accepts::List => (scalar, "a list of values"),
-        Accepts::Any => (true, "anything"),
-    };
-    let untyped = ty.kind == Kind::Any && (!ty.many || parameter.accepts == Accepts::List);
-    if fits || untyped {
+    // A duration may be written without its prefix.
+    let duration =
+        |node: &Node| matches!(&node.kind, NodeKind::Literal(Value::Text(text)) if literal::duration(text).is_some());
+    if parameter.accepts.fits(ty) || (parameter.accepts == Accepts::Duration && duration(argument)) {
         return Ok(());
     }
+    let wanted = parameter.accepts.wanted();
     let message = format!("`{}` needs {wanted} as its {}, this is {ty}", function.name, parameter.name);
     let error = SyntaxError::new(argument.span.clone(), message);
-    Err(match ty.many && parameter.accepts != Accepts::List {
+    Err(match ty.many && !parameter.accepts.lists() {
         true => error.help(format!("look at each with any(x: {}(x, …)), or write join(…, ', ')", function.name)),
-        false => error.help(signature(function)),
+        false => error.help(function.signature()),
     })
+}
+
+/// Functions on two texts or two lists do not work on one of each.
+fn both_alike(function: &Function, types: &[Type], span: &Span) -> Result<(), SyntaxError> {
+    let either = |parameter: &Parameter| parameter.accepts == Accepts::TextOrList;
+    let ([a, b, ..], true) = (types, function.parameters.len() == 2 && function.parameters.iter().all(either)) else {
+        return Ok(());
+    };
+    if a.many == b.many || [a, b].iter().any(|ty| !ty.many && ty.kind == Kind::Any) {
+        return Ok(());
+    }
+    let message = format!("`{}` works on two texts or on two lists, these are {a} and {b}", function.name);
+    Err(SyntaxError::new(span.clone(), message).help(format!("look at each with any(x: {}(x, …))", function.name)))
 }
 
 fn counted(least: usize, most: usize) -> String {
@@ -372,19 +517,6 @@ fn counted(least: usize, most: usize) -> String {
         (least, most) if least == most => format!("{least} arguments"),
         (least, most) => format!("{least} to {most} arguments"),
     }
-}
-
-/// `substring(text, start, [length])`
-fn signature(function: &Function) -> String {
-    let name = |parameter: &Parameter| match parameter.optional {
-        true => format!("[{}]", parameter.name),
-        false => parameter.name.to_owned(),
-    };
-    let mut names: Vec<String> = function.parameters.iter().map(name).collect();
-    if function.variadic {
-        names.push("…".to_owned());
-    }
-    format!("{}({})", function.name, names.join(", "))
 }
 
 #[cfg(test)]
@@ -427,6 +559,20 @@ mod tests {
         users("id eq 87d349ed-44d7-43e1-9a83-5f2406dee5bd", "true/false");
         users("id in ('87d349ed-44d7-43e1-9a83-5f2406dee5bd', 'b')", "true/false");
         users("'a' in businessPhones", "true/false");
+        users("[displayName, city] in [['Adele', 'Oslo'], ['Megan', 'Bergen']]", "true/false");
+        users("businessPhones eq ['1', '2']", "true/false");
+        users("manager eq $it", "true/false");
+        users("employeeOrgData eq {\"costCenter\": '4711', \"division\": null}", "true/false");
+        users("case(accountEnabled: 1, true: 2.5)", "number");
+        users("cast(displayName, Edm.Date)", "date");
+        users("isof(displayName, Edm.String)", "true/false");
+        users("now() sub createdDateTime gt 'P1D'", "true/false");
+        users("now() sub 'P1D'", "date and time");
+        users("first(memberOf)", "record of groups");
+        users("memberOf/$filter(mailEnabled eq true and $it/mail ne mail)/displayName", "list of text");
+        users("split(mail, '@')", "list of text");
+        users("year(createdDateTime) eq 2024", "true/false");
+        users("substring(businessPhones, 1)", "list of text");
         users("memberOf/any(g: g/groupTypes/any(t: t eq 'Unified' and $it/mail eq g/mail))", "true/false");
         check(Collection::Groups, "members/displayName", "list of text");
         check(Collection::Groups, "members/userPrincipalName", "list of text");
@@ -519,6 +665,19 @@ mod tests {
             "`displayName/any(x: x eq 'a')` `any` needs a list before it, this is text",
         );
         users("displayName add 1", "`displayName add 1` `add` does not work on text and number");
+        users(
+            "1 add deviceEnrollmentLimit in (1, 2)",
+            "`1 add deviceEnrollmentLimit in (1, 2)` `add` does not work on number and true/false | `in` and `has` bind \
+             tighter: write (a add b) in (…)",
+        );
+        users("memberOf/$filter(accountEnabled)/id", "`accountEnabled` groups have no property `accountEnabled`");
+        users("mail eq @p", "`@p` `@p` has no value | add it behind the expression: &@p='…'");
+        users("city in ('Oslo', 7)", "`7` `in` cannot compare text with number");
+        users(
+            "cast(manager, Edm.String)",
+            "`manager` only single values and lists of them have a primitive type, this is \
+             record of users",
+        );
         users("-displayName", "`displayName` `-` needs a number, this is text");
         users("accountEnabled has 'x'", "`accountEnabled has 'x'` `has` tests flags, this is true/false and text");
     }
@@ -535,13 +694,34 @@ mod tests {
         users("concat()", "`concat()` `concat` takes 1 or more arguments, here are 0 | concat(value, …)");
         users(
             "startswith(accountEnabled, 'x')",
-            "`accountEnabled` `startswith` needs text as its text, this is true/false | startswith(text, part)",
+            "`accountEnabled` `startswith` needs text or a list as its text, this is true/false | startswith(text, part)",
+        );
+        users(
+            "trim(businessPhones)",
+            "`businessPhones` `trim` needs text as its text, this is list of text | look at each with any(x: trim(x, \
+             …)), or write join(…, ', ')",
         );
         users(
             "startswith(businessPhones, '+49')",
-            "`businessPhones` `startswith` needs text as its text, this is list of text | look at each with any(x: \
-             startswith(x, …)), or write join(…, ', ')",
+            "`startswith(businessPhones, '+49')` `startswith` works on two texts or on two lists, these are list of text \
+             and text | look at each with any(x: startswith(x, …))",
         );
+        users(
+            "extract(mail, '(?=a)')",
+            "`'(?=a)'` this pattern cannot be used: look-around, including look-ahead and look-behind, is not supported \
+             | patterns are regular expressions, without looking ahead or behind and references back",
+        );
+        users(
+            "formatdate(createdDateTime, 'YYYY')",
+            "`'YYYY'` `YYYY` stands for no part of a date | yyyy yy MMMM MMM MM \
+             M dddd ddd dd d HH H hh h mm ss fff tt zzz; \\ before a letter that is itself",
+        );
+        users(
+            "lookup('sites', city, 'x')",
+            "`'sites'` there is no table `sites` | tables are CSV files, named under \
+             [tables] or with --table NAME=FILE",
+        );
+        users("year(displayName)", "`displayName` `year` needs a date as its date, this is text | year(date)");
         users(
             "substring(mail, '1')",
             "`'1'` `substring` needs a whole number as its start, this is text | substring(text, start, [length])",

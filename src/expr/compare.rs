@@ -6,9 +6,10 @@
 
 use std::cmp::Ordering;
 
-use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use jiff::{Timestamp, civil::Date, tz::Offset};
 
-use crate::record::{Guid, Value};
+use super::literal;
+use crate::record::{Guid, Unknown, Value};
 
 /// The lower case of one character: always one character, in every language the same.
 pub fn fold(c: char) -> char {
@@ -59,11 +60,12 @@ pub(super) fn order(a: &Value, b: &Value) -> Option<Ordering> {
         (Value::Double(a), Value::Int(b)) => a.partial_cmp(&(*b as f64)),
         (Value::Bool(a), Value::Bool(b)) => Some(a.cmp(b)),
         (Value::Guid(a), Value::Guid(b)) => Some(a.cmp(b)),
-        (Value::DateTime(a), Value::DateTime(b)) => Some(a.cmp(b)),
+        (Value::DateTime(a), Value::DateTime(b)) => Some(a.at.cmp(&b.at)),
         (Value::Date(a), Value::Date(b)) => Some(a.cmp(b)),
+        (Value::Time(a), Value::Time(b)) => Some(a.cmp(b)),
         (Value::Duration(a), Value::Duration(b)) => Some(a.cmp(b)),
-        (Value::DateTime(a), Value::Date(b)) => Some(a.cmp(&midnight(*b)?)),
-        (Value::Date(a), Value::DateTime(b)) => Some(midnight(*a)?.cmp(b)),
+        (Value::DateTime(a), Value::Date(b)) => Some(a.at.cmp(&midnight(*b)?)),
+        (Value::Date(a), Value::DateTime(b)) => Some(midnight(*a)?.cmp(&b.at)),
         // Graph writes many ids as text, and extensions write everything as text.
         (Value::Text(a), b) => order_text(a, b),
         (a, Value::Text(b)) => order_text(b, a).map(Ordering::reverse),
@@ -74,27 +76,63 @@ pub(super) fn order(a: &Value, b: &Value) -> Option<Ordering> {
 fn order_text(a: &str, b: &Value) -> Option<Ordering> {
     match b {
         Value::Guid(b) => Some(a.parse::<Guid>().ok()?.cmp(b)),
-        Value::DateTime(b) => Some(a.parse::<Timestamp>().ok()?.cmp(b)),
-        Value::Date(b) => Some(a.parse::<Date>().ok()?.cmp(b)),
+        Value::DateTime(b) => Some(literal::moment(a)?.at.cmp(&b.at)),
+        Value::Date(b) => Some(literal::date(a)?.cmp(b)),
+        Value::Time(b) => Some(literal::time(a)?.cmp(b)),
+        Value::Duration(b) => Some(literal::duration(a)?.cmp(b)),
         _ => None,
     }
 }
 
 /// A date meets a time as its first moment in UTC.
 fn midnight(date: Date) -> Option<Timestamp> {
-    date.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
+    Offset::UTC.to_timestamp(date.at(0, 0, 0, 0)).ok()
 }
 
-/// Whether two values other than null are equal; `None` if such values do not compare.
+/// Whether two values other than null are equal; `None` if such values do not compare. Lists are equal item by item in
+/// their order, objects by their names.
 pub(super) fn equal(a: &Value, b: &Value) -> Option<bool> {
     match (a, b) {
         (Value::Record(a), Value::Record(b)) => Some(a.collection == b.collection && a.key == b.key),
-        (Value::Object(_), Value::Object(_)) | (Value::List(_), Value::List(_)) => Some(a == b),
+        (Value::List(a), Value::List(b)) => {
+            Some(a.items.len() == b.items.len() && a.items.iter().zip(b.items.iter()).all(|(a, b)| same(a, b)))
+        }
+        (Value::Object(a), Value::Object(b)) => {
+            let there =
+                |(name, value): &(_, Value)| b.iter().any(|(other, of_other)| other == name && same(value, of_other));
+            Some(a.len() == b.len() && a.iter().all(there))
+        }
         // Text that is no id is simply another one than the id it is compared with.
         (Value::Text(_), Value::Guid(_)) | (Value::Guid(_), Value::Text(_)) => {
             Some(order(a, b) == Some(Ordering::Equal))
         }
+        (Value::Binary(a), Value::Binary(b)) => Some(a == b),
+        (Value::Binary(bytes), Value::Text(text)) | (Value::Text(text), Value::Binary(bytes)) => {
+            Some(literal::binary(text).is_some_and(|read| *read == **bytes))
+        }
+        // What is no number is equal to nothing, itself included.
+        (Value::Double(_), Value::Int(_) | Value::Double(_)) | (Value::Int(_), Value::Double(_)) => {
+            Some(order(a, b) == Some(Ordering::Equal))
+        }
         _ => order(a, b).map(Ordering::is_eq),
+    }
+}
+
+/// Whether two items are the same: equal, or both null. What does not compare is not the same.
+pub(super) fn same(a: &Value, b: &Value) -> bool {
+    match a.is_null() || b.is_null() {
+        true => a.is_null() && b.is_null(),
+        false => equal(a, b) == Some(true),
+    }
+}
+
+/// What is not known inside a list or an object, which makes comparing it as a whole unknown.
+pub(super) fn doubt(value: &Value) -> Option<Unknown> {
+    match value {
+        Value::Unknown(reason) => Some(reason.clone()),
+        Value::List(list) => super::eval::reason_for(list).or_else(|| list.items.iter().find_map(doubt)),
+        Value::Object(parts) => parts.iter().find_map(|(_, value)| doubt(value)),
+        _ => None,
     }
 }
 

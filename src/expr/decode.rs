@@ -7,11 +7,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use jiff::{Timestamp, civil::Date};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::catalog::{Catalog, Field, Shape};
-use super::nearest;
+use super::{literal, nearest};
 use crate::record::{Collection, Guid, Key, List, Record, Value};
 use crate::schema::{self, Kind, Source, Type};
 
@@ -190,8 +189,10 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
     fn visit_str<E>(self, text: &str) -> Result<Value, E> {
         let typed = match self.ty.kind {
             Kind::Guid => text.parse::<Guid>().ok().map(Value::Guid),
-            Kind::DateTime => text.parse::<Timestamp>().ok().map(Value::DateTime),
-            Kind::Date => text.parse::<Date>().ok().map(Value::Date),
+            Kind::DateTime => literal::moment(text).map(Value::DateTime),
+            Kind::Date => literal::date(text).map(Value::Date),
+            Kind::Time => literal::time(text).map(Value::Time),
+            Kind::Duration => literal::duration(text).map(Value::Duration),
             _ => None,
         };
         Ok(typed.unwrap_or_else(|| Value::text(text)))
@@ -382,7 +383,11 @@ mod tests {
         check("deviceEnrollmentLimit", "-5", "Int(-5)");
         check("deviceEnrollmentLimit", "5.5", "Double(5.5)");
         check("deviceEnrollmentLimit", "18446744073709551615", "Double(1.8446744073709552e19)");
-        check("createdDateTime", r#""2024-01-01T00:00:00Z""#, "DateTime(2024-01-01T00:00:00Z)");
+        check(
+            "createdDateTime",
+            r#""2024-01-01T00:00:00Z""#,
+            "DateTime(Moment { at: 2024-01-01T00:00:00Z, offset: 0 })",
+        );
         check("createdDateTime", r#""soon""#, r#"Text("soon")"#);
         check(
             "businessPhones",

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::ast::{Binary, End, Head, Lambda, Node, NodeKind, Path, Step};
-use super::operators::{arithmetic, binary};
+use super::ast::{Binary, End, Head, Items, Node, NodeKind, Path, Segment, Step};
+use super::operators::{binary, negate};
 use super::{Navigate, functions};
 use crate::record::{List, Record, Unknown, Value};
 
@@ -27,10 +27,10 @@ pub(super) enum Root<'e> {
 pub(super) struct Scope<'e> {
     nav: &'e dyn Navigate,
     root: Root<'e>,
-    lambda: Option<&'e Frame<'e>>,
+    frame: Option<&'e Frame<'e>>,
 }
 
-/// The item a lambda looks at, and the lambda around it.
+/// The item that a lambda or a filter inside a path looks at, and the frame around it.
 struct Frame<'e> {
     item: &'e Value,
     outer: Option<&'e Frame<'e>>,
@@ -39,7 +39,7 @@ struct Frame<'e> {
 static NULL: Value = Value::Null;
 
 pub(super) fn value(node: &Node, root: Root<'_>, nav: &dyn Navigate) -> Value {
-    Scope { nav, root, lambda: None }.value(node).into_owned()
+    Scope { nav, root, frame: None }.value(node).into_owned()
 }
 
 /// Why a list may not be all there is; `None` if it is.
@@ -67,16 +67,49 @@ impl<'e> Scope<'e> {
                 Value::Unknown(reason) => Value::Unknown(reason.clone()),
                 _ => Value::Null,
             }),
-            NodeKind::Negate(inner) => Cow::Owned(arithmetic(Binary::Sub, &Value::Int(0), &self.value(inner))),
+            NodeKind::Negate(inner) => Cow::Owned(negate(&self.value(inner))),
             NodeKind::Binary(Binary::In, sides) => Cow::Owned(self.is_in(&sides[0], &sides[1])),
             NodeKind::Binary(operator, sides) => {
                 Cow::Owned(binary(*operator, &self.value(&sides[0]), &self.value(&sides[1])))
             }
+            NodeKind::List(Items { constant: Some(constant), .. }) => Cow::Borrowed(&constant.value),
             NodeKind::List(items) => {
-                Cow::Owned(known(items.iter().map(|item| self.value(item).into_owned()).collect()))
+                Cow::Owned(known(items.nodes.iter().map(|item| self.value(item).into_owned()).collect()))
             }
-            NodeKind::Call(function, arguments) => Cow::Owned(functions::call(function, arguments, self)),
+            NodeKind::Object(parts) => {
+                let part = |(name, node): &'e (Arc<str>, Node)| (name.clone(), self.value(node).into_owned());
+                Cow::Owned(Value::Object(parts.iter().map(part).collect()))
+            }
+            NodeKind::Call(call) => Cow::Owned(functions::call(call, self)),
+            NodeKind::Case(branches) => self.case(branches),
+            NodeKind::Cast(inner, ty) => Cow::Owned(ty.of(&self.subject(inner.as_deref()))),
+            NodeKind::IsOf(inner, ty) => Cow::Owned(ty.holds(&self.subject(inner.as_deref()))),
         }
+    }
+
+    /// What a cast is about: the record itself if nothing is said.
+    fn subject(self, inner: Option<&'e Node>) -> Cow<'e, Value> {
+        inner.map_or_else(|| self.whole(), |inner| self.value(inner))
+    }
+
+    /// The record itself.
+    fn whole(self) -> Cow<'e, Value> {
+        match self.root {
+            Root::Value(value) => Cow::Borrowed(value),
+            Root::Record(record) => Cow::Owned(Value::Record(Arc::new(record.clone()))),
+        }
+    }
+
+    /// The result of the first condition that is true. One that is unknown could be it, so nothing after it can be.
+    fn case(self, branches: &'e [[Node; 2]]) -> Cow<'e, Value> {
+        for [condition, result] in branches {
+            match &*self.value(condition) {
+                Value::Bool(true) => return self.value(result),
+                Value::Unknown(reason) => return Cow::Owned(Value::Unknown(reason.clone())),
+                _ => {}
+            }
+        }
+        Cow::Borrowed(&NULL)
     }
 
     /// `and` (decided by a false) or `or` (decided by a true).
@@ -100,7 +133,11 @@ impl<'e> Scope<'e> {
     fn is_in(self, left: &'e Node, right: &'e Node) -> Value {
         let left = self.value(left);
         if let NodeKind::List(items) = &right.kind {
-            let items = items.iter().map(|item| binary(Binary::Eq, &left, &self.value(item)));
+            let found = items.constant.as_ref().and_then(|constant| constant.set.as_ref()?.contains(&left));
+            if let Some(found) = found {
+                return Value::Bool(found);
+            }
+            let items = items.nodes.iter().map(|item| binary(Binary::Eq, &left, &self.value(item)));
             return any(items, std::iter::empty(), None);
         }
         match &*self.value(right) {
@@ -118,36 +155,60 @@ impl<'e> Scope<'e> {
         match &path.end {
             End::Value => reached,
             End::Count => Cow::Owned(count(&reached)),
-            End::Any(lambda) => Cow::Owned(self.some(&reached, lambda.as_ref())),
-            End::All(lambda) => Cow::Owned(self.every(&reached, lambda)),
+            End::Any(lambda) => Cow::Owned(self.some(&reached, lambda.as_ref().map(|lambda| &*lambda.body))),
+            End::All(lambda) => Cow::Owned(self.every(&reached, &lambda.body)),
         }
     }
 
     fn walk(self, path: &'e Path) -> Cow<'e, Value> {
-        let mut steps = path.steps.iter();
+        let mut segments = path.segments.iter();
         let mut at = match (&path.head, self.root) {
-            (Head::Variable(_, depth), _) => Cow::Borrowed(self.variable(*depth)),
-            (_, Root::Value(value)) => Cow::Borrowed(value),
-            (_, Root::Record(record)) => match steps.next() {
-                Some(step) => self.of_record(record, step),
-                None => Cow::Owned(Value::Record(Arc::new(record.clone()))),
+            (Head::Variable(_, depth) | Head::Item(depth) | Head::This(depth), _) => Cow::Borrowed(self.item(*depth)),
+            (Head::Alias(_), _) => Cow::Borrowed(&NULL),
+            (_, Root::Record(record)) => match segments.next() {
+                Some(Segment::Property(step)) => self.of_record(record, step),
+                _ => self.whole(),
             },
+            _ => self.whole(),
         };
-        for step in steps {
-            at = match at {
-                Cow::Borrowed(value) => self.step(value, step),
-                Cow::Owned(value) => Cow::Owned(self.step(&value, step).into_owned()),
+        for segment in segments {
+            at = match (at, segment) {
+                (Cow::Borrowed(value), Segment::Property(step)) => self.step(value, step),
+                (Cow::Owned(value), Segment::Property(step)) => Cow::Owned(self.step(&value, step).into_owned()),
+                (value, Segment::Filter(condition)) => Cow::Owned(self.those(&value, condition)),
             };
         }
         at
     }
 
-    fn variable(self, depth: u16) -> &'e Value {
-        let mut frame = self.lambda;
+    /// The item that the frame so many frames further out looks at.
+    fn item(self, depth: u16) -> &'e Value {
+        let mut frame = self.frame;
         for _ in 0..depth {
             frame = frame.and_then(|frame| frame.outer);
         }
         frame.map_or(&NULL, |frame| frame.item)
+    }
+
+    /// The items for which a condition is true; where that is not known they are doubtful.
+    fn those(self, list: &Value, condition: &Node) -> Value {
+        let list = match list {
+            Value::Unknown(_) => return list.clone(),
+            Value::Null => List::known([]),
+            Value::List(list) => list.clone(),
+            single => List::known([single.clone()]),
+        };
+        let (mut items, mut maybe) = (Vec::new(), Vec::new());
+        for item in list.items.iter() {
+            match self.holds(condition, item) {
+                Value::Bool(true) => items.push(item.clone()),
+                Value::Unknown(_) => maybe.push(item.clone()),
+                _ => {}
+            }
+        }
+        let possible = |item: &&Value| matches!(self.holds(condition, item), Value::Bool(true) | Value::Unknown(_));
+        maybe.extend(list.maybe.iter().filter(possible).cloned());
+        Value::List(List { items: items.into(), maybe: maybe.into(), rest: list.rest })
     }
 
     fn step<'v>(self, value: &'v Value, step: &Step) -> Cow<'v, Value> {
@@ -196,13 +257,13 @@ impl<'e> Scope<'e> {
         Value::List(List { items: items.into(), maybe: maybe.into(), rest })
     }
 
-    fn holds(self, lambda: &Lambda, item: &Value) -> Value {
-        let frame = Frame { item, outer: self.lambda };
-        Scope { lambda: Some(&frame), ..self }.value(&lambda.body).into_owned()
+    fn holds(self, condition: &Node, item: &Value) -> Value {
+        let frame = Frame { item, outer: self.frame };
+        Scope { frame: Some(&frame), ..self }.value(condition).into_owned()
     }
 
-    fn some(self, list: &Value, lambda: Option<&Lambda>) -> Value {
-        let holds = |item: &Value| lambda.map_or(Value::Bool(true), |lambda| self.holds(lambda, item));
+    fn some(self, list: &Value, condition: Option<&Node>) -> Value {
+        let holds = |item: &Value| condition.map_or(Value::Bool(true), |condition| self.holds(condition, item));
         match list {
             Value::Unknown(reason) => Value::Unknown(reason.clone()),
             Value::Null => Value::Bool(false),
@@ -212,8 +273,8 @@ impl<'e> Scope<'e> {
     }
 
     /// All are, if there is none that is not.
-    fn every(self, list: &Value, lambda: &Lambda) -> Value {
-        let fails = |item: &Value| match self.holds(lambda, item) {
+    fn every(self, list: &Value, condition: &Node) -> Value {
+        let fails = |item: &Value| match self.holds(condition, item) {
             Value::Unknown(reason) => Value::Unknown(reason),
             value => Value::Bool(value != Value::Bool(true)),
         };
@@ -297,14 +358,7 @@ mod tests {
             }
             Value::Record(record) => format!("{}:{}", record.collection, record.key),
             Value::Text(text) => format!("'{text}'"),
-            Value::Null => "null".to_owned(),
-            Value::Bool(value) => value.to_string(),
-            Value::Int(value) => value.to_string(),
-            Value::Double(value) => format!("{value:?}"),
-            Value::Guid(id) => id.to_string(),
-            Value::DateTime(time) => time.to_string(),
-            Value::Date(date) => date.to_string(),
-            Value::Duration(duration) => duration.to_string(),
+            single => crate::expr::literal::print(single),
         }
     }
 
@@ -402,14 +456,23 @@ mod tests {
         check("7 divby 2", "3.5");
         check("7.0 div 2", "3.5");
         check("-deviceEnrollmentLimit", "-5");
-        check("-(duration'P1D')", "-PT24H");
+        check("-(duration'P1D')", "duration'-P1D'");
         check("1 div 0", "unknown: the result of `div` does not exist or is too large");
-        check("1.0 div 0", "unknown: the result of `div` does not exist or is too large");
+        check("1.0 div 0", "INF");
+        check("-1 divby 0", "-INF");
+        check("0.0 div 0", "NaN");
+        check("1.0 mod 0", "unknown: the result of `mod` does not exist or is too large");
         check("9223372036854775807 add 1", "unknown: the result of `add` does not exist or is too large");
-        check("now() sub createdDateTime", "PT3648H");
+        check("now() sub createdDateTime", "duration'P152D'");
         check("createdDateTime lt now() sub duration'P90D'", "true");
         check("2024-02-28 add duration'P2D'", "2024-03-01");
-        check("2024-03-01 sub 2024-02-28", "PT48H");
+        check("2024-03-01 sub 2024-02-28", "duration'P2D'");
+        check("2024-03-01 sub duration'PT1H'", "2024-02-29");
+        check("2024-03-01 add 'PT1H'", "2024-03-01");
+        check("duration'P1D' mul 1.5", "duration'P1DT12H'");
+        check("2 mul duration'P1D' eq 'PT48H'", "true");
+        check("duration'P1D' div 2", "duration'PT12H'");
+        check("hour(2024-01-01T23:30:00-05:00 add duration'PT1H')", "0");
         check("now() add duration'P2922000D' gt now()", "unknown: the result of `add` does not exist or is too large");
     }
 
@@ -505,8 +568,11 @@ mod tests {
         check("city eq null", "unknown: city hidden");
         check("null ne city", "unknown: city hidden");
         check("city in ('x')", "unknown: city hidden");
-        check("'x' in ('x', city)", "true");
-        check("'y' in ('x', city)", "unknown: city hidden");
+        check("'x' in ['x', city]", "true");
+        check("'y' in ['x', city]", "unknown: city hidden");
+        check("['x', city] eq ['x', 'y']", "unknown: city hidden");
+        check("case(city eq 'x': 1, true: 2)", "unknown: city hidden");
+        check("case(true: 1, city eq 'x': 2)", "1");
         check("not (city eq 'x')", "unknown: city hidden");
         check("false and city eq 'x'", "false");
         check("city eq 'x' and false", "false");
@@ -571,7 +637,12 @@ mod tests {
             (Arc::from("status"), Value::text("error")),
             (Arc::from("items"), Value::List(List::known([Value::Int(1), Value::Int(2)]))),
         ]));
-        let root = Value::Object(Arc::from([(Arc::from("status"), Value::Int(200)), (Arc::from("body"), body)]));
+        let root = Value::Object(Arc::from([
+            (Arc::from("status"), Value::Int(200)),
+            (Arc::from("body"), body),
+            (Arc::from("hired"), Value::text("2024-01-31")),
+            (Arc::from("left"), Value::text("2024-05-31T00:00:00Z")),
+        ]));
         for (text, expected) in [
             ("status eq 200 and body/status eq 'ERROR'", "true"),
             ("body/items/any(i: i eq 2)", "true"),
@@ -582,6 +653,31 @@ mod tests {
             ("status eq 'x'", "null"),
             ("status and true", "null"),
             ("$it/status", "200"),
+            ("hired add duration'P1D'", "2024-02-01"),
+            ("now() sub left eq 'P1D'", "true"),
+            ("year(left)", "2024"),
+            ("body/items/$filter($this gt 1)/$count", "1"),
+            ("body/items/$count($filter=$it/status eq 200 and $this eq 2)", "1"),
+            ("body/items eq [1, 2] and body/items ne [2, 1]", "true"),
+            ("[status, 2] in [[200, 2], [1, 1]]", "true"),
+            ("body eq {\"items\": [1, 2], \"status\": 'ERROR'}", "true"),
+            ("case(status gt 299: 'bad', status gt 199: 'good')", "'good'"),
+            ("case(status eq 1: 'x')", "null"),
+            ("isof(status, Edm.Int32) and not isof(status, Edm.String)", "true"),
+            ("isof(Edm.String)", "false"),
+            ("cast(status, Edm.String)", "'200'"),
+            ("status in (100, 200, null)", "true"),
+            ("missing in (100, 200)", "false"),
+            ("status in ()", "false"),
+            ("not status in (100, 200)", "false"),
+            ("INF gt status and -INF lt status and not (NaN eq NaN)", "true"),
+            ("NaN ne NaN", "true"),
+            ("NaN lt 1", "false"),
+            ("@p eq null", "true"),
+            ("status eq @p&@p=199 add 1", "true"),
+            ("body/status%20eq%20%27Error%27", "true"),
+            ("concat(body/items, [3])", "[1, 2, 3]"),
+            ("first(sort(body/items/$filter($this lt 2)))", "1"),
             ("status/any(s: s eq 200)", "true"),
             ("status/all(s: s eq 200)", "true"),
         ] {

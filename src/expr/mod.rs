@@ -6,20 +6,26 @@
 //! (the as-of time comes with [`Navigate`]) and knows no target: what a value becomes there is the mapping's.
 //!
 //! What differs from the standard, on purpose: text compares ignoring case, as in Graph; a path through a collection
-//! yields the list of its values, without nulls; `concat` takes any number of values; a few functions are our own.
+//! yields the list of its values, without nulls; `concat` takes any number of values; some functions are our own. Left
+//! out are geography, functions and types of a service's own model, and `$root`.
 //!
 //! <https://docs.oasis-open.org/odata/odata/v4.01/odata-v4.01-part2-url-conventions.html>
 
 mod ast;
+mod cast;
 mod catalog;
 mod check;
 mod compare;
 mod decode;
 mod eval;
 mod functions;
+mod input;
 mod lex;
+mod literal;
+mod lookup;
 mod operators;
 mod parse;
+mod set;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -35,7 +41,8 @@ pub use crate::schema::Navigation;
 pub use catalog::{Catalog, Field, Shape};
 pub use compare::{compare_text, fold};
 pub use decode::{DecodeError, InlineError};
-pub use functions::{Accepts, Example, FUNCTIONS, Function, Parameter, Returns};
+pub use functions::{Accepts, Example, FUNCTIONS, Function, Origin, Parameter, Returns, named as function};
+pub use lookup::Table;
 
 /// Why a text is not an expression, or not one that fits the schema.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,10 +136,18 @@ pub fn compile(text: &str, root: Option<Collection>, catalog: &mut Catalog) -> R
 
 /// Like [`compile`], but the expression must be true or false.
 pub fn compile_filter(text: &str, root: Option<Collection>, catalog: &mut Catalog) -> Result<Expr, SyntaxError> {
-    compile_checked(text, root, catalog, |ty, span| match ty {
-        Type { kind: Kind::Bool | Kind::Any, many: false } => Ok(()),
-        ty => Err(SyntaxError::new(span, format!("a filter must be true or false, this is {ty}"))
-            .help("compare it with something: … eq …")),
+    compile_checked(text, root, catalog, |node, ty| {
+        // A table's content is no part of the filter's text, so an edit of it could not be told from changed data.
+        if node.calls("lookup") {
+            return Err(SyntaxError::new(node.span.clone(), "a filter cannot use `lookup`").help(
+                "its table could change what is in scope unseen; write the values into the filter: … in ('a', 'b')",
+            ));
+        }
+        match ty {
+            Type { kind: Kind::Bool | Kind::Any, many: false } => Ok(()),
+            ty => Err(SyntaxError::new(node.span.clone(), format!("a filter must be true or false, this is {ty}"))
+                .help("compare it with something: … eq …")),
+        }
     })
 }
 
@@ -140,15 +155,19 @@ fn compile_checked(
     text: &str,
     root: Option<Collection>,
     catalog: &mut Catalog,
-    demand: impl FnOnce(Type, Range<usize>) -> Result<(), SyntaxError>,
+    demand: impl FnOnce(&ast::Node, Type) -> Result<(), SyntaxError>,
 ) -> Result<Expr, SyntaxError> {
-    let mut node = parse::parse(text)?;
+    let input = input::Input::read(text)?;
+    let mut node = parse::parse(&input).map_err(|error| input.moved_back(error))?;
     // On a copy, so that an expression that fails leaves nothing behind to be read from Graph.
     let mut trial = catalog.clone();
-    let ty = check::check(&mut node, root, &mut trial)?;
-    demand(ty, node.span.clone())?;
+    let checked = check::check(&mut node, root, &mut trial).and_then(|ty| {
+        demand(&node, ty)?;
+        Ok(ty)
+    });
+    let ty = checked.map_err(|error| input.moved_back(error))?;
     *catalog = trial;
-    Ok(Expr { source: Arc::from(text), node: Arc::new(node), ty })
+    Ok(Expr { source: Arc::from(input.text), node: Arc::new(node), ty })
 }
 
 impl Expr {
@@ -197,7 +216,7 @@ impl Expr {
         self.ty
     }
 
-    /// The text as it was written.
+    /// The text as it was written, without percent-encoding.
     pub fn source(&self) -> &str {
         &self.source
     }

@@ -6,23 +6,27 @@
 use std::cmp::Ordering;
 
 use jiff::SignedDuration;
+use jiff::civil::Date;
 
 use super::ast::Binary;
 use super::compare::{equal, order};
-use crate::record::{Unknown, Value};
+use super::literal;
+use crate::record::{Moment, Unknown, Value};
 
 /// The value of a comparison or a calculation; unknown if either side is.
 pub(super) fn binary(operator: Binary, a: &Value, b: &Value) -> Value {
-    if let Value::Unknown(reason) = a {
-        return Value::Unknown(reason.clone());
-    }
-    if let Value::Unknown(reason) = b {
-        return Value::Unknown(reason.clone());
+    // Nothing inside an ordinary value can be unknown, so this costs only lists and objects anything.
+    if let Some(reason) = super::compare::doubt(a).or_else(|| super::compare::doubt(b)) {
+        return Value::Unknown(reason);
     }
     let null = a.is_null() || b.is_null();
     let compared = |holds: fn(Ordering) -> bool| match order(a, b) {
         _ if null => Value::Bool(false),
         Some(order) => Value::Bool(holds(order)),
+        // Numbers always compare: what is no number is neither more nor less.
+        None if matches!((a, b), (Value::Int(_) | Value::Double(_), Value::Int(_) | Value::Double(_))) => {
+            Value::Bool(false)
+        }
         None => Value::Null,
     };
     let equality = || if null { Some(a.is_null() && b.is_null()) } else { equal(a, b) };
@@ -53,8 +57,8 @@ fn has(a: &Value, b: &Value) -> Value {
     }
 }
 
-/// A result that does not exist (division by zero, a date beyond the calendar) is unknown, so that nothing can follow
-/// from it.
+/// A result that does not exist (whole numbers divided by zero, a date beyond the calendar) is unknown, so that nothing
+/// can follow from it.
 pub(super) fn arithmetic(operator: Binary, a: &Value, b: &Value) -> Value {
     let result = match (a, b) {
         (Value::Unknown(reason), _) | (_, Value::Unknown(reason)) => return Value::Unknown(reason.clone()),
@@ -67,10 +71,22 @@ pub(super) fn arithmetic(operator: Binary, a: &Value, b: &Value) -> Value {
             None => return Value::Null,
         },
     };
-    result.unwrap_or_else(|| {
-        let reason = format!("the result of `{}` does not exist or is too large", operator.word());
-        Value::Unknown(Unknown::new(reason))
-    })
+    result.unwrap_or_else(|| no_result(operator.word()))
+}
+
+fn no_result(operator: &str) -> Value {
+    Value::Unknown(Unknown::new(format!("the result of `{operator}` does not exist or is too large")))
+}
+
+/// The value with its sign changed.
+pub(super) fn negate(value: &Value) -> Value {
+    match value {
+        Value::Unknown(_) => value.clone(),
+        Value::Int(number) => number.checked_neg().map_or_else(|| no_result("-"), Value::Int),
+        Value::Double(number) => Value::Double(-number),
+        Value::Duration(span) => span.checked_neg().map_or_else(|| no_result("-"), Value::Duration),
+        _ => Value::Null,
+    }
 }
 
 fn whole(operator: Binary, a: i64, b: i64) -> Option<Value> {
@@ -84,30 +100,69 @@ fn whole(operator: Binary, a: i64, b: i64) -> Option<Value> {
     }
 }
 
+/// Division by zero gives what OData calls INF, -INF and NaN; a remainder of it does not exist.
 fn fraction(operator: Binary, a: f64, b: f64) -> Option<Value> {
-    let result = match operator {
+    Some(Value::Double(match operator {
         Binary::Add => a + b,
         Binary::Sub => a - b,
         Binary::Mul => a * b,
+        Binary::Mod if b == 0.0 => return None,
         Binary::Mod => a % b,
         _ => a / b,
-    };
-    result.is_finite().then_some(Value::Double(result))
+    }))
 }
 
-/// Sums and differences of times and durations. The outer option: whether the types fit at all.
+/// Calculations with times and durations. The outer option: whether the types fit at all.
 fn time(operator: Binary, a: &Value, b: &Value) -> Option<Option<Value>> {
+    let moved = |moment: &Moment, at: Result<jiff::Timestamp, jiff::Error>| {
+        at.ok().map(|at| Value::DateTime(Moment { at, offset: moment.offset }))
+    };
+    // A date moves as its first moment does; what is left of the day falls away.
+    let day = |date: &Date, span: Option<SignedDuration>| {
+        date.at(0, 0, 0, 0).checked_add(span?).ok().map(|at| Value::Date(at.date()))
+    };
+    let scaled = |span: &SignedDuration, factor: f64| {
+        let seconds = span.as_secs_f64() * factor;
+        SignedDuration::try_from_secs_f64(seconds).ok().map(Value::Duration)
+    };
     Some(match (operator, a, b) {
-        (Binary::Add, Value::DateTime(a), Value::Duration(b)) => a.checked_add(*b).ok().map(Value::DateTime),
-        (Binary::Sub, Value::DateTime(a), Value::Duration(b)) => a.checked_sub(*b).ok().map(Value::DateTime),
-        (Binary::Sub, Value::DateTime(a), Value::DateTime(b)) => Some(Value::Duration(a.duration_since(*b))),
-        (Binary::Add, Value::Date(a), Value::Duration(b)) => a.checked_add(*b).ok().map(Value::Date),
-        (Binary::Sub, Value::Date(a), Value::Duration(b)) => a.checked_sub(*b).ok().map(Value::Date),
+        (Binary::Add, Value::DateTime(a), Value::Duration(b)) => moved(a, a.at.checked_add(*b)),
+        (Binary::Sub, Value::DateTime(a), Value::Duration(b)) => moved(a, a.at.checked_sub(*b)),
+        (Binary::Sub, Value::DateTime(a), Value::DateTime(b)) => Some(Value::Duration(a.at.duration_since(b.at))),
+        (Binary::Add, Value::Date(a), Value::Duration(b)) => day(a, Some(*b)),
+        (Binary::Sub, Value::Date(a), Value::Duration(b)) => day(a, b.checked_neg()),
         (Binary::Sub, Value::Date(a), Value::Date(b)) => Some(Value::Duration(a.duration_since(*b))),
         (Binary::Add, Value::Duration(a), Value::Duration(b)) => a.checked_add(*b).map(Value::Duration),
         (Binary::Sub, Value::Duration(a), Value::Duration(b)) => a.checked_sub(*b).map(Value::Duration),
-        // Only a negation begins with a number.
-        (Binary::Sub, Value::Int(0), Value::Duration(b)) => SignedDuration::ZERO.checked_sub(*b).map(Value::Duration),
+        (Binary::Mul, Value::Duration(span), Value::Int(factor))
+        | (Binary::Mul, Value::Int(factor), Value::Duration(span)) => {
+            let factor = i32::try_from(*factor).ok();
+            factor.and_then(|factor| span.checked_mul(factor)).map(Value::Duration)
+        }
+        (Binary::Mul, Value::Duration(span), Value::Double(factor))
+        | (Binary::Mul, Value::Double(factor), Value::Duration(span)) => scaled(span, *factor),
+        (Binary::Div | Binary::DivBy, Value::Duration(span), Value::Int(divisor)) => {
+            let divisor = i32::try_from(*divisor).ok();
+            divisor.and_then(|divisor| span.checked_div(divisor)).map(Value::Duration)
+        }
+        (Binary::Div | Binary::DivBy, Value::Duration(span), Value::Double(divisor)) if *divisor != 0.0 => {
+            scaled(span, 1.0 / divisor)
+        }
+        (Binary::Div | Binary::DivBy, Value::Duration(_), Value::Double(_)) => None,
+        // Extensions and records without types write everything as text.
+        (Binary::Add | Binary::Sub, Value::Text(text), b) if !matches!(b, Value::Text(_)) => {
+            return time(operator, &moment_or_span(text)?, b);
+        }
+        (Binary::Add | Binary::Sub, a, Value::Text(text)) if !matches!(a, Value::Text(_)) => {
+            return time(operator, a, &moment_or_span(text)?);
+        }
         _ => return None,
     })
+}
+
+/// What a text says of time.
+fn moment_or_span(text: &str) -> Option<Value> {
+    let moment = || literal::moment(text).map(Value::DateTime);
+    let date = || literal::date(text).map(Value::Date);
+    moment().or_else(date).or_else(|| literal::duration(text).map(Value::Duration))
 }

@@ -1,6 +1,6 @@
 //! Reads the text of an expression into its tree.
 //!
-//! Hides the grammar and the order in which operators bind (OData 4.01, part 2, 5.1.1.17). Deliberately knows no
+//! Hides the grammar and the order in which operators bind (OData 4.01, part 2, section "Operator Precedence"). Deliberately knows no
 //! properties and no types: those are the checker's. Needs time in proportion to the text and bounded stack: nesting
 //! beyond [`MAX_DEPTH`] is refused.
 //!
@@ -8,28 +8,68 @@
 
 use std::sync::Arc;
 
-use super::ast::{Binary, End, Head, Lambda, Node, NodeKind, Path, Slots, Span, Step, power};
-use super::functions;
+use super::ast::{Binary, Call, End, Head, Items, Lambda, Node, NodeKind, Path, Segment, Slots, Span, Step, power};
+use super::cast::EdmType;
+use super::functions::{self, Prepared};
+use super::input::Input;
 use super::lex::{Lexer, Token};
-use super::{SyntaxError, nearest};
+use super::{Catalog, NoNavigation, SyntaxError, literal, nearest};
 use crate::record::Value;
 
 /// How deep parentheses, calls, lambdas and operators may nest. Chains of `and` and of `or` count once.
 pub(super) const MAX_DEPTH: u16 = 100;
 
-/// Reads all of `text` as one expression.
-pub(super) fn parse(text: &str) -> Result<Node, SyntaxError> {
-    let mut lexer = Lexer::new(text);
-    let (token, span) = lexer.next()?;
-    if token == Token::End {
-        return Err(SyntaxError::new(0..text.len(), "the expression is empty"));
+/// How many bytes parameter aliases may add to an expression, all their uses together.
+const ALIASES_MAX: usize = 1 << 20;
+
+/// Reads the expression of `input`.
+pub(super) fn parse(input: &Input) -> Result<Node, SyntaxError> {
+    let mut aliases = Vec::new();
+    for (name, value) in &input.aliases {
+        let node = Parser::new(&input.text, value.clone(), &[])?.whole()?;
+        aliases.push(Alias { name: name.clone(), node: constant(node, name)?, length: value.len() });
     }
-    let mut parser = Parser { text, lexer, token, span, before: 0, depth: 0, variables: Vec::new() };
-    let node = parser.expression(power::OR)?;
-    match parser.token {
-        Token::End => Ok(node),
-        _ => Err(parser.unexpected("an operator or the end")),
+    Parser::new(&input.text, input.expression.clone(), &aliases)?.whole()
+}
+
+/// What a parameter alias stands for.
+struct Alias {
+    name: Arc<str>,
+    node: Node,
+    length: usize,
+}
+
+/// The value of an alias, worked out now.
+fn constant(mut node: Node, name: &str) -> Result<Node, SyntaxError> {
+    if !node.is_constant() {
+        return Err(SyntaxError::new(node.span, format!("`@{name}` must be a value, without properties"))
+            .help("write a property where the alias is used"));
     }
+    super::check::check(&mut node, None, &mut Catalog::new())?;
+    let nowhere = NoNavigation { as_of: jiff::Timestamp::UNIX_EPOCH };
+    let value = super::eval::value(&node, super::eval::Root::Value(&Value::Null), &nowhere);
+    literal_node(&value, &node.span).ok_or_else(|| SyntaxError::new(node.span, format!("`@{name}` has no value")))
+}
+
+/// The tree that a value is written as.
+fn literal_node(value: &Value, span: &Span) -> Option<Node> {
+    let all = |values: &[Value]| values.iter().map(|value| literal_node(value, span)).collect::<Option<Vec<_>>>();
+    let (kind, below) = match value {
+        Value::Unknown(_) | Value::Record(_) => return None,
+        Value::List(list) => {
+            let nodes = all(&list.items)?;
+            let below = tallest(&nodes);
+            (NodeKind::List(Items { nodes, brackets: true, constant: None }), below)
+        }
+        Value::Object(parts) => {
+            let part = |(name, value): &(Arc<str>, Value)| Some((name.clone(), literal_node(value, span)?));
+            let parts = parts.iter().map(part).collect::<Option<Vec<_>>>()?;
+            let below = parts.iter().map(|(_, node)| node.height).max().unwrap_or(0);
+            (NodeKind::Object(parts), below)
+        }
+        single => (NodeKind::Literal(single.clone()), 0),
+    };
+    node(kind, span.clone(), below).ok()
 }
 
 struct Parser<'t> {
@@ -41,8 +81,11 @@ struct Parser<'t> {
     /// Where the last read token ended.
     before: usize,
     depth: u16,
-    /// Of the lambdas around, outermost first.
-    variables: Vec<Arc<str>>,
+    /// The frames around, outermost first: the variable of a lambda, or nothing for a `$filter(…)`.
+    frames: Vec<Option<Arc<str>>>,
+    aliases: &'t [Alias],
+    /// How many bytes the aliases used so far have added.
+    added: usize,
 }
 
 /// What a word means where an operator is expected.
@@ -74,6 +117,23 @@ impl Operator {
 }
 
 impl<'t> Parser<'t> {
+    fn new(text: &'t str, part: Span, aliases: &'t [Alias]) -> Result<Parser<'t>, SyntaxError> {
+        let mut lexer = Lexer::new(text, part.clone());
+        let (token, span) = lexer.next()?;
+        if token == Token::End {
+            return Err(SyntaxError::new(part, "the expression is empty"));
+        }
+        Ok(Parser { text, lexer, token, span, before: 0, depth: 0, frames: Vec::new(), aliases, added: 0 })
+    }
+
+    fn whole(mut self) -> Result<Node, SyntaxError> {
+        let node = self.expression(power::OR)?;
+        match self.token {
+            Token::End => Ok(node),
+            _ => Err(self.unexpected("an operator or the end")),
+        }
+    }
+
     fn advance(&mut self) -> Result<(Token, Span), SyntaxError> {
         let (token, span) = self.lexer.next()?;
         self.before = self.span.end;
@@ -136,7 +196,7 @@ impl<'t> Parser<'t> {
     }
 
     fn operand(&mut self) -> Result<Node, SyntaxError> {
-        match self.token {
+        match &self.token {
             Token::Literal(_) => {
                 let (token, span) = self.advance()?;
                 let Token::Literal(value) = token else { return Err(self.unexpected("a value")) };
@@ -148,13 +208,17 @@ impl<'t> Parser<'t> {
                 self.advance()?;
                 let mut inner = self.expression(power::OR)?;
                 if self.token == Token::Comma {
-                    return Err(SyntaxError::new(start..self.span.end, "a list can only stand after `in`"));
+                    return Err(SyntaxError::new(start..self.span.end, "a list can only stand after `in`")
+                        .help("everywhere else a list has brackets: ['a', 'b']"));
                 }
                 self.expect(&Token::Close, "`)`")?;
                 inner.span = start..self.before;
                 Ok(inner)
             }
+            Token::OpenBracket => self.array(),
+            Token::OpenBrace => self.object(),
             Token::Word => self.named(),
+            Token::Json(_) => Err(double_quotes(self.span.clone())),
             _ => Err(self.unexpected("a value, a property or a function")),
         }
     }
@@ -162,26 +226,24 @@ impl<'t> Parser<'t> {
     /// A minus sign: part of the number when it touches one, an operator otherwise.
     fn negative(&mut self) -> Result<Node, SyntaxError> {
         let (_, sign) = self.advance()?;
-        let value = match &self.token {
-            Token::Literal(Value::Int(number)) if self.span.start == sign.end => Some(Value::Int(-number)),
-            Token::Literal(Value::Double(number)) if self.span.start == sign.end => Some(Value::Double(-number)),
-            _ => None,
-        };
-        if let Some(value) = value {
+        let number = matches!(self.token, Token::Literal(Value::Int(_) | Value::Double(_))) || self.word() == "INF";
+        if number && self.span.start == sign.end {
+            let span = sign.start..self.span.end;
+            let value = literal::number(&self.text[span.clone()]);
+            let value = value.ok_or_else(|| SyntaxError::new(span.clone(), "this is not a number"))?;
             self.advance()?;
-            return Ok(Node { kind: NodeKind::Literal(value), span: sign.start..self.before, height: 1 });
+            return Ok(Node { kind: NodeKind::Literal(value), span, height: 1 });
         }
         let inner = self.expression(power::UNARY)?;
         let (span, height) = (sign.start..inner.span.end, inner.height);
         node(NodeKind::Negate(Box::new(inner)), span, height)
     }
 
-    /// What starts with a word: a constant, `not`, a call or a path.
+    /// What starts with a word: a constant, `not`, a call, an alias or a path.
     fn named(&mut self) -> Result<Node, SyntaxError> {
         let word = self.word();
         let (_, span) = self.advance()?;
-        let constant = [("true", Value::Bool(true)), ("false", Value::Bool(false)), ("null", Value::Null)];
-        if let Some((_, value)) = constant.into_iter().find(|(name, _)| word.eq_ignore_ascii_case(name)) {
+        if let Some(value) = constant_word(word) {
             return Ok(Node { kind: NodeKind::Literal(value), span, height: 1 });
         }
         if word.eq_ignore_ascii_case("not") {
@@ -192,59 +254,237 @@ impl<'t> Parser<'t> {
         if self.token == Token::Open {
             return self.call(word, span);
         }
-        let variable = self.variables.iter().rev().position(|known| **known == *word);
-        let (head, steps) = match variable {
-            // The nesting limit keeps the number of variables far below the type's.
-            Some(depth) => (Head::Variable(Arc::from(word), u16::try_from(depth).unwrap_or(u16::MAX)), Vec::new()),
-            None if word == "$it" => (Head::It, Vec::new()),
-            None => (Head::Root, vec![step(word, span.clone())?]),
-        };
-        self.path(head, steps, span)
+        match word.strip_prefix('@') {
+            Some(name) if !name.contains(['.', '#']) => self.alias(name, span),
+            _ => {
+                let (head, segments) = self.head(word, &span)?;
+                self.path(head, segments, span)
+            }
+        }
     }
 
-    fn call(&mut self, name: &str, span: Span) -> Result<Node, SyntaxError> {
-        let Some(function) = functions::named(name) else {
-            let error = SyntaxError::new(span, format!("there is no function `{name}`"));
-            if name.eq_ignore_ascii_case("any") || name.eq_ignore_ascii_case("all") {
-                return Err(error.help(format!("`{name}` needs a list before it: memberOf/{name}(g: …)")));
+    /// What a path begins with, and its first property if that is what it begins with.
+    fn head(&self, word: &str, span: &Span) -> Result<(Head, Vec<Segment>), SyntaxError> {
+        let depth = |at: usize| u16::try_from(self.frames.len() - 1 - at).unwrap_or(u16::MAX);
+        let filter = self.frames.iter().rposition(Option::is_none).map(depth);
+        match word {
+            "$it" => return Ok((Head::It, Vec::new())),
+            "$this" => return Ok((filter.map_or(Head::It, Head::This), Vec::new())),
+            "$root" => {
+                return Err(SyntaxError::new(span.clone(), "`$root` leads to other collections and is not supported")
+                    .help("an expression is about one record and what it leads to: manager, memberOf, licenses …"));
             }
-            return Err(match nearest(name, functions::FUNCTIONS.iter().map(|function| function.name)) {
-                Some(name) => error.help(format!("did you mean `{name}`?")),
-                None => error,
-            });
+            _ => {}
+        }
+        let named = |frame: &Option<Arc<str>>| frame.as_deref() == Some(word);
+        if let Some(at) = self.frames.iter().rposition(named) {
+            return Ok((Head::Variable(Arc::from(word), depth(at)), Vec::new()));
+        }
+        let first = Segment::Property(step(word, span.clone())?);
+        Ok((filter.map_or(Head::Root, Head::Item), vec![first]))
+    }
+
+    /// `@name`: the value given for it; null if none was.
+    fn alias(&mut self, name: &str, span: Span) -> Result<Node, SyntaxError> {
+        let Some(alias) = self.aliases.iter().find(|alias| *alias.name == *name) else {
+            return self.path(Head::Alias(Arc::from(name)), Vec::new(), span);
         };
+        if self.token == Token::Slash {
+            return Err(SyntaxError::new(self.span.clone(), "nothing can follow a value"));
+        }
+        self.added += alias.length;
+        if self.added > ALIASES_MAX {
+            return Err(SyntaxError::new(span, "the values of aliases add up to more than 1 MiB"));
+        }
+        Ok(Node { span, ..alias.node.clone() })
+    }
+
+    /// A name with arguments.
+    fn call(&mut self, word: &str, span: Span) -> Result<Node, SyntaxError> {
+        let is = |name: &str| word.eq_ignore_ascii_case(name);
+        if is("case") {
+            return self.case(span);
+        }
+        if is("cast") || is("isof") {
+            return self.typed(is("cast"), span);
+        }
+        let Some(function) = functions::named(word) else { return Err(no_function(word, span)) };
         self.advance()?;
         let mut arguments = Vec::new();
         if !self.accept(&Token::Close)? {
-            arguments = self.items()?;
+            arguments = self.items(&Token::Close, "`,` or `)`")?;
         }
         let height = tallest(&arguments);
-        node(NodeKind::Call(function, arguments), span.start..self.before, height)
+        let call = Call { function, arguments, prepared: Prepared::Nothing };
+        node(NodeKind::Call(call), span.start..self.before, height)
     }
 
-    /// The list after `in`.
+    /// `case(condition: result, …)`
+    fn case(&mut self, span: Span) -> Result<Node, SyntaxError> {
+        self.advance()?;
+        let (mut branches, mut height) = (Vec::new(), 0);
+        loop {
+            let condition = self.expression(power::OR)?;
+            if self.token != Token::Colon {
+                return Err(self.unexpected("`:` and what it gives, as in case(a eq 1: 'x', true: 'y')"));
+            }
+            self.advance()?;
+            let result = self.expression(power::OR)?;
+            height = height.max(condition.height).max(result.height);
+            branches.push([condition, result]);
+            if !self.accept(&Token::Comma)? {
+                break;
+            }
+        }
+        self.expect(&Token::Close, "`,` or `)`")?;
+        node(NodeKind::Case(branches), span.start..self.before, height)
+    }
+
+    /// `cast(value, type)` or `cast(type)`, and the same with `isof`.
+    fn typed(&mut self, cast: bool, span: Span) -> Result<Node, SyntaxError> {
+        self.advance()?;
+        let mut value = None;
+        let mut found = self.type_name();
+        if found.is_none() {
+            let inner = self.expression(power::OR)?;
+            if self.token != Token::Comma {
+                let name = if let NodeKind::Path(_) = &inner.kind {
+                    self.text[inner.span.clone()].to_owned()
+                } else {
+                    String::new()
+                };
+                return Err(match name.is_empty() {
+                    true => self.unexpected("`,` and a type"),
+                    false => no_type(&name, inner.span),
+                });
+            }
+            self.advance()?;
+            value = Some(Box::new(inner));
+            found = self.type_name();
+        }
+        let Some((name, at)) = found else {
+            return Err(match self.token {
+                Token::Word => no_type(self.word(), self.span.clone()),
+                _ => self.unexpected("a type, as in Edm.String"),
+            });
+        };
+        let (name, many) = match name.eq_ignore_ascii_case("Collection") {
+            false => (name, false),
+            true => {
+                self.advance()?;
+                self.expect(&Token::Open, "`(`")?;
+                if self.token != Token::Word {
+                    return Err(self.unexpected("a type, as in Collection(Edm.String)"));
+                }
+                (self.word(), true)
+            }
+        };
+        let ty = EdmType::named(name, many).ok_or_else(|| no_type(name, at))?;
+        self.advance()?;
+        if many {
+            self.expect(&Token::Close, "`)`")?;
+        }
+        self.expect(&Token::Close, "`)`")?;
+        let height = value.as_ref().map_or(0, |value| value.height);
+        let kind = if cast { NodeKind::Cast(value, ty) } else { NodeKind::IsOf(value, ty) };
+        node(kind, span.start..self.before, height)
+    }
+
+    /// The name of a type, if that is what stands here: a dotted name, or `Collection(`.
+    fn type_name(&self) -> Option<(&'t str, Span)> {
+        let word = self.word();
+        let dotted = word.contains('.') && !word.starts_with('@');
+        let collection = word == "Collection";
+        (self.token == Token::Word && (dotted || collection)).then(|| (word, self.span.clone()))
+    }
+
+    /// What follows `in (`: a list of literals, or an expression in parentheses.
     fn list(&mut self) -> Result<Node, SyntaxError> {
         let start = self.span.start;
         self.advance()?;
-        let items = self.items()?;
-        let height = tallest(&items);
-        node(NodeKind::List(items), start..self.before, height)
+        let mut nodes = Vec::new();
+        if !self.accept(&Token::Close)? {
+            nodes = self.items(&Token::Close, "`,` or `)`")?;
+        }
+        let span = start..self.before;
+        let literal = |node: &Node| matches!(node.kind, NodeKind::Literal(_));
+        if nodes.len() == 1 && !literal(&nodes[0]) {
+            let inner = nodes.remove(0);
+            return Ok(Node { span, ..inner });
+        }
+        if let Some(other) = nodes.iter().find(|node| !literal(node)) {
+            return Err(SyntaxError::new(other.span.clone(), "a list in parentheses holds plain values only")
+                .help("a list of properties or calculations has brackets: in [a, b]"));
+        }
+        let height = tallest(&nodes);
+        node(NodeKind::List(Items { nodes, brackets: false, constant: None }), span, height)
     }
 
-    /// One or more expressions and the closing parenthesis.
-    fn items(&mut self) -> Result<Vec<Node>, SyntaxError> {
+    /// `[…]`
+    fn array(&mut self) -> Result<Node, SyntaxError> {
+        let start = self.span.start;
+        self.advance()?;
+        let mut nodes = Vec::new();
+        if !self.accept(&Token::CloseBracket)? {
+            loop {
+                nodes.push(self.json_value()?);
+                if !self.accept(&Token::Comma)? {
+                    break;
+                }
+            }
+            self.expect(&Token::CloseBracket, "`,` or `]`")?;
+        }
+        let height = tallest(&nodes);
+        node(NodeKind::List(Items { nodes, brackets: true, constant: None }), start..self.before, height)
+    }
+
+    /// `{"name": value}`
+    fn object(&mut self) -> Result<Node, SyntaxError> {
+        let start = self.span.start;
+        self.advance()?;
+        let (mut parts, mut height): (Vec<(Arc<str>, Node)>, _) = (Vec::new(), 0);
+        if !self.accept(&Token::CloseBrace)? {
+            loop {
+                if !matches!(self.token, Token::Json(_)) {
+                    return Err(self.unexpected("a name in double quotes"));
+                }
+                let (Token::Json(name), _) = self.advance()? else { return Err(self.unexpected("a name")) };
+                self.expect(&Token::Colon, "`:`")?;
+                let value = self.json_value()?;
+                height = height.max(value.height);
+                parts.push((Arc::from(name), value));
+                if !self.accept(&Token::Comma)? {
+                    break;
+                }
+            }
+            self.expect(&Token::CloseBrace, "`,` or `}`")?;
+        }
+        node(NodeKind::Object(parts), start..self.before, height)
+    }
+
+    /// An item of an array or a value in an object: JSON's text, or any expression.
+    fn json_value(&mut self) -> Result<Node, SyntaxError> {
+        if !matches!(self.token, Token::Json(_)) {
+            return self.expression(power::OR);
+        }
+        let (token, span) = self.advance()?;
+        let Token::Json(text) = token else { return Err(self.unexpected("a value")) };
+        Ok(Node { kind: NodeKind::Literal(Value::text(text)), span, height: 1 })
+    }
+
+    /// One or more expressions and what closes them.
+    fn items(&mut self, close: &Token, what: &str) -> Result<Vec<Node>, SyntaxError> {
         let mut items = vec![self.expression(power::OR)?];
         while self.accept(&Token::Comma)? {
             items.push(self.expression(power::OR)?);
         }
-        self.expect(&Token::Close, "`,` or `)`")?;
+        self.expect(close, what)?;
         Ok(items)
     }
 
-    /// The steps after the head of a path.
-    fn path(&mut self, head: Head, mut steps: Vec<Step>, span: Span) -> Result<Node, SyntaxError> {
-        let mut end = End::Value;
-        let mut height = 0;
+    /// What follows the head of a path.
+    fn path(&mut self, head: Head, mut segments: Vec<Segment>, span: Span) -> Result<Node, SyntaxError> {
+        let (mut end, mut height) = (End::Value, 0);
         while self.accept(&Token::Slash)? {
             if self.token != Token::Word {
                 return Err(self.unexpected("a property after `/`"));
@@ -254,25 +494,57 @@ impl<'t> Parser<'t> {
             if !matches!(end, End::Value) {
                 return Err(SyntaxError::new(at, "nothing can follow `$count`, `any` or `all`"));
             }
-            let lambda = self.token == Token::Open;
+            let open = self.token == Token::Open;
             if word == "$count" {
+                if open {
+                    let filter = self.counted()?;
+                    height = height.max(filter.height);
+                    segments.push(Segment::Filter(Box::new(filter)));
+                }
                 end = End::Count;
-            } else if lambda && word.eq_ignore_ascii_case("any") {
+            } else if open && word == "$filter" {
+                self.advance()?;
+                let filter = self.filter()?;
+                height = height.max(filter.height);
+                segments.push(Segment::Filter(Box::new(filter)));
+            } else if open && word.eq_ignore_ascii_case("any") {
                 end = End::Any(self.lambda(true)?);
-            } else if lambda && word.eq_ignore_ascii_case("all") {
+            } else if open && word.eq_ignore_ascii_case("all") {
                 let Some(lambda) = self.lambda(false)? else { return Err(self.unexpected("a variable")) };
                 end = End::All(lambda);
-            } else if lambda {
-                return Err(SyntaxError::new(at, format!("`{word}` cannot follow a path"))
-                    .help("only any(x: …), all(x: …) and $count can; functions stand before: startswith(a/b, 'x')"));
+            } else if open && word.contains('.') {
+                return Err(no_function(word, at));
+            } else if open {
+                let help = "only any(x: …), all(x: …), $filter(…) and $count can; functions stand before: startswith(a/b, 'x')";
+                return Err(SyntaxError::new(at, format!("`{word}` cannot follow a path")).help(help));
             } else {
-                steps.push(step(word, at)?);
+                segments.push(Segment::Property(step(word, at)?));
             }
         }
         if let End::Any(Some(lambda)) | End::All(lambda) = &end {
-            height = lambda.body.height;
+            height = height.max(lambda.body.height);
         }
-        node(NodeKind::Path(Path { head, steps, end }), span.start..self.before, height)
+        node(NodeKind::Path(Path { head, segments, end }), span.start..self.before, height)
+    }
+
+    /// The condition inside `$filter(…)` and its closing parenthesis. Names in it are those of the list's items.
+    fn filter(&mut self) -> Result<Node, SyntaxError> {
+        self.frames.push(None);
+        let condition = self.expression(power::OR)?;
+        self.frames.pop();
+        self.expect(&Token::Close, "`)`")?;
+        Ok(condition)
+    }
+
+    /// `$count($filter=…)`
+    fn counted(&mut self) -> Result<Node, SyntaxError> {
+        self.advance()?;
+        if self.token != Token::Word || !matches!(self.word(), "$filter" | "filter") {
+            return Err(self.unexpected("`$filter=…`"));
+        }
+        self.lexer.expect_equals()?;
+        self.advance()?;
+        self.filter()
     }
 
     /// `(x: …)`; nothing for `()` where that may be.
@@ -290,27 +562,82 @@ impl<'t> Parser<'t> {
             return Err(self.unexpected("`:` after the variable, as in any(x: …)"));
         }
         self.advance()?;
-        self.variables.push(variable.clone());
+        self.frames.push(Some(variable.clone()));
         let body = Box::new(self.expression(power::OR)?);
-        self.variables.pop();
+        self.frames.pop();
         self.expect(&Token::Close, "`)`")?;
         Ok(Some(Lambda { variable, body }))
     }
 }
 
+/// The value of a word that is a literal.
+fn constant_word(word: &str) -> Option<Value> {
+    let is = |name: &str| word.eq_ignore_ascii_case(name);
+    match word {
+        "INF" | "NaN" => literal::number(word),
+        _ if is("true") => Some(Value::Bool(true)),
+        _ if is("false") => Some(Value::Bool(false)),
+        _ if is("null") => Some(Value::Null),
+        _ => None,
+    }
+}
+
 fn is_name(word: &str) -> bool {
-    !word.contains(['.', '$'])
+    !word.contains(['.', '$', '@'])
 }
 
 fn step(name: &str, span: Span) -> Result<Step, SyntaxError> {
-    if is_name(name) {
+    // Annotations are properties whose names begin with `@`.
+    if is_name(name) || name.starts_with('@') {
         return Ok(Step { name: Arc::from(name), span, slots: Slots::NONE, via: None });
     }
     let error = SyntaxError::new(span, format!("`{name}` cannot be used here"));
     Err(match name.starts_with('$') {
-        true => error.help("of the names with `$` there are `$it` at the start and `/$count` at the end of a path"),
+        true => error.help(
+            "of the names with `$` there are `$it` and `$this` at the start, `/$filter(…)` inside and `/$count` at the \
+             end of a path",
+        ),
         false => error.help("names of types are not used: leave it out of the path"),
     })
+}
+
+/// The error for a name with arguments that is no function of the language.
+fn no_function(word: &str, span: Span) -> SyntaxError {
+    let geo = word.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("geo."));
+    if geo {
+        let error = SyntaxError::new(span, format!("`{word}` is not supported: there are no places in the directory"));
+        return error.help("geo.distance, geo.intersects and geo.length are the only standard functions left out");
+    }
+    if word.contains('.') {
+        return SyntaxError::new(span, format!("`{word}` is a function of some service's model and is not supported"))
+            .help("`entra-import expr functions` lists the functions there are");
+    }
+    let error = SyntaxError::new(span, format!("there is no function `{word}`"));
+    if matches!(word.to_ascii_lowercase().as_str(), "any" | "all") {
+        return error.help(format!("`{word}` needs a list before it: memberOf/{word}(g: …)"));
+    }
+    match nearest(word, functions::FUNCTIONS.iter().map(|function| function.name)) {
+        Some(name) => error.help(format!("did you mean `{name}`?")),
+        None => error,
+    }
+}
+
+/// The error for a type that is not a primitive one.
+fn no_type(name: &str, span: Span) -> SyntaxError {
+    let error = SyntaxError::new(
+        span,
+        format!("`{name}` is not a primitive type; types of the directory's model are not supported"),
+    );
+    match nearest(name, EdmType::names()).filter(|_| name.contains("dm.") || name.starts_with("edm")) {
+        Some(known) => error.help(format!("did you mean `{known}`?")),
+        None => error.help("types are Edm.String, Edm.Int32, Edm.Boolean, Edm.Date, Edm.DateTimeOffset …"),
+    }
+}
+
+/// The error for text in double quotes where only single ones can stand.
+fn double_quotes(span: Span) -> SyntaxError {
+    SyntaxError::new(span, "text in double quotes can only stand inside `[…]` and `{…}`")
+        .help("text stands in single quotes: 'text'")
 }
 
 fn tallest(nodes: &[Node]) -> u16 {
@@ -383,6 +710,11 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn parse(text: &str) -> Result<Node, SyntaxError> {
+        let input = Input::read(text)?;
+        super::parse(&input).map_err(|error| input.moved_back(error))
+    }
+
     fn check(text: &str, expected: &str) {
         let shown = match parse(text) {
             Ok(node) => node.to_string(),
@@ -408,6 +740,11 @@ mod tests {
         check("(1 add 2) mul 3", "(1 add 2) mul 3");
         check("1 sub (2 sub 3)", "1 sub (2 sub 3)");
         check("a add 1 IN (1, 2)", "a add 1 in (1, 2)");
+        check("(a add 1) in (1, 2)", "(a add 1) in (1, 2)");
+        check("not a in (1)", "not a in (1)");
+        check("(not a) in (1)", "(not a) in (1)");
+        check("not (a in (1))", "not a in (1)");
+        check("-a has b mul 2", "-(a has b) mul 2");
         check("a Has 'x' oR b", "a has 'x' or b");
         check("-a mul - 3", "-a mul -(3)");
         check("a sub -3", "a sub -3");
@@ -427,8 +764,8 @@ mod tests {
         check("a/all(x:x/b/any(y:y eq x/c))", "a/all(x: x/b/any(y: y eq x/c))");
         check("a/$count gt 1.0", "a/$count gt 1.0");
         check("1e3", "1000.0");
-        check("d ge 2024-01-01T01:00:00+01:00", "d ge 2024-01-01T00:00:00Z");
-        check("d gt duration'P1D'", "d gt duration'PT24H'");
+        check("d ge 2024-01-01T01:00+01:00", "d ge 2024-01-01T01:00:00+01:00");
+        check("d gt duration'PT24H'", "d gt duration'P1D'");
         check("-9223372036854775807", "-9223372036854775807");
     }
 
@@ -454,14 +791,18 @@ mod tests {
              add sub mul div divby mod",
         );
         check("a eq 'x')", "8..9 expected an operator or the end, found `)`");
-        check("a in ()", "6..7 expected a value, a property or a function, found `)`");
-        check("('a', 'b')", "0..5 a list can only stand after `in`");
+        check(
+            "a in (b, 'c')",
+            "6..7 a list in parentheses holds plain values only | a list of properties or calculations has brackets: \
+             in [a, b]",
+        );
+        check("('a', 'b')", "0..5 a list can only stand after `in` | everywhere else a list has brackets: ['a', 'b']");
         check("startwith(a, 'x')", "0..9 there is no function `startwith` | did you mean `startswith`?");
         check("any(x: x)", "0..3 there is no function `any` | `any` needs a list before it: memberOf/any(g: …)");
         check(
             "a/startswith('x')",
-            "2..12 `startswith` cannot follow a path | only any(x: …), all(x: …) and $count can; functions stand \
-             before: startswith(a/b, 'x')",
+            "2..12 `startswith` cannot follow a path | only any(x: …), all(x: …), $filter(…) and $count can; \
+             functions stand before: startswith(a/b, 'x')",
         );
         check(
             "a/any(x x eq 1)",
@@ -472,8 +813,8 @@ mod tests {
         check("a/b.c/any()", "2..5 `b.c` cannot be used here | names of types are not used: leave it out of the path");
         check(
             "$filter eq 1",
-            "0..7 `$filter` cannot be used here | of the names with `$` there are `$it` at the \
-             start and `/$count` at the end of a path",
+            "0..7 `$filter` cannot be used here | of the names with `$` there are `$it` and `$this` \
+             at the start, `/$filter(…)` inside and `/$count` at the end of a path",
         );
         check("a and\n b = 1", "9..10 `=` is not an operator here | write `eq`");
     }
@@ -490,13 +831,21 @@ mod tests {
             ("- ", "1", ""),
             ("tolower(", "a", ")"),
             ("a/any(x: ", "x", ")"),
-            ("a in (", "a", ")"),
+            ("a in [", "a", "]"),
+            ("[", "1", "]"),
+            ("{\"a\":", "1", "}"),
+            ("case(a: ", "a", ")"),
+            ("cast(", "a", ", Edm.String)"),
+            ("a/$filter(", "a", ")"),
             ("", "a", " add 1"),
             ("", "a", " eq 1"),
         ] {
             let error = parse(&deep(open, inner, close, 100_000)).expect_err("too deep");
             assert_eq!(error.message, "this is nested more than 100 levels deep", "{open}{inner}{close}");
             parse(&deep(open, inner, close, 45)).expect("not too deep");
+        }
+        for flat in [format!("a in ({})", ["1"; 50_000].join(",")), format!("case({})", ["a:1"; 50_000].join(","))] {
+            assert!(parse(&flat).expect("a long list").height <= 3);
         }
         for chain in [" or a", " and a", " or (a or a)", " and a or a"] {
             let node = parse(&deep("", "a", chain, 50_000)).expect("a chain");
@@ -518,6 +867,17 @@ mod tests {
             Just("87d349ed-44d7-43e1-9a83-5f2406dee5bd".to_owned()),
             Just("2024-02-29T12:30:00.25Z".to_owned()),
             Just("2024-02-29".to_owned()),
+            Just("-0044-03-15".to_owned()),
+            Just("2024-02-29T12:30+02:00".to_owned()),
+            Just("12:30".to_owned()),
+            Just("binary'Zg'".to_owned()),
+            Just("-INF".to_owned()),
+            Just("'50%2541 %20'".to_owned()),
+            Just("$this/a".to_owned()),
+            Just("@p".to_owned()),
+            Just("a/@odata.type".to_owned()),
+            Just("a in ('x', -1, null)".to_owned()),
+            Just("99999999999999999999".to_owned()),
         ];
         leaf.prop_recursive(5, 40, 3, |inner| {
             let operator = proptest::sample::select(Binary::ALL.map(|(word, _)| word).to_vec());
@@ -530,7 +890,13 @@ mod tests {
                 inner.clone().prop_map(|a| format!("a/any(x: {a})")),
                 inner.clone().prop_map(|a| format!("x/all(y: {a})")),
                 (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("concat({a}, {b})")),
-                (inner.clone(), inner).prop_map(|(a, b)| format!("a in ({a}, {b})")),
+                (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("a in [{a}, {b}]")),
+                inner.clone().prop_map(|a| format!("a/$filter({a})/b/$count")),
+                inner.clone().prop_map(|a| format!("{{\"x\": {a}, \"%41\\\"\": 1}}")),
+                (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("case({a}: {b}, true: 1)")),
+                inner.clone().prop_map(|a| format!("cast({a}, Edm.Int32)")),
+                inner.clone().prop_map(|a| format!("isof({a}, Collection(Edm.String))")),
+                inner.prop_map(|a| format!("matchesPattern({a}, '^a')")),
             ]
         })
     }
@@ -547,6 +913,8 @@ mod tests {
                 proptest::sample::select(vec![
                     "a", "/", "(", ")", ",", ":", "-", "'", "'x'", "eq", "and", "not", "in", "any", "$it", "$count",
                     "1", "1.", "2024-", "2024-01-01", "duration", "T", "é", "\u{a0}", "tolower", "$", ".", "87d349ed-",
+                    "[", "]", "{", "}", "\"x\"", "@p", "&@p=", "$filter=", "$filter", "%20", "%27", "case", "cast", "Edm.Date",
+                    "$this", "12:30", "INF", "+1", "=",
                 ]),
                 0..20,
             ),

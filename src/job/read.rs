@@ -15,7 +15,7 @@ use crate::plan::policy::Removal;
 use crate::tree::{Fields, Kind, Node};
 
 /// Where the keys of a job file belong, for those that TOML put into another table.
-pub(super) const HOMES: [(&str, &str); 31] = [
+pub(super) const HOMES: [(&str, &str); 33] = [
     ("format", TOP),
     ("name", TOP),
     ("extends", TOP),
@@ -28,6 +28,8 @@ pub(super) const HOMES: [(&str, &str); 31] = [
     ("ca_file", "in `[source]`"),
     ("quota_share", "in `[source]`"),
     ("max_in_flight", "in `[source]`"),
+    ("delta", "in `[source]`"),
+    ("full_every", "in `[source]`"),
     ("snapshot", "in `[source]`"),
     ("exclude", "in `[scope]`"),
     ("kind", "in `[target]`"),

@@ -182,7 +182,7 @@ pub(super) fn report(node: &Node, problems: &mut Problems) {
 }
 
 /// A span of time such as "24h", "30 days" or "P30D"; a day counts 24 hours.
-fn span(node: &Node, problems: &mut Problems) -> Option<SignedDuration> {
+pub(super) fn span(node: &Node, problems: &mut Problems) -> Option<SignedDuration> {
     let text = node.text(problems)?;
     let parsed = text.parse::<Span>().ok();
     let found = parsed.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok());

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use jiff::SignedDuration;
 use url::Url;
 
 use super::read::Reader;
@@ -49,6 +50,10 @@ pub struct GraphSource {
     pub quota_share: f64,
     /// The most requests under way at once, when the job sets a limit.
     pub max_in_flight: Option<u32>,
+    /// Runs read what changed since the last one, where Graph can tell it.
+    pub delta: bool,
+    /// How old the last full read may be, at most, before another one is made.
+    pub full_every: SignedDuration,
     /// Whether the job runs only while the application is allowed nothing that the job does not need.
     pub refuse_excess_rights: bool,
 }
@@ -93,6 +98,11 @@ const CREDENTIAL_EXAMPLE: &str = "credential = { secret = { env = \"ENTRA_SECRET
 const CLIENT_ID_EXAMPLE: &str = "client_id = \"00001111-aaaa-2222-bbbb-3333cccc4444\"";
 const CREDENTIALS: [&str; 5] = ["secret", "certificate", "federation", "managed_identity", "azure_cli"];
 
+/// The default of [`GraphSource::full_every`], and its range. A full read heals what no delta query told.
+const FULL_EVERY: SignedDuration = SignedDuration::from_hours(7 * 24);
+const FULL_EVERY_RANGE: std::ops::RangeInclusive<SignedDuration> =
+    SignedDuration::from_hours(1)..=SignedDuration::from_hours(31 * 24);
+
 /// Reads `[source]`. `files` are those that make the job: a `command` in them is obeyed only if nobody else may write it.
 pub(super) fn read(node: &Node, reader: &Reader, files: &[Arc<SourceFile>], problems: &mut Problems) -> Option<Source> {
     let table = node.table(problems)?;
@@ -113,6 +123,8 @@ pub(super) fn read(node: &Node, reader: &Reader, files: &[Arc<SourceFile>], prob
     let ca_file = fields.get("ca_file").map(|node| reader.path(node, problems).map(|(path, _)| path));
     let quota_share = fields.get("quota_share").map_or(Some(QUOTA_SHARE), |node| node.number(0.01..=1.0, problems));
     let max_in_flight = fields.get("max_in_flight").map(|node| node.int(1..=1000, problems));
+    let delta = fields.get("delta").map_or(Some(false), |node| node.bool(problems));
+    let full_every = fields.get("full_every").map_or(Some(FULL_EVERY), |node| full_every(node, problems));
     let refuse_excess = fields.get("refuse_excess_rights").map_or(Some(false), |node| node.bool(problems));
     fields.finish(&super::read::HOMES, problems);
     let secrets = Secrets { reader, files };
@@ -129,10 +141,23 @@ pub(super) fn read(node: &Node, reader: &Reader, files: &[Arc<SourceFile>], prob
         ca_file: transposed(ca_file)?,
         quota_share: quota_share?,
         max_in_flight: transposed(max_in_flight)?.and_then(|number| u32::try_from(number).ok()),
+        delta: delta?,
+        full_every: full_every?,
         refuse_excess_rights: refuse_excess?,
     };
     one_cloud(&source, authority_node.or(graph_node), problems)?;
     Some(Source::Graph(Box::new(source)))
+}
+
+fn full_every(node: &Node, problems: &mut Problems) -> Option<SignedDuration> {
+    let span = super::settings::span(node, problems)?;
+    if FULL_EVERY_RANGE.contains(&span) {
+        return Some(span);
+    }
+    let help = "write between \"1h\" and \"31 days\"; the links by which changes are read live 7 days, so that a job \
+        that runs less often reads everything anyhow";
+    problems.add_with_help(&node.place, "full reads cannot be that far apart, or that close", help);
+    None
 }
 
 /// A key that is absent is fine, one that is there and wrong is not.

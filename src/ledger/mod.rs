@@ -23,6 +23,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 
+use crate::baseline::Base;
 use crate::error::{Error, Result};
 use crate::record::Collection;
 
@@ -66,6 +67,7 @@ mod meta {
     pub const GENERATION: &str = "generation";
     pub const ACCEPTED_SCOPE: &str = "accepted_scope";
     pub const LAST_GOOD_RUN: &str = "last_good_run";
+    pub const DELTA_BASE: &str = "delta_base";
 }
 
 impl Ledger {
@@ -113,6 +115,18 @@ impl Ledger {
     pub fn record_good_run(&mut self, run: &GoodRun) -> Result<()> {
         let json = to_json(run)?;
         self.set_meta(meta::LAST_GOOD_RUN, &json)
+    }
+
+    /// The snapshot that the next read may begin at; `None` before the first one.
+    pub fn delta_base(&self) -> Result<Option<Base>> {
+        let Some(json) = self.meta(meta::DELTA_BASE)? else { return Ok(None) };
+        self.json("the base of the next read", &json).map(Some)
+    }
+
+    /// Names the snapshot that the next read may begin at. It must be whole on disk, its links with it.
+    pub fn set_delta_base(&mut self, base: &Base) -> Result<()> {
+        let json = to_json(base)?;
+        self.set_meta(meta::DELTA_BASE, &json)
     }
 
     fn meta(&self, name: &str) -> Result<Option<String>> {

@@ -1,7 +1,8 @@
 -- Format 1. JSON columns hold values as plans print them: null, "text", ["a", "b"].
 -- Times are RFC 3339 in UTC.
 
--- One value each: job, tenant, target (whose ledger it is), generation, accepted_scope, last_good_run (JSON).
+-- One value each: job, tenant, target (whose ledger it is), generation, accepted_scope, last_good_run (JSON),
+-- delta_base (JSON: the snapshot that the next read may begin at; its links lie in its own folder).
 CREATE TABLE meta (
     name TEXT NOT NULL PRIMARY KEY,
     value TEXT NOT NULL

@@ -12,7 +12,7 @@ use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::record::{List, Unknown, Value};
+use crate::record::{List, Unknown, Value, base64url, duration_text, infinite};
 
 /// One attribute's value on the target's side.
 ///
@@ -160,12 +160,16 @@ pub fn canonical_text(value: &Value) -> String {
         Value::Int(number) => number.to_string(),
         // Minus zero and zero are the same number and must not look like a change.
         Value::Double(number) if *number == 0.0 => "0".to_string(),
+        Value::Double(number) if !number.is_finite() => infinite(*number).to_string(),
         Value::Double(number) => number.to_string(),
         Value::Text(text) => text.to_string(),
         Value::Guid(id) => id.to_string(),
-        Value::DateTime(at) => at.to_string(),
+        // A target compares moments, whatever the zone they were written in.
+        Value::DateTime(moment) => moment.at.to_string(),
         Value::Date(date) => date.to_string(),
-        Value::Duration(span) => span.to_string(),
+        Value::Time(time) => time.to_string(),
+        Value::Duration(span) => duration_text(*span),
+        Value::Binary(bytes) => base64url(bytes),
         Value::List(list) => joined(list.items.iter().map(canonical_text)),
         Value::Object(fields) => joined(fields.iter().map(|(name, value)| format!("{name}={}", canonical_text(value)))),
         Value::Record(record) => record.key.to_string(),
@@ -345,6 +349,7 @@ impl<'de> Visitor<'de> for Written {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::Moment;
     use std::sync::Arc;
 
     #[test]
@@ -361,7 +366,10 @@ mod tests {
                 Value::Guid("87D349ED-44D7-43E1-9A83-5F2406DEE5BD".parse().unwrap()),
                 "87d349ed-44d7-43e1-9a83-5f2406dee5bd",
             ),
-            (Value::DateTime("2024-01-01T01:00:00+01:00".parse().unwrap()), "2024-01-01T00:00:00Z"),
+            (
+                Value::DateTime(Moment { at: "2024-01-01T00:00:00Z".parse().unwrap(), offset: 60 }),
+                "2024-01-01T00:00:00Z",
+            ),
             (Value::Date("2024-02-29".parse().unwrap()), "2024-02-29"),
             (Value::Object(Arc::from([(Arc::from("city"), Value::text("Oslo"))])), "city=Oslo"),
         ];

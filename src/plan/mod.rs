@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::record::{Collection, Coverage, Key};
+use crate::snapshot::How;
 use crate::spill::{Place, Spill};
 use change::{Change, Counts, Note, TypeSpec};
 
@@ -138,6 +139,9 @@ pub struct SourceSummary {
     /// The gap is one the job accepts.
     #[serde(default)]
     pub accepted: bool,
+    /// In full or by changes, and why.
+    #[serde(default, skip_serializing_if = "How::is_plain")]
+    pub how: How,
     /// Records read.
     pub read: u64,
     pub in_scope: u64,

@@ -16,6 +16,7 @@ use crate::plan::datum::{Datum, Set};
 use crate::plan::policy::CauseKind;
 use crate::plan::{Header, LimitCheck, LimitName, Plan, SourceSummary, TypeSummary, file};
 use crate::record::{Collection, Coverage, Guid, Key, Unknown};
+use crate::snapshot::How;
 use crate::spill::SpillWriter;
 use crate::target::Outcome;
 
@@ -47,7 +48,15 @@ pub fn header() -> Header {
 }
 
 fn source(collection: Collection, read: u64, in_scope: u64, coverage: Coverage) -> SourceSummary {
-    SourceSummary { collection, coverage, accepted: false, read, in_scope, left_out: BTreeMap::new() }
+    SourceSummary {
+        collection,
+        coverage,
+        accepted: false,
+        how: How::default(),
+        read,
+        in_scope,
+        left_out: BTreeMap::new(),
+    }
 }
 
 fn type_summary(name: &str, changes: &[Change], notes: &[Note]) -> TypeSummary {

@@ -31,6 +31,7 @@ use crate::error::{Context, Result};
 use crate::plan::change::{Action, AttributeChange, Change, Difference, Note, NoteKind};
 use crate::plan::datum::{Datum, Set};
 use crate::plan::{Header, LimitCheck, Plan, SourceSummary, TypeSummary};
+use crate::snapshot::How;
 
 /// In place of the values of a private attribute.
 pub(super) const HIDDEN: &str = "changed (private)";
@@ -164,7 +165,7 @@ pub fn applied_summary(applied: &Applied) -> String {
     let done = |action: Action| totals.done.get(&action).copied().unwrap_or_default();
     let actions: Vec<String> = told_actions().map(|action| format!("{} {}", done(action), past(action))).collect();
     format!(
-        "{}: plan {} applied: {}; {} rejected, {} uncertain, {} not attempted; {} notes; {}; {} requests in {} s",
+        "{}: plan {} applied: {}; {} rejected, {} uncertain, {} not attempted; {} notes; {}; {} requests in {} s{}",
         visible(&header.job),
         visible(&header.id),
         actions.join(", "),
@@ -175,7 +176,23 @@ pub fn applied_summary(applied: &Applied) -> String {
         completeness(header),
         effort.source_requests + effort.target_requests,
         effort.took.as_secs(),
+        kind_of_read(header),
     )
+}
+
+/// Whether changes were read or everything, and why; nothing where a job reads everything always.
+fn kind_of_read(header: &Header) -> String {
+    let hows = || header.sources.iter().map(|source| &source.how);
+    let since = hows().filter_map(|how| if let How::Delta { since, .. } = how { Some(since) } else { None }).min();
+    let mut whys: Vec<&str> =
+        hows().filter_map(|how| if let How::Full(why) = how { why.as_deref() } else { None }).collect();
+    whys.sort_unstable();
+    whys.dedup();
+    match since {
+        Some(since) => format!("; changes since {since:.0}"),
+        None if whys.is_empty() => String::new(),
+        None => format!("; read in full: {}", shortened(&whys.join(", and "), WORDS_WIDTH)),
+    }
 }
 
 /// What settles is the ledger's own business and no news.
@@ -293,6 +310,9 @@ impl<'a> Page<'a> {
                     if source.accepted { (Tone::Quiet, ", as the job accepts") } else { (Tone::Bad, "") };
                 let label = self.paint.text(tone, format_args!("not complete{accepted}"));
                 self.line(format_args!("    {label}: {reason}"));
+            }
+            if let Some(how) = source.how.words() {
+                self.line(format_args!("    {}", shortened(&how, WORDS_WIDTH)));
             }
             for (clause, count) in &source.left_out {
                 let (count, clause) = (grouped(*count), shortened(clause, WORDS_WIDTH));

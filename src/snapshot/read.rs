@@ -16,8 +16,8 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::{
-    ABSENT, DELETED, Extent, FORMAT, Lines, MANIFEST, Manifest, Member, MemberKind, file_name, key_property, lines_of,
-    type_name,
+    ABSENT, DELETED, DELTA, DeltaLinks, Extent, FORMAT, How, Lines, MANIFEST, Manifest, Member, MemberKind, file_name,
+    key_property, lines_of, type_name,
 };
 use crate::error::{Context, Error, Result};
 use crate::record::{Collection, Coverage, Form, Guid, Key, Unknown};
@@ -58,7 +58,8 @@ impl Snapshot {
     /// Opens the snapshot in `dir` and indexes it. Reads every line once and checks it against the manifest: a line
     /// that is no JSON object with a key, or a missing line, is an error that names file and line.
     pub fn open(dir: &Path) -> Result<Snapshot> {
-        let manifest = read_manifest(dir)?;
+        let mut manifest = read_manifest(dir)?;
+        manifest.links = read_links(dir)?;
         let (mut indexes, mut custom) = (BTreeMap::new(), BTreeMap::new());
         for (collection, extent) in &manifest.collections {
             let path = dir.join(file_name(collection.name()));
@@ -133,6 +134,17 @@ impl Snapshot {
             },
             (coverage, _) => coverage.clone(),
         }
+    }
+
+    /// How it was read: in full or by changes. Pairs go by the lists they are in, license assignments by the users.
+    pub fn how(&self, collection: Collection) -> &How {
+        static PLAIN: How = How::Full(None);
+        let file = match collection.form() {
+            Form::Pairs(pairs) => pairs.lists,
+            Form::Assignments => Collection::Users,
+            Form::Objects | Form::Custom => collection,
+        };
+        self.manifest.collections.get(&file).map_or(&PLAIN, |extent| &extent.how)
     }
 
     /// The properties that were asked for; empty for a collection that was not read.
@@ -472,6 +484,17 @@ fn read_manifest(dir: &Path) -> Result<Manifest> {
             .hint("Extract again, or use the version of the program that wrote it."));
     }
     serde_json::from_slice(&text).map_err(broken)
+}
+
+/// The links of a snapshot that has some.
+fn read_links(dir: &Path) -> Result<DeltaLinks> {
+    let path = dir.join(DELTA);
+    if !path.is_file() {
+        return Ok(DeltaLinks::default());
+    }
+    let text = std::fs::read(&path).failing(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_slice(&text)
+        .map_err(|cause| Error::failed(format!("{} is damaged", path.display())).because(cause))
 }
 
 /// Reads objects that are proved deleted, or were not found where they were looked for.

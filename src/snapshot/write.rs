@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{BufWriter, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,7 +16,11 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use super::{ABSENT, DELETED, MANIFEST, Manifest, Member, Snapshot, file_name, is_snapshot, lines_of, type_name};
+use super::{
+    ABSENT, DELETED, DELTA, DeltaLinks, MANIFEST, Manifest, Member, Snapshot, file_name, is_snapshot, lines_of,
+    type_name,
+};
+use crate::crash;
 use crate::error::{Context, Error, Result};
 use crate::record::{Collection, Guid, Key, Unknown};
 
@@ -184,18 +189,15 @@ impl Writer {
         for lines in self.files.lock().unwrap_or_else(PoisonError::into_inner).values() {
             locked(lines).sync()?;
         }
-        let path = self.folder.path().join(MANIFEST);
-        let mut text = serde_json::to_vec_pretty(&manifest).failing(|| "cannot write the manifest".into())?;
-        text.push(b'\n');
-        let write = || -> std::io::Result<()> {
-            let mut file = File::create_new(&path)?;
-            file.write_all(&text)?;
-            file.sync_all()
-        };
-        write().failing(|| format!("cannot write {}", path.display()))?;
+        if manifest.links != DeltaLinks::default() {
+            write_json(&self.folder.path().join(DELTA), &manifest.links, 0o600)?;
+        }
+        write_json(&self.folder.path().join(MANIFEST), &manifest, 0o666)?;
         sync_folder(self.folder.path())?;
         drop(self.files);
+        crash::point("snapshot whole beside its place");
         put_in_place(self.folder, &self.target)?;
+        crash::point("snapshot in its place");
         Ok(self.target)
     }
 
@@ -245,6 +247,15 @@ impl Lines {
         let done = self.file.flush().and_then(|()| self.file.get_ref().sync_all());
         done.failing(|| format!("cannot write {} to disk", self.path.display()))
     }
+}
+
+/// Writes one document into a new file with these permissions, less the umask.
+fn write_json(path: &Path, document: &impl Serialize, mode: u32) -> Result<()> {
+    let what = || format!("cannot write {}", path.display());
+    let mut text = serde_json::to_vec_pretty(document).failing(what)?;
+    text.push(b'\n');
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path).failing(what)?;
+    file.write_all(&text).and_then(|()| file.sync_all()).failing(what)
 }
 
 /// Copies JSON text without the blanks between tokens. `json` must be valid JSON.

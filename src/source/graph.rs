@@ -95,14 +95,18 @@ pub(super) struct Walk {
     pub unreadable: u64,
     /// Why it ended before the last page; none if it did not.
     pub stop: Option<Stop>,
+    /// Where the changes since this walk begin; on the last page of a delta query.
+    pub delta: Option<String>,
 }
 
 /// One page, its elements as ranges of the body.
 #[derive(Debug)]
-struct Page {
+pub(super) struct Page {
     body: Bytes,
     elements: Vec<Range<usize>>,
     next: Option<String>,
+    /// On the last page of a delta query, in place of `next`.
+    pub delta: Option<String>,
 }
 
 impl Graph {
@@ -192,7 +196,10 @@ impl Graph {
                     return walk;
                 }
             }
-            let Some(link) = page.next else { return walk };
+            let Some(link) = page.next else {
+                walk.delta = page.delta;
+                return walk;
+            };
             let guard = without_news >= PAGES_WITHOUT_NEWS_MAX || walk.pages >= self.pages_max;
             // An empty page may send back to where it came from; that it does so for ever, the guard notices.
             let again = page.elements.is_empty();
@@ -249,13 +256,15 @@ impl Page {
 }
 
 /// Reads the frame of a page; complains about everything that is not one.
-fn read_page(response: &Response) -> Result<Page, String> {
+pub(super) fn read_page(response: &Response) -> Result<Page, String> {
     #[derive(Deserialize)]
     struct Frame<'a> {
         #[serde(borrow)]
         value: Vec<&'a RawValue>,
         #[serde(rename = "@odata.nextLink")]
         next: Option<String>,
+        #[serde(rename = "@odata.deltaLink")]
+        delta: Option<String>,
     }
     let body = response.body.clone();
     let text = std::str::from_utf8(&body).map_err(|cause| cause.to_string())?;
@@ -266,8 +275,8 @@ fn read_page(response: &Response) -> Result<Page, String> {
         offset..offset + element.get().len()
     };
     let elements = frame.value.iter().map(range).collect();
-    let next = frame.next;
-    Ok(Page { body, elements, next })
+    let Frame { next, delta, .. } = frame;
+    Ok(Page { body, elements, next, delta })
 }
 
 /// Recognises that a page's link is no longer valid. The codes are not documented for every list.

@@ -37,8 +37,13 @@ pub(super) struct Row {
 impl Row {
     /// By the type that Graph names, never by what properties there are: those depend on rights.
     pub fn kind(&self) -> MemberKind {
-        MemberKind::named(self.kind.as_deref().unwrap_or_default().trim_start_matches("#microsoft.graph."))
+        kind(self.kind.as_deref())
     }
+}
+
+/// What an element is by its `@odata.type`.
+pub(super) fn kind(odata_type: Option<&str>) -> MemberKind {
+    MemberKind::named(odata_type.unwrap_or_default().trim_start_matches("#microsoft.graph."))
 }
 
 /// What the tasks share.

@@ -7,11 +7,13 @@
 mod aadsts;
 mod auth;
 mod certificate;
+mod changes;
 mod cloud;
 pub mod collections;
 mod config;
 mod confirm;
 mod credential;
+mod delta;
 mod graph;
 mod members;
 mod objects;
@@ -42,9 +44,11 @@ pub use cloud::Cloud;
 pub use collections::Rights;
 pub use config::config;
 pub use credential::{SKEW_WORTH_TELLING, skew_in_words};
+pub use delta::{Since, last_full};
 pub use registration::SecretEnd;
 
 use collections::{DEVICES, GROUPS, LICENSES, Resource, USERS};
+use delta::Delta;
 use graph::Graph;
 use objects::{Read, Why};
 
@@ -187,6 +191,8 @@ pub struct Extracted {
     pub vanished_groups: u64,
     /// What the source's requests came to since it was made.
     pub counts: Counts,
+    /// Objects that a delta query told of in a way that only a lookup by id settles: give them to [`Source::confirm`].
+    pub doubtful: Vec<Missing>,
 }
 
 /// An object that a mapping owns and the read did not return: to be looked up by id.
@@ -241,7 +247,21 @@ impl Source {
     /// What cannot be read makes its collection or list partial, with the reason. Fails only when nothing at all can
     /// be read ([`Exit::SignIn`], [`Exit::Unreachable`]) or the snapshot cannot be written.
     pub async fn extract(&self, needs: &SourceNeeds, progress: &dyn Progress, out: &Path) -> Result<Extracted> {
+        self.extract_since(needs, progress, out, Since::Never).await
+    }
+
+    /// [`Source::extract`] that reads only what changed since an older snapshot, wherever that will do, and keeps the
+    /// links by which the next one can.
+    pub async fn extract_since(
+        &self,
+        needs: &SourceNeeds,
+        progress: &dyn Progress,
+        out: &Path,
+        since: Since<'_>,
+    ) -> Result<Extracted> {
         let token = self.sign_in().await?;
+        // What a user may not see is in no change either: links of such a read would carry its gaps on.
+        let since = if token.is_delegated() { Since::Never } else { since };
         let rights = token.rights();
         if self.config.refuse_excess_rights {
             rights::refuse_excess(needs, &rights, &self.config.client_id)?;
@@ -249,7 +269,8 @@ impl Source {
         let writer = Writer::create(out)?;
         let mut manifest = Manifest::new(&self.config.tenant, self.graph.clock.now());
         manifest.roles = rights.0.clone().unwrap_or_default();
-        let reader = Reader { source: self, needs, rights: &rights, writer: &writer, progress };
+        let delta = Delta::new(since);
+        let reader = Reader { source: self, needs, rights: &rights, writer: &writer, progress, delta: &delta };
         let (users, devices, licenses, (groups, members)) = futures::join!(
             reader.objects(&USERS),
             reader.objects(&DEVICES),
@@ -269,8 +290,11 @@ impl Source {
         if token.is_delegated() {
             doubt(&mut manifest);
         }
+        let (links, doubtful) = delta.finish();
+        manifest.links = links;
+        manifest.drop_doubtful_links();
         let snapshot = Snapshot::open(&writer.seal(manifest)?)?;
-        Ok(Extracted { snapshot, vanished_groups, counts: self.counts() })
+        Ok(Extracted { snapshot, vanished_groups, counts: self.counts(), doubtful })
     }
 
     /// Looks up what a read did not return: first among the deleted objects, then by id. Writes what it learns into an
@@ -286,16 +310,18 @@ impl Source {
         let token = self.sign_in().await?;
         if token.is_delegated() {
             // What a user does not find may be there.
-            return Ok(Extracted { snapshot, vanished_groups: 0, counts: self.counts() });
+            return Ok(Extracted { snapshot, vanished_groups: 0, counts: self.counts(), doubtful: Vec::new() });
         }
         let rights = token.rights();
         let mut manifest = snapshot.manifest().clone();
         let writer = Writer::amend(&snapshot)?;
         drop(snapshot);
-        let reader = Reader { source: self, needs, rights: &rights, writer: &writer, progress };
+        let delta = Delta::new(Since::Never);
+        let reader = Reader { source: self, needs, rights: &rights, writer: &writer, progress, delta: &delta };
         let vanished_groups = reader.confirm(missing, &mut manifest).await?;
+        manifest.drop_doubtful_links();
         let snapshot = Snapshot::open(&writer.seal(manifest)?)?;
-        Ok(Extracted { snapshot, vanished_groups, counts: self.counts() })
+        Ok(Extracted { snapshot, vanished_groups, counts: self.counts(), doubtful: Vec::new() })
     }
 }
 
@@ -306,6 +332,7 @@ struct Reader<'a> {
     rights: &'a Rights,
     writer: &'a Writer,
     progress: &'a dyn Progress,
+    delta: &'a Delta<'a>,
 }
 
 impl<'a> Reader<'a> {
@@ -315,10 +342,23 @@ impl<'a> Reader<'a> {
 
     /// Memberships follow the groups, since they need the list of them.
     async fn groups_and_members(&self) -> (Result<Option<Read>>, Result<Option<members::MembersRead>>) {
-        let groups = self.objects(&GROUPS).await;
+        if !self.needs.wants(Collection::Groups) {
+            return (Ok(None), Ok(None));
+        }
+        let mut extent = selection(self.needs, self.rights, &GROUPS);
+        match self.by_changes(&GROUPS, &mut extent).await {
+            Ok(Some((groups, members))) => return (Ok(Some(groups)), Ok(members)),
+            Ok(None) => {}
+            Err(error) => return (Err(error), Ok(None)),
+        }
+        let groups = self.objects_in_full(&GROUPS, extent).await.map(Some);
         let members = match &groups {
             Ok(Some(read)) if self.needs.memberships => {
-                self.members(&read.groups, &read.extent.coverage).await.map(Some)
+                let members = self.members(&read.groups, &read.extent.coverage).await;
+                members.map(|mut members| {
+                    members.extent.how = read.extent.how.clone();
+                    Some(members)
+                })
             }
             _ => Ok(None),
         };

@@ -71,6 +71,17 @@ impl Reader<'_> {
             return Ok(None);
         }
         let mut extent = selection(self.needs, self.rights, resource);
+        if let Some((read, _)) = self.by_changes(resource, &mut extent).await? {
+            return Ok(Some(read));
+        }
+        self.objects_in_full(resource, extent).await.map(Some)
+    }
+
+    /// Reads a collection by its list, whole.
+    pub(super) async fn objects_in_full(&self, resource: &'static Resource, mut extent: Extent) -> Result<Read> {
+        // Before the first page: what changes from now on will be told of next time.
+        let link = self.latest(resource, &extent).await;
+        let asked = extent.properties.clone();
         let mut restarted = false;
         loop {
             let mut groups = Vec::new();
@@ -88,7 +99,10 @@ impl Reader<'_> {
                 stop => {
                     let unreadable = walk.unreadable + keyless;
                     let why = self.judge(resource, stop.as_ref(), unreadable, &mut extent);
-                    return Ok(Some(Read { resource, extent, why, groups }));
+                    if let Some(link) = link.filter(|_| extent.properties == asked) {
+                        self.delta.keep(resource.collection, link);
+                    }
+                    return Ok(Read { resource, extent, why, groups });
                 }
             }
             self.writer.restart(resource.collection)?;

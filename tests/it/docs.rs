@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use clap::{CommandFactory, Parser};
 use entra_import::cli::Cli;
-use entra_import::expr::{FUNCTIONS, Function};
+use entra_import::expr::{Catalog, Example, FUNCTIONS, NoNavigation, compile};
 use entra_import::job::{Job, LoadOptions};
 use entra_import::mapping::{run_tests, test_file};
+use entra_import::record::Value;
 
 const DOCUMENTS: [&str; 8] = [
     "README.md",
@@ -166,22 +167,36 @@ fn every_job_and_mapping_in_the_documents_is_right() {
     assert!(["job", "mapping", "fragment"].iter().all(|kind| seen.contains_key(kind)), "{seen:?}");
 }
 
-fn signature(function: &Function) -> String {
-    let parameters = function.parameters.iter().map(|parameter| match parameter.optional {
-        true => format!("[{}]", parameter.name),
-        false => parameter.name.to_string(),
-    });
-    let more = function.variadic.then(|| "…".to_string());
-    format!("{}({})", function.name, parameters.chain(more).collect::<Vec<_>>().join(", "))
+/// The lines with `=>` in docs/expressions.md, over the record that stands before them.
+#[test]
+fn every_example_of_an_expression_gives_what_the_document_says() {
+    let record = blocks("docs/expressions.md", "json").remove(0);
+    let record = Value::from_json(&serde_json::from_str(&record).expect("the record is JSON"));
+    let nav = NoNavigation { as_of: "2024-06-01T00:00:00Z".parse().unwrap() };
+    let mut seen = 0;
+    for line in blocks("docs/expressions.md", "odata").iter().flat_map(|block| block.lines()) {
+        let (text, expected) = line.split_once(" => ").unwrap_or_else(|| panic!("{line} has no =>"));
+        seen += 1;
+        let compiled = compile(text, None, &mut Catalog::new()).unwrap_or_else(|error| panic!("{text}: {error}"));
+        let value = compiled.eval_value(&record, &nav).to_json();
+        let expected: serde_json::Value =
+            serde_json::from_str(expected).unwrap_or_else(|error| panic!("{line}: {error}"));
+        assert_eq!(value, expected, "{text}");
+        let normal = compile(&compiled.to_string(), None, &mut Catalog::new()).expect("the normal form is right");
+        assert_eq!(normal.eval_value(&record, &nav).to_json(), expected, "{normal}");
+    }
+    assert!(seen > 40, "only {seen} examples were found");
 }
 
 #[test]
 fn the_table_of_functions_is_that_of_the_language() {
     let mut table = String::from("| function | gives | examples |\n| --- | --- | --- |\n");
     for function in FUNCTIONS {
-        let examples = function.examples.iter().map(|example| format!("`{}` is `{}`", example.call, example.gives));
-        let examples = examples.collect::<Vec<_>>().join("<br>");
-        table.push_str(&format!("| `{}` | {} | {examples} |\n", signature(function), function.help));
+        // A bar would end the cell, even inside code.
+        let cell = |text: &str| text.replace('|', "\\|");
+        let example = |example: &Example| format!("`{}` is `{}`", cell(example.call), cell(example.gives));
+        let examples = function.examples.iter().map(example).collect::<Vec<_>>().join("<br>");
+        table.push_str(&format!("| `{}` | {} | {examples} |\n", function.signature(), function.help));
     }
     let document = text("docs/expressions.md");
     let (start, rest) = document.split_once("-->\n").expect("the mark before the table");

@@ -3,6 +3,7 @@
 mod bad_input;
 mod check;
 mod crash;
+mod delta;
 mod docs;
 mod faults;
 mod recording;

@@ -4,6 +4,7 @@
 //! and prints one table: a first run into an empty folder, a run with nothing changed, a run after a night of changes.
 //! Waits for the tenant's quota are shortened away; the table says what they would come to. Asserts nothing.
 
+mod delta;
 mod least;
 mod run;
 mod sim;
@@ -87,6 +88,7 @@ fn bench() -> io::Result<()> {
     runs.push(measured("after a night", &mut sim)?);
     println!("the night: {changes} changes, {} % of what there is\n", sizes.night * 100.0);
     table::print(&runs, QUOTA_UNITS_PER_S);
+    println!("\n{}", delta::night(&program, &job, &state, &mut sim, sizes.night)?);
     println!("\nwritten in the end: {}", files(&folder.path().join("export"))?);
     Ok(())
 }

@@ -13,7 +13,7 @@ pub const CLIENT_ID: &str = "a2d1f6c8-4b8e-4c0e-9d5f-1f0b7c3e5a90";
 pub const CLIENT_SECRET: &str = "bench";
 
 /// Every right there is to read with: gaps are not what is measured.
-const ROLES: &str = "Directory.Read.All,Member.Read.Hidden";
+const ROLES: &str = "Directory.Read.All,Device.Read.All,Member.Read.Hidden";
 
 /// A running simulator; it ends when this is dropped, because its stdin does.
 pub struct Sim {

@@ -2,13 +2,17 @@
 //!
 //! Hides: rounds, slices of large groups, and tokens that carry the first request's parameters and nothing else.
 //! <https://learn.microsoft.com/graph/delta-query-overview> <https://learn.microsoft.com/graph/api/group-delta>
-//! Deliberately does not: delay changes, or replay old ones.
+//! Properties that no delta query tracks are neither told nor a reason to tell ([`UNTRACKED`]). A tenant that
+//! [`Tenant::tell_badly`] asked for it tells the same changes in the least convenient way the documentation allows:
+//! several times, out of order, in slices, old values before new ones, joins before leaves, on pages of any size.
+//! Deliberately does not: delay changes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use fastrand::Rng;
 use serde_json::{Value, json};
 
 use crate::columns::Columns;
@@ -26,6 +30,10 @@ const OBJECTS: usize = 200;
 const MEMBERSHIPS: usize = 500;
 /// The most ids in `$filter`.
 const FILTER_IDS: usize = 50;
+
+/// Kept outside the directory or worked out by another service.
+/// <https://learn.microsoft.com/graph/delta-query-overview>
+const UNTRACKED: [&str; 3] = ["licenseAssignmentStates", "signInActivity", "customSecurityAttributes"];
 
 /// What a skiptoken or deltatoken holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -146,7 +154,7 @@ impl<'a> Round<'a> {
         let relations =
             known.iter().copied().filter(|name| selected.iter().flatten().any(|given| given == name)).collect();
         let names = selected.map(|mut names| {
-            names.retain(|name| !known.contains(&name.as_str()));
+            names.retain(|name| !known.contains(&name.as_str()) && !UNTRACKED.contains(&name.as_str()));
             if !names.iter().any(|name| name == "id") {
                 names.push("id".to_owned());
             }
@@ -169,6 +177,12 @@ impl<'a> Round<'a> {
     fn first(&self) -> Reply {
         let tenant = self.request.tenant;
         let mut page = self.begin();
+        if self.state.after.is_empty() && self.state.offset == 0 && tenant.tells_badly().is_some() {
+            // What was deleted earlier may show in a first round, too.
+            for object in tenant.deleted_after(self.kind, None).take(3).filter(|object| self.wanted(object.id())) {
+                page.item(|out| out.push_str(&removed(object.id(), "changed")));
+            }
+        }
         let mut room = MEMBERSHIPS;
         let mut offset = self.state.offset;
         let mut last = self.state.after.clone();
@@ -219,6 +233,10 @@ impl<'a> Round<'a> {
             });
             by_id.entry(&change.id).and_modify(|changes| changes.push(change));
         }
+        if let Some(seed) = self.request.tenant.tells_badly() {
+            let told = order.iter().filter_map(|id| self.change(id, &by_id[id]).map(|text| (&***id, text)));
+            return self.badly(self.scrambled(told.collect(), &by_id, seed));
+        }
         let mut page = self.begin();
         let end = order.len().min(self.state.offset + self.request.size(OBJECTS));
         for id in &order[self.state.offset.min(end)..end] {
@@ -233,8 +251,7 @@ impl<'a> Round<'a> {
     fn change(&self, id: &str, changes: &[&Change]) -> Option<String> {
         let Some(object) = self.request.tenant.get(self.kind, id) else {
             let hard = changes.iter().any(|change| matches!(change.what, What::Removed(Deletion::Hard)));
-            let reason = if hard { "deleted" } else { "changed" };
-            return Some(json!({"id": id, "@removed": {"reason": reason}}).to_string());
+            return Some(removed(id, if hard { "deleted" } else { "changed" }));
         };
         let created = changes.iter().any(|change| matches!(change.what, What::Created));
         let set: Vec<Prop> = changes
@@ -269,6 +286,10 @@ impl<'a> Round<'a> {
             _ => tenant.members(object.id()),
         };
         let mut touched: Vec<Member> = Vec::new();
+        // A restored object comes back as new, with everything it has.
+        if changes.iter().any(|change| matches!(change.what, What::Created)) {
+            touched.extend(now.iter().cloned());
+        }
         for change in changes {
             let end = match (&change.what, name) {
                 (What::Member(member), "members") | (What::Owner(member), "owners") => Some(member),
@@ -283,6 +304,96 @@ impl<'a> Round<'a> {
         let mut seen = std::collections::HashSet::new();
         touched.retain(|member| seen.insert(member.clone()));
         touched.into_iter().partition(|member| now.contains(member))
+    }
+
+    /// The round's entries as they are told badly; none is a page without entries.
+    fn scrambled(
+        &self,
+        told: Vec<(&str, String)>,
+        by_id: &HashMap<&Arc<str>, Vec<&Change>>,
+        seed: u64,
+    ) -> Vec<Option<String>> {
+        let mut rng = Rng::with_seed(seed ^ self.state.until as u64);
+        let mut queues: Vec<VecDeque<String>> = Vec::new();
+        for (id, text) in told {
+            let came_back = by_id[&Arc::from(id)].iter().any(|change| matches!(change.what, What::Removed(_)));
+            let mut entries = self.retold(id, &text, came_back, &mut rng);
+            if rng.u8(..4) == 0 {
+                entries.extend(entries.clone());
+            }
+            queues.push(entries.into());
+        }
+        let mut entries = Vec::new();
+        while !queues.is_empty() {
+            if rng.u8(..8) == 0 {
+                entries.push(None);
+            }
+            let at = rng.usize(..queues.len());
+            entries.extend(queues[at].pop_front().map(Some));
+            if queues[at].is_empty() {
+                queues.swap_remove(at);
+            }
+        }
+        entries
+    }
+
+    /// One entry as several that come to the same.
+    fn retold(&self, id: &str, text: &str, came_back: bool, rng: &mut Rng) -> Vec<String> {
+        let last: Value = serde_json::from_str(text).expect("an entry is JSON");
+        if last.get("@removed").is_some() {
+            // Deleted softly first, for good later.
+            return if rng.bool() { vec![removed(id, "changed"), text.to_owned()] } else { vec![text.to_owned()] };
+        }
+        let mut entries = Vec::new();
+        let mut whole = last.clone();
+        if came_back || rng.u8(..6) == 0 {
+            entries.push(removed(id, "changed"));
+            if let (true, Some(group)) = (self.has("members"), self.request.tenant.get(Kind::Group, id))
+                && self.request.may_see_members(group)
+            {
+                let mut all = String::new();
+                relation(&mut all, "members", self.request.tenant.members(id), &[]);
+                let all: Value = serde_json::from_str(&format!("{{{}}}", all.trim_start_matches(','))).expect("JSON");
+                whole["members@delta"] = all.get("members@delta").cloned().unwrap_or_else(|| json!([]));
+            }
+        }
+        if rng.u8(..3) == 0 {
+            entries.push(stale(&last));
+        }
+        let Some(ends) = whole["members@delta"].as_array().cloned() else {
+            entries.push(last.to_string());
+            return entries;
+        };
+        for slice in ends.chunks(rng.usize(1..4)) {
+            if rng.bool() {
+                let before: Vec<Value> = slice.iter().map(opposite).collect();
+                entries.push(json!({"id": id, "members@delta": before}).to_string());
+            }
+            let mut part = if rng.bool() { last.clone() } else { json!({ "id": id }) };
+            part["members@delta"] = slice.into();
+            entries.push(part.to_string());
+        }
+        // The properties come with one slice at least.
+        let mut rest = last;
+        rest.as_object_mut().expect("an object").remove("members@delta");
+        entries.push(rest.to_string());
+        entries
+    }
+
+    /// Pages of a few entries each, or of none.
+    fn badly(&self, entries: Vec<Option<String>>) -> Reply {
+        let mut page = self.begin();
+        let mut at = self.state.offset;
+        let end = (at + 1 + at % 5).min(entries.len());
+        while at < end {
+            let Some(text) = &entries[at] else {
+                at += 1;
+                break;
+            };
+            page.item(|out| out.push_str(text));
+            at += 1;
+        }
+        self.close(page, (at < entries.len()).then(|| State { offset: at, ..self.state.clone() }))
     }
 
     fn begin(&self) -> Page {
@@ -303,6 +414,32 @@ impl<'a> Round<'a> {
         let link = format!("{base}/v1.0{}?{option}={}", self.request.call.path, state.token());
         Reply::json(200, page.close(name, Some(&link)))
     }
+}
+
+fn removed(id: &str, reason: &str) -> String {
+    json!({"id": id, "@removed": {"reason": reason}}).to_string()
+}
+
+/// The object as it might have been before: told again, ahead of what it is now.
+fn stale(now: &Value) -> String {
+    let mut before = now.as_object().expect("an entry is an object").clone();
+    before.retain(|name, _| !name.contains('@'));
+    for (name, value) in &mut before {
+        if let (true, Value::String(text)) = (name != "id", value) {
+            text.insert_str(0, "formerly ");
+        }
+    }
+    Value::from(before).to_string()
+}
+
+/// A member that left, as it joined; one that joined, as it left before.
+fn opposite(end: &Value) -> Value {
+    let mut other = end.clone();
+    match end.get("@removed") {
+        Some(_) => drop(other.as_object_mut().and_then(|end| end.remove("@removed"))),
+        None => other["@removed"] = json!({"reason": "deleted"}),
+    }
+    other
 }
 
 /// `id eq '…' or id eq '…'`: the only filter there is.

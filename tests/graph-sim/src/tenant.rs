@@ -110,6 +110,7 @@ pub struct Tenant {
     journal: Vec<Change>,
     epoch: u64,
     recording: bool,
+    tells_badly: Option<u64>,
     now: Timestamp,
 }
 
@@ -142,6 +143,7 @@ impl Tenant {
             journal: Vec::new(),
             epoch: 0,
             recording: true,
+            tells_badly: None,
             now: "2026-01-01T02:00:00Z".parse().expect("a time"),
         }
     }
@@ -175,6 +177,16 @@ impl Tenant {
     pub fn forget_history(&mut self) {
         self.journal.clear();
         self.epoch += 1;
+    }
+
+    /// From now on delta queries tell changes in the least convenient way that the documentation allows, drawn from this
+    /// seed.
+    pub fn tell_badly(&mut self, seed: u64) {
+        self.tells_badly = Some(seed);
+    }
+
+    pub(crate) fn tells_badly(&self) -> Option<u64> {
+        self.tells_badly
     }
 
     pub(crate) fn set_recording(&mut self, recording: bool) {

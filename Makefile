@@ -25,11 +25,17 @@ sample: ## Runs one scenario of samples/scenarios and prints everything: make sa
 bless: ## Rewrites all expected files from what the program does now; review them like code
 	BLESS=1 cargo test
 
-bench: ## Measures the program against a simulated tenant (BENCH_USERS, BENCH_GROUPS, BENCH_MEMBERSHIPS, BENCH_NIGHT)
+simulator: ## A Microsoft Graph on this machine to try the program with, on port 8085; ends with Ctrl-C
+	cargo run --package graph-sim -- --port 8085 --users 2000 --quota auto --latency 120
+
+faults: ## Random faults of Graph, FAULT_SEEDS of them (default 500) from FAULT_FIRST on a scaled clock; names seeds that fail
+	FAULT_SEEDS=$${FAULT_SEEDS:-500} cargo test --quiet --test it faults:: -- --nocapture
+
+bench: ## Measures the program against simulated tenants; P="extract decode" for these parts only (BENCH_USERS, …)
 	cargo build --release --package entra-import --package graph-sim --package bench
-	target/release/bench
+	target/release/bench $(P)
 
 fuzz: ## Feeds random text to the expression language for FUZZ_SECONDS (60); needs nightly and cargo-fuzz
 	cd fuzz && cargo +nightly fuzz run expression -- -max_total_time=$(or $(FUZZ_SECONDS),60)
 
-.PHONY: help check test fmt docs demo sample bless bench fuzz
+.PHONY: help check test fmt docs demo sample bless simulator faults bench fuzz

@@ -4,11 +4,14 @@
 //! something fails half-way. Deliberately decides nothing about records: whether a plan may be applied (limits,
 //! approvals, age) is settled by the caller, what it contains by [`crate::plan`].
 //!
-//! **Order.** Types in the order of the plan's header; each type is one batch that becomes visible all at once, so its
-//! creates, updates, retires and deletes lie in one stage, in the plan's order. A reference may therefore point, for
-//! the time between two commits, to a record that a later type brings or that an earlier one took away; the plan puts
-//! referenced types first. What concerns the ledger alone (settle, forget) becomes durable together with its type.
+//! **Order.** A target of batches ([`batch`]) takes type after type in the order of the plan's header, each all at once;
+//! a reference may therefore point, for the time between two commits, to a record that a later type brings or that an
+//! earlier one took away. Any other target ([`records`]) takes the changes in the plan's own order, several at a time
+//! where none needs another. What concerns the ledger alone (settle, forget) becomes durable together with its type.
 
+mod batch;
+mod look;
+mod records;
 mod staging;
 
 #[cfg(test)]
@@ -19,23 +22,27 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Clock;
 use crate::crash;
 use crate::error::{Error, Exit, Result};
 use crate::ledger::{Ledger, RunId};
 use crate::plan::Plan;
 use crate::plan::change::{Action, Change};
+use crate::plan::change::{Row, State};
+use crate::plan::datum::Datum;
 use crate::record::Key;
-use crate::report::log::Step;
 use crate::spill::{Place, Spill, SpillWriter};
-use crate::target::{BatchMark, Interrupted, Outcome, Target};
-use staging::{Staged, Staging};
+use crate::target::{Interrupted, Outcome, Target, WriteBatches, Writes};
+use batch::{Ending, TypeWork};
 
 /// How the caller watches and stops an apply.
 pub struct Watch<'a> {
     /// Called for every change that was staged.
     pub progress: &'a mut (dyn FnMut(Progress<'_>) + Send),
-    /// Looked at before each type: once true, what is left is not attempted.
+    /// Looked at before each type, or each record that is sent by itself: once true, what is left is not attempted.
     pub stop: &'a AtomicBool,
+    /// What waits until a target shows what was written are measured by.
+    pub clock: &'a Clock,
 }
 
 /// How far an apply has come.
@@ -109,11 +116,23 @@ impl Applied {
 
 /// Settles what an earlier run left unfinished; call it before anything is planned, holding the job's lock. Says what
 /// was found, one sentence each.
-pub async fn settle(target: &impl Target, ledger: &mut Ledger, current: RunId) -> Result<Vec<String>> {
+pub async fn settle(target: &dyn Target, ledger: &mut Ledger, current: RunId, clock: &Clock) -> Result<Vec<String>> {
     let mut words = Vec::new();
     for run in ledger.unfinished_runs()?.iter().rev().filter(|run| run.id != current) {
         words.push(format!("Run {} ({}, {}) started and never finished.", run.id, run.kind, run.as_of));
     }
+    match target.writes() {
+        Writes::Batches(batches) => settle_batches(batches, ledger, &mut words).await?,
+        Writes::Records(records) => {
+            let delay = target.capabilities().visibility_delay();
+            look::settle(records, delay, ledger, clock, &mut words).await?;
+        }
+    }
+    ledger.mark_interrupted(current)?;
+    Ok(words)
+}
+
+async fn settle_batches(target: &dyn WriteBatches, ledger: &mut Ledger, words: &mut Vec<String>) -> Result<()> {
     for batch in ledger.unfinished_batches()? {
         let found = target.settle(&batch.mark).await?;
         crash::point("interrupted batch looked at");
@@ -137,8 +156,7 @@ pub async fn settle(target: &impl Target, ledger: &mut Ledger, current: RunId) -
             }
         });
     }
-    ledger.mark_interrupted(current)?;
-    Ok(words)
+    Ok(())
 }
 
 /// Applies the plan. `run` is the run it belongs to.
@@ -149,7 +167,7 @@ pub async fn settle(target: &impl Target, ledger: &mut Ledger, current: RunId) -
 /// the plan and the outcomes, the outcomes are lost with them; target and ledger are still as after a crash.)
 pub async fn apply(
     plan: &Plan,
-    target: &impl Target,
+    target: &dyn Target,
     ledger: &mut Ledger,
     run: RunId,
     watch: &mut Watch<'_>,
@@ -157,13 +175,32 @@ pub async fn apply(
     refuse_unfit(plan, target, ledger)?;
     let mut sink = Sink { not_done: SpillWriter::new()?, places: Vec::new(), seen: 0, of: plan.len() as u64 };
     ledger.run_applies(run, &plan.header)?;
+    let (types, stopped) = match target.writes() {
+        Writes::Batches(batches) => by_batch(plan, batches, ledger, run, &mut sink, watch).await?,
+        Writes::Records(records) => {
+            let delay = target.capabilities().visibility_delay();
+            records::Work::new(plan, records, delay, ledger, run, &mut sink, watch).run().await?
+        }
+    };
+    let Sink { not_done, places, .. } = sink;
+    Ok(Applied { types, stopped, not_done: not_done.finish()?, places })
+}
+
+async fn by_batch(
+    plan: &Plan,
+    target: &dyn WriteBatches,
+    ledger: &mut Ledger,
+    run: RunId,
+    sink: &mut Sink,
+    watch: &mut Watch<'_>,
+) -> Result<(Vec<TypeOutcome>, Option<Error>)> {
     let mut types = Vec::new();
     let mut stopped = None;
     for (index, summary) in plan.header.types.iter().enumerate() {
-        let mut work = TypeWork { plan, index, ledger, run, sink: &mut sink, watch };
+        let mut work = TypeWork { plan, index, ledger, run, sink, watch };
         let mut outcome = TypeOutcome { ty: summary.spec.name.clone(), ..TypeOutcome::default() };
         if stopped.is_none() && work.watch.stop.load(Ordering::Relaxed) {
-            stopped = Some(stopped_on_request(&outcome.ty));
+            stopped = Some(stopped_on_request(&format!("before {}", outcome.ty)));
         }
         match &stopped {
             None => stopped = work.apply(target, &mut outcome).await?,
@@ -171,12 +208,11 @@ pub async fn apply(
         }
         types.push(outcome);
     }
-    let Sink { not_done, places, .. } = sink;
-    Ok(Applied { types, stopped, not_done: not_done.finish()?, places })
+    Ok((types, stopped))
 }
 
-fn stopped_on_request(ty: &str) -> Error {
-    Error::new(Exit::Partial, format!("stopped on request before {ty}"))
+fn stopped_on_request(when: &str) -> Error {
+    Error::new(Exit::Partial, format!("stopped on request {when}"))
         .hint("run the job again: it goes on where this run stopped")
 }
 
@@ -185,7 +221,7 @@ fn reason(error: &Error) -> String {
     error.causes.first().map_or_else(|| error.what.clone(), |cause| format!("{}: {cause}", error.what))
 }
 
-fn refuse_unfit(plan: &Plan, target: &impl Target, ledger: &Ledger) -> Result<()> {
+fn refuse_unfit(plan: &Plan, target: &dyn Target, ledger: &Ledger) -> Result<()> {
     let header = &plan.header;
     let name = &header.id;
     if let Some(why) = &header.preview {
@@ -202,9 +238,6 @@ fn refuse_unfit(plan: &Plan, target: &impl Target, ledger: &Ledger) -> Result<()
             return Err(Error::usage(format!("plan {name} is for the {word} {planned:?}, the ledger for {own:?}"))
                 .hint("apply it with the job it was made from"));
         }
-    }
-    if !target.capabilities().batch {
-        return Err(Error::failed(format!("a defect: {} does not write in batches", target.identity())));
     }
     if let Some(batch) = ledger.unfinished_batches()?.first() {
         return Err(Error::failed(format!("run {} left {} unfinished in the ledger", batch.run, batch.ty))
@@ -229,6 +262,12 @@ struct Sink {
 }
 
 impl Sink {
+    /// Tells the watcher that one more change was dealt with.
+    fn tell(&mut self, ty: &str, watch: &mut Watch<'_>) {
+        self.seen += 1;
+        (watch.progress)(Progress { ty, done: self.seen, of: self.of });
+    }
+
     fn push(&mut self, change: &Change, outcome: Outcome) -> Result<()> {
         let (ty, key, label, action) = (change.ty.clone(), change.key.clone(), change.label.clone(), change.action);
         let place = self.not_done.push(&NotDone { ty, key, label, action, outcome })?;
@@ -237,155 +276,25 @@ impl Sink {
     }
 }
 
-/// How the changes of a failed type ended that the target did not refuse one by one.
-enum Ending {
-    NotAttempted(String),
-    Uncertain(String),
-}
-
-/// One type of the plan at work.
-struct TypeWork<'a, 'w> {
-    plan: &'a Plan,
-    /// Of the type in the plan's header.
-    index: usize,
-    ledger: &'a mut Ledger,
-    run: RunId,
-    sink: &'a mut Sink,
-    watch: &'a mut Watch<'w>,
-}
-
-impl TypeWork<'_, '_> {
-    /// Applies the type whole or not at all, and accounts for each of its changes. Gives back why everything after it
-    /// must not be attempted.
-    async fn apply(&mut self, target: &impl Target, outcome: &mut TypeOutcome) -> Result<Option<Error>> {
-        let step = Step::begin("stage");
-        let staged = self.stage(target, outcome).await;
-        step.end(&outcome.ty);
-        let (refused, ended) = match staged {
-            Ok(Staged { mark, rows, done, refused }) => {
-                let ended = match mark {
-                    Some(mark) => self.commit(target, &mark, rows).await,
-                    None => self.ledger.write_rows(self.run, &outcome.ty, rows.iter()).map_err(not_attempted),
-                };
-                (refused, ended.map(|()| done))
-            }
-            Err((refused, error)) => (refused, Err(not_attempted(error))),
-        };
-        match ended {
-            Ok(done) => {
-                outcome.done = done;
-                Ok(None)
-            }
-            Err((ending, error)) => {
-                self.rest(outcome, &refused, &ending)?;
-                Ok(Some(error))
-            }
+/// The planned row with what the target made of the values in place of what was written.
+fn as_read_back(mut row: Row, change: &Change, target_id: String, read_back: Vec<(String, Datum)>) -> Row {
+    row.target_id = target_id;
+    for (name, value) in read_back {
+        if !value.is_known() {
+            // Written, but nobody can say what stands there now; the ledger holds known values only.
+            row.values.remove(&name);
+            continue;
+        }
+        if let State::Retired(leaving) = &mut row.state
+            && let Some((_, flag)) = leaving.before.get_mut(&name)
+            && change.attributes.iter().any(|written| written.name == name && written.after == *flag)
+        {
+            // Compared on return with what stands there: a flag the target spells its own way is still our flag.
+            *flag = value.clone();
+        }
+        if let Some(held) = row.values.get_mut(&name) {
+            held.applied = value;
         }
     }
-
-    /// Gives the changes that were not refused (by position within the type) their common end.
-    fn rest(&mut self, outcome: &mut TypeOutcome, refused: &[u32], ending: &Ending) -> Result<()> {
-        let mut refused = refused.iter().peekable();
-        for (position, change) in self.plan.changes_of(self.index).enumerate() {
-            if refused.next_if(|refused| **refused as usize == position).is_some() {
-                continue;
-            }
-            let change = change?;
-            match ending {
-                Ending::NotAttempted(reason) => {
-                    outcome.not_attempted += 1;
-                    self.sink.push(&change, Outcome::NotAttempted { reason: reason.clone() })?;
-                }
-                Ending::Uncertain(reason) => {
-                    outcome.uncertain += 1;
-                    self.sink.push(&change, Outcome::Uncertain { reason: reason.clone() })?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Stages what the target is to write and collects the ledger's rows. On failure: the refused so far, and why.
-    async fn stage(&mut self, target: &impl Target, outcome: &mut TypeOutcome) -> Result<Staged, (Vec<u32>, Error)> {
-        let spec = &self.plan.header.types[self.index].spec;
-        let staging = Staging::new(outcome, self.sink, self.watch).map_err(|error| (Vec::new(), error))?;
-        let mark = {
-            let mut changes = staging.changes(self.plan, self.index);
-            match changes.next() {
-                // Nothing for the target: what concerns the ledger alone has been collected on the way.
-                None => None,
-                Some(first) => {
-                    crash::point("before stage");
-                    let mut changes = std::iter::once(first).chain(changes);
-                    let mut answer = |change: &Change, outcome| staging.answer(change, outcome);
-                    match target.stage(spec, &mut changes, &mut answer).await {
-                        Ok(mark) => Some(mark),
-                        Err(error) => return Err((staging.refused(), error)),
-                    }
-                }
-            }
-        };
-        crash::point("after stage");
-        let refused = staging.refused();
-        let error = match staging.finish() {
-            Ok((rows, done)) => return Ok(Staged { mark, rows, done, refused }),
-            Err(error) => error,
-        };
-        if let Some(mark) = mark {
-            clear_away(target, &mark).await;
-        }
-        Err((refused, error))
-    }
-
-    async fn commit(
-        &mut self,
-        target: &impl Target,
-        mark: &BatchMark,
-        rows: staging::Rows,
-    ) -> Result<(), (Ending, Error)> {
-        let ty = &self.plan.header.types[self.index].spec.name;
-        let step = Step::begin("journal");
-        let batch = match self.ledger.journal_batch(self.run, ty, mark, rows.iter()) {
-            Ok(batch) => batch,
-            Err(error) => {
-                clear_away(target, mark).await;
-                return Err(not_attempted(error));
-            }
-        };
-        step.end(ty);
-        crash::point("before the target's commit");
-        let committed = target.commit(mark).await;
-        crash::point("after the target's commit");
-        if let Err(error) = committed {
-            // Only "the old state stands" is certain enough to act on: what looks committed after a failed commit may
-            // not be on the disk yet. The next run looks again.
-            if matches!(target.settle(mark).await, Ok(Interrupted::Discarded)) {
-                return match self.ledger.discard_batch(batch) {
-                    Ok(()) => Err(not_attempted(error)),
-                    Err(of_ledger) => Err((Ending::NotAttempted(reason(&error)), of_ledger)),
-                };
-            }
-            let why = format!("{}; the next run looks what became of it", reason(&error));
-            return Err((Ending::Uncertain(why), error));
-        }
-        let step = Step::begin("record");
-        self.ledger.commit_batch(batch).map_err(|error| {
-            let why = format!("written, but not recorded ({}); the next run records it", reason(&error));
-            (Ending::Uncertain(why), error)
-        })?;
-        step.end(ty);
-        Ok(())
-    }
-}
-
-fn not_attempted(error: Error) -> (Ending, Error) {
-    (Ending::NotAttempted(reason(&error)), error)
-}
-
-/// Takes away what was staged and will never be committed. That nothing was committed is certain, so a failure here
-/// costs a left-over file that the next stage replaces, and must not hide the error that led here.
-async fn clear_away(target: &impl Target, mark: &BatchMark) {
-    if let Err(error) = target.settle(mark).await {
-        tracing::warn!("cannot clear away {}: {error}", mark.staged.display());
-    }
+    row
 }

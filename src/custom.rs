@@ -5,10 +5,14 @@
 //! of the job: what a path may be is checked here, in one place.
 //! <https://learn.microsoft.com/graph/use-the-api>
 
+mod read;
+
 use std::collections::BTreeMap;
 
 use crate::record::Collection;
 use crate::schema::Type;
+
+pub use read::{read_all, read_own};
 
 /// A list of Graph that this program has no row of its own for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,8 +33,9 @@ pub struct Custom {
     pub key: String,
     /// Sent as `$top`; none lets Graph decide.
     pub page_size: Option<u32>,
-    /// The application permission that reads it, to name it where it is missing.
-    pub permission: Option<String>,
+    /// The application permission that reads it, to name it where it is missing; empty where none is described. Kept for
+    /// as long as the program runs, like those of the built-in collections.
+    pub permission: &'static [&'static str],
     /// For services with a quota of their own; none shares the directory's.
     pub requests_per_minute: Option<u32>,
     /// Types of properties; one that is not among them may hold anything.
@@ -41,6 +46,13 @@ impl Custom {
     /// The name in job and mapping files.
     pub fn name(&self) -> &'static str {
         self.collection.name()
+    }
+
+    /// Which objects it is a list of: what must be agreed to anew when it is edited, as with a filter.
+    pub fn address(&self) -> String {
+        let version = if self.beta { "beta" } else { "v1.0" };
+        let filter = self.filter.as_ref().map(|filter| format!("?$filter={filter}")).unwrap_or_default();
+        format!("{version}/{}{filter} by {}", self.path, self.key)
     }
 
     /// The names that `$expand` brings along; they cannot be selected.
@@ -67,7 +79,7 @@ pub fn check_path(path: &str) -> Result<(), &'static str> {
     if path.contains("://") || path.starts_with("//") {
         return Err("a path has no host: the job's Graph address is put before it");
     }
-    if path.starts_with('/') || path.is_empty() {
+    if !path.starts_with(|first: char| first.is_ascii_alphabetic()) {
         return Err("the path is relative to the API version: solutions/bookingBusinesses");
     }
     if path.contains(['?', '#', '&']) {
@@ -129,7 +141,7 @@ mod tests {
             expand: expand.map(str::to_owned),
             key: "id".into(),
             page_size: None,
-            permission: None,
+            permission: &[],
             requests_per_minute: None,
             properties: BTreeMap::new(),
         };

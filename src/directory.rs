@@ -7,15 +7,17 @@
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use crate::closure::Closure;
 use crate::error::{Context, Result};
 use crate::expr::{Catalog, Navigate};
 use crate::record::{Collection, Coverage, Form, Guid, Key, List, Record, Unknown, Value};
-use crate::schema::{Navigation, Source};
+use crate::schema::{Navigation, SIGN_IN_ACTIVITY, Source};
 use crate::sku_names;
 use crate::snapshot::{Member, MemberKind, Members, Snapshot};
 
@@ -28,15 +30,21 @@ pub struct Directory<'a> {
     catalog: &'a Catalog,
     as_of: Timestamp,
     /// By the collection that was read as lists: of memberships, owners and so on, those that are used.
-    lists: HashMap<Collection, Members>,
+    lists: HashMap<Collection, Arc<Members>>,
+    /// What follows from nested groups; built when first asked for.
+    closure: OnceCell<Closure>,
+    /// The members of groups through all nestings; only where they are records of their own.
+    effective: Option<Members>,
     /// Per collection: what a property missing from an object's JSON means.
     absent: HashMap<Collection, Vec<Option<Value>>>,
     /// User to manager, sorted; built when managers are used.
     managers: Vec<(Guid, Guid)>,
-    /// Member to group, sorted; built when first asked for.
-    member_of: OnceCell<Vec<(Guid, Guid)>>,
-    /// Groups whose member list has a gap: whether somebody belongs to one of them may be unknown.
-    doubtful: OnceCell<(Vec<Guid>, Arc<[Value]>)>,
+    /// Manager to user, sorted; built when first asked for.
+    reports: OnceCell<Vec<(Guid, Guid)>>,
+    /// Of lists that were asked for from their members' side; built when first asked for.
+    backward: RefCell<HashMap<Collection, Rc<Backward>>>,
+    /// Groups of which not every effective member is known; built when first asked for.
+    doubtful: OnceCell<Doubtful>,
     cache: RefCell<Cache>,
 }
 
@@ -66,6 +74,31 @@ impl Cache {
     }
 }
 
+/// Lists from their members' side.
+struct Backward {
+    /// Member to the object whose list it is in, sorted.
+    edges: Vec<(Guid, Guid)>,
+    /// Objects whose list has a gap: whether somebody is in one of them may be unknown.
+    doubtful: Doubtful,
+}
+
+/// Objects of whose lists something is missing, ascending, and their records.
+struct Doubtful {
+    of: Vec<Guid>,
+    values: Arc<[Value]>,
+}
+
+impl Doubtful {
+    /// Those besides some, which are ascending. Nearly everyone is in none of them and shares one list.
+    fn besides(&self, certain: &[Guid]) -> Arc<[Value]> {
+        if !certain.iter().any(|id| self.of.binary_search(id).is_ok()) {
+            return self.values.clone();
+        }
+        let others = self.of.iter().zip(self.values.iter()).filter(|(id, _)| certain.binary_search(id).is_err());
+        others.map(|(_, value)| value.clone()).collect()
+    }
+}
+
 /// Just the manager of a user's JSON.
 #[derive(Deserialize)]
 struct ManagerOf {
@@ -83,7 +116,7 @@ impl<'a> Directory<'a> {
         let mut lists = HashMap::new();
         for pairs in catalog.collections().filter(|of| catalog.uses(*of)).filter_map(Collection::pairs) {
             if let Entry::Vacant(vacant) = lists.entry(pairs.lists) {
-                vacant.insert(snapshot.lists(pairs.lists)?);
+                vacant.insert(Arc::new(snapshot.lists(pairs.lists)?));
             }
         }
         let absent = catalog.collections().map(|collection| (collection, absent(snapshot, catalog, collection)));
@@ -92,13 +125,20 @@ impl<'a> Directory<'a> {
             catalog,
             as_of,
             lists,
+            closure: OnceCell::new(),
+            effective: None,
             absent: absent.collect(),
             managers: Vec::new(),
-            member_of: OnceCell::new(),
+            reports: OnceCell::new(),
+            backward: RefCell::default(),
             doubtful: OnceCell::new(),
             cache: RefCell::default(),
         };
-        if catalog.navigations().contains(&Navigation::Manager) {
+        if catalog.uses(Collection::EffectiveMemberships) {
+            directory.effective = Some(directory.closure().effective());
+        }
+        let by_manager = [Navigation::Manager, Navigation::DirectReports];
+        if by_manager.iter().any(|via| catalog.navigations().contains(via)) {
             directory.managers = directory.read_managers()?;
         }
         Ok(directory)
@@ -116,14 +156,20 @@ impl<'a> Directory<'a> {
     /// The lists that the pairs of `collection` come from; empty unless an expression or mapping uses them.
     pub fn lists(&self, collection: Collection) -> &Members {
         static NONE: LazyLock<Members> = LazyLock::new(Members::default);
-        collection.pairs().and_then(|pairs| self.lists.get(&pairs.lists)).unwrap_or(&NONE)
+        match (collection, &self.effective) {
+            (Collection::EffectiveMemberships, Some(effective)) => effective,
+            _ => collection.pairs().and_then(|pairs| self.lists.get(&pairs.lists)).map_or(&NONE, |lists| lists),
+        }
+    }
+
+    /// What follows from nested groups; knows of none unless an expression or mapping uses memberships.
+    pub fn closure(&self) -> &Closure {
+        let direct = || self.lists.get(&Collection::Memberships).cloned().unwrap_or_default();
+        self.closure.get_or_init(|| Closure::new(direct()))
     }
 
     /// How much is known of a collection.
     pub fn coverage(&self, collection: Collection) -> Coverage {
-        if collection == Collection::EffectiveMemberships {
-            return Coverage::partial("effective memberships are not worked out yet");
-        }
         self.snapshot.coverage(collection)
     }
 
@@ -202,13 +248,38 @@ impl<'a> Directory<'a> {
 
     fn decode(&self, collection: Collection, key: Key, line: &str) -> Result<Record> {
         let shape = self.catalog.shape(collection);
-        let id = key.guid().filter(|_| collection == Collection::Licenses);
+        let id = key.guid();
         let failed = format!("cannot read {key} of {collection} in {}", self.snapshot.dir().display());
         let mut record = shape.decode(key, line, &self.absent[&collection]).failing(|| failed)?;
-        if let Some(sku) = id {
-            self.name_license(&mut record, sku);
+        match (collection, id) {
+            (Collection::Licenses, Some(sku)) => self.name_license(&mut record, sku),
+            (Collection::Users, Some(user)) => self.add_sign_ins(&mut record, user)?,
+            _ => {}
         }
         Ok(record)
+    }
+
+    /// Fills in when a user last signed in, which was read in a pass of its own. Older snapshots have it among the
+    /// user's own properties.
+    fn add_sign_ins(&self, record: &mut Record, user: Guid) -> Result<()> {
+        let shape = self.catalog.shape(Collection::Users);
+        let Some(slot) = shape.slot(SIGN_IN_ACTIVITY) else { return Ok(()) };
+        if self.snapshot.properties(Collection::Users).contains(SIGN_IN_ACTIVITY) {
+            return Ok(());
+        }
+        record.slots[slot] = Some(match self.snapshot.objects(Collection::SignInActivity).get(user)? {
+            Some(line) => {
+                let read = shape.decode(record.key.clone(), &line, &[]);
+                let read = read.failing(|| format!("cannot read the sign-in activity of {user}"))?;
+                read.slots.into_vec().swap_remove(slot).unwrap_or(Value::Null)
+            }
+            // Graph leaves it out for who never signed in.
+            None => match self.coverage(Collection::SignInActivity) {
+                Coverage::Complete => Value::Null,
+                Coverage::Partial(reason) => Value::Unknown(reason),
+            },
+        });
+        Ok(())
     }
 
     fn read_managers(&self) -> Result<Vec<(Guid, Guid)>> {
@@ -222,7 +293,7 @@ impl<'a> Directory<'a> {
         Ok(managers)
     }
 
-    /// Fills what Graph does not say of a SKU: its product name and how many are free.
+    /// Fills what Graph does not say of a SKU: its product name, those of its service plans and how many are free.
     fn name_license(&self, record: &mut Record, sku: Guid) {
         let shape = self.catalog.shape(Collection::Licenses);
         let named = sku_names::lookup(sku);
@@ -231,6 +302,14 @@ impl<'a> Directory<'a> {
             // Microsoft's table has no name for a new SKU: then its part number is all there is.
             let name = named.map(|named| Value::text(&*named.product_name)).or(part_number);
             record.slots[slot] = Some(name.unwrap_or(Value::Null));
+        }
+        if let Some(slot) = shape.slot("servicePlanNames") {
+            let plans = shape.slot("servicePlans").and_then(|slot| record.slots[slot].as_ref());
+            record.slots[slot] = Some(plan_names(plans));
+        }
+        if let Some(slot) = shape.slot("assignedBy") {
+            let reason = "how a license is assigned is known of a user's licenses only";
+            record.slots[slot] = Some(Value::Unknown(Unknown::new(reason)));
         }
         if let Some(slot) = shape.slot("available") {
             let value = |name: &str| shape.slot(name).and_then(|slot| record.slots[slot].as_ref());
@@ -244,9 +323,15 @@ impl<'a> Directory<'a> {
             "groupId" | "parentId" | "deviceObjectId" | "unitId" | "roleId" => Some(Value::Guid(of)),
             "memberId" | "childId" | "ownerId" | "userId" => Some(Value::Guid(member.id)),
             "memberType" | "ownerType" => Some(Value::text(member.kind.name())),
+            "direct" => Some(Value::Bool(self.holds_directly(of, member.id))),
             _ => None,
         });
         Record { collection, key: Key::Pair(of, member.id), slots: slots.collect() }
+    }
+
+    fn holds_directly(&self, group: Guid, member: Guid) -> bool {
+        let members = self.members().of(group).unwrap_or_default();
+        members.binary_search_by_key(&member, |member| member.id).is_ok()
     }
 
     /// One record per entry of the user's licenseAssignmentStates. Empty when those are unknown.
@@ -268,6 +353,8 @@ impl<'a> Directory<'a> {
             ("skuId", _) => Some(Value::Guid(sku)),
             ("assignedByGroup", _) => Some(via.map_or(Value::Null, Value::Guid)),
             (computed @ ("skuPartNumber" | "productName"), _) => Some(self.of_license(sku, computed)),
+            // Graph writes this where there is no error, at times in place of null.
+            ("error", _) if field("error") == Some(&Value::text("None")) => Some(Value::Null),
             (name, _) => Some(field(name).cloned().unwrap_or(Value::Null)),
         });
         Some(Record {
@@ -336,55 +423,119 @@ impl<'a> Directory<'a> {
         Value::Record(Arc::new(self.stub(collections[0], id, &reason)))
     }
 
-    fn member_of(&self, member: Guid) -> Value {
-        let edges = self.member_of.get_or_init(|| {
-            let all = self.members().iter().flat_map(|(group, members)| members.iter().map(move |m| (m.id, group)));
-            let mut edges: Vec<(Guid, Guid)> = all.collect();
-            edges.sort_unstable();
-            edges
-        });
-        let start = edges.partition_point(|(id, _)| *id < member);
-        let groups = edges[start..].iter().take_while(|(id, _)| *id == member).map(|(_, group)| *group);
-        let groups: Vec<Guid> = groups.collect();
-        let items: Vec<Value> = groups.iter().map(|group| self.follow(&[Collection::Groups], *group)).collect();
-        let doubtful = self.doubtful.get_or_init(|| {
-            let groups: Vec<Guid> = self.members().gaps().map(|(group, _)| group).collect();
-            let values = groups.iter().map(|group| self.follow(&[Collection::Groups], *group)).collect();
-            (groups, values)
-        });
-        // Nearly everyone is in none of the doubtful groups and shares one list of them.
-        let among = groups.iter().any(|group| doubtful.0.binary_search(group).is_ok());
-        let maybe = match among {
-            false => doubtful.1.clone(),
-            true => {
-                let others = doubtful.0.iter().zip(doubtful.1.iter());
-                others
-                    .filter(|(group, _)| groups.binary_search(group).is_err())
-                    .map(|(_, value)| value.clone())
-                    .collect()
-            }
-        };
-        let rest = match self.coverage(Collection::Memberships) {
-            Coverage::Partial(reason) => Some(reason),
-            Coverage::Complete => self.coverage(Collection::Groups).gap().cloned(),
-        };
-        Value::List(List { items: items.into(), maybe, rest })
+    fn doubtful(&self, container: Collection, of: impl Iterator<Item = Guid>) -> Doubtful {
+        let of: Vec<Guid> = of.collect();
+        let values = of.iter().map(|id| self.follow(container.alone(), *id)).collect();
+        Doubtful { of, values }
     }
 
-    fn members_of(&self, group: Guid) -> Value {
+    /// The objects in whose lists a member is.
+    fn containers(&self, pairs: Collection, member: Guid) -> Value {
+        let Some(form) = pairs.pairs() else { return Value::Null };
+        let known = self.backward.borrow().get(&form.lists).cloned();
+        let backward = known.unwrap_or_else(|| {
+            let lists = self.lists(pairs);
+            let all = lists.iter().flat_map(|(of, members)| members.iter().map(move |member| (member.id, of)));
+            let mut edges: Vec<(Guid, Guid)> = all.collect();
+            edges.sort_unstable();
+            let doubtful = self.doubtful(form.of, lists.gaps().map(|(of, _)| of));
+            let backward = Rc::new(Backward { edges, doubtful });
+            self.backward.borrow_mut().insert(form.lists, backward.clone());
+            backward
+        });
+        let start = backward.edges.partition_point(|(id, _)| *id < member);
+        let found = backward.edges[start..].iter().take_while(|(id, _)| *id == member).map(|(_, of)| *of);
+        let found: Vec<Guid> = found.collect();
+        let items: Vec<Value> = found.iter().map(|of| self.follow(form.of.alone(), *of)).collect();
+        let maybe = backward.doubtful.besides(&found);
+        Value::List(List { items: items.into(), maybe, rest: self.unlisted(pairs) })
+    }
+
+    /// Why there may be lists that nobody can name.
+    fn unlisted(&self, pairs: Collection) -> Option<Unknown> {
+        let form = pairs.pairs()?;
+        let gap = self.coverage(form.lists).gap().cloned();
+        gap.or_else(|| self.coverage(form.of).gap().cloned())
+    }
+
+    /// The groups that hold an object directly or through others.
+    fn all_containers(&self, member: Guid) -> Value {
+        let closure = self.closure();
+        let found = closure.containing(member);
+        let items: Vec<Value> = found.iter().map(|group| self.follow(&[Collection::Groups], *group)).collect();
+        let doubtful = self.doubtful.get_or_init(|| self.doubtful(Collection::Groups, closure.doubtful()));
+        // A group never holds itself, so that one cannot be in doubt.
+        let mut certain = found;
+        if let Err(at) = certain.binary_search(&member) {
+            certain.insert(at, member);
+        }
+        let maybe = doubtful.besides(&certain);
+        Value::List(List { items: items.into(), maybe, rest: self.unlisted(Collection::Memberships) })
+    }
+
+    /// The members of one list.
+    fn listed(&self, pairs: Collection, of: Guid) -> Value {
+        let members = self.lists(pairs).of(of);
+        let rest = match (members, self.lists(pairs).gap(of)) {
+            (_, Some(gap)) => Some(gap.clone()),
+            (None, None) => Some(Unknown::new(format!("the {} of {of} were not read", pairs.name()))),
+            (Some(_), None) => None,
+        };
+        Value::List(List { items: self.all(members.unwrap_or_default()), maybe: Arc::from([]), rest })
+    }
+
+    /// Everything that a group holds directly or through others.
+    fn all_members(&self, group: Guid) -> Value {
+        let unread = || match self.members().of(group) {
+            Some(_) => None,
+            None => Some(Unknown::new("the group's members were not read")),
+        };
+        let rest = self.closure().doubt(group).or_else(unread);
+        Value::List(List { items: self.all(&self.closure().contained(group)), maybe: Arc::from([]), rest })
+    }
+
+    fn all(&self, members: &[Member]) -> Arc<[Value]> {
         let collection = |kind| match kind {
             MemberKind::Group => &[Collection::Groups],
             MemberKind::Device => &[Collection::Devices],
             _ => &[Collection::Users],
         };
-        let members = self.members().of(group);
-        let items = members.unwrap_or_default().iter().map(|member| self.follow(collection(member.kind), member.id));
-        let rest = match (members, self.members().gap(group)) {
-            (_, Some(gap)) => Some(gap.clone()),
-            (None, None) => Some(Unknown::new("the group's members were not read")),
-            (Some(_), None) => None,
-        };
-        Value::List(List { items: items.collect(), maybe: Arc::from([]), rest })
+        members.iter().map(|member| self.follow(collection(member.kind), member.id)).collect()
+    }
+
+    /// Why managers are not all known.
+    fn managers_unread(&self) -> Option<Unknown> {
+        let read = self.snapshot.properties(Collection::Users).contains("manager");
+        (!read).then(|| Unknown::new("managers were not read"))
+    }
+
+    fn reports_of(&self, manager: Guid) -> Value {
+        let edges = self.reports.get_or_init(|| {
+            let mut edges: Vec<(Guid, Guid)> = self.managers.iter().map(|(user, manager)| (*manager, *user)).collect();
+            edges.sort_unstable();
+            edges
+        });
+        let start = edges.partition_point(|(id, _)| *id < manager);
+        let users = edges[start..].iter().take_while(|(id, _)| *id == manager).map(|(_, user)| *user);
+        let items: Vec<Value> = users.map(|user| self.follow(&[Collection::Users], user)).collect();
+        let rest = self.managers_unread().or_else(|| self.coverage(Collection::Users).gap().cloned());
+        Value::List(List { items: items.into(), maybe: Arc::from([]), rest })
+    }
+
+    /// A SKU as one of a user's licenses: with the groups that it comes through, where that is asked for.
+    fn held_license(&self, sku: Guid, states: &[Value]) -> Arc<Record> {
+        let license = self.license(sku);
+        let Some(slot) = self.catalog.shape(Collection::Licenses).slot("assignedBy") else { return license };
+        let through =
+            states.iter().filter(|state| field(state, "skuId").and_then(guid) == Some(sku) && !in_error(state));
+        let mut groups: Vec<Guid> =
+            through.filter_map(|state| field(state, "assignedByGroup").and_then(guid)).collect();
+        groups.sort_unstable();
+        groups.dedup();
+        let groups: Vec<Value> = groups.into_iter().map(|group| self.follow(&[Collection::Groups], group)).collect();
+        let mut license = Record::clone(&license);
+        license.slots[slot] = Some(Value::List(List::known(groups)));
+        Arc::new(license)
     }
 
     /// The SKUs a user holds, each once. An assignment in state Error is not a held license
@@ -395,18 +546,25 @@ impl<'a> Directory<'a> {
             Some(Value::Unknown(reason)) => return Value::Unknown(reason.clone()),
             _ => return Value::List(List::known([])),
         };
-        let held = states.items.iter().filter_map(|state| {
-            let Value::Object(fields) = state else { return None };
-            let field = |name: &str| fields.iter().find(|(field, _)| **field == *name).map(|(_, value)| value);
-            let in_error = matches!(field("state"), Some(Value::Text(state)) if **state == *"Error");
-            if in_error { None } else { guid(field("skuId")?) }
-        });
+        let held = states.items.iter().filter(|state| !in_error(state));
+        let held = held.filter_map(|state| field(state, "skuId").and_then(guid));
         let mut held: Vec<Guid> = held.collect();
         held.sort_unstable();
         held.dedup();
-        let items = held.into_iter().map(|sku| Value::Record(self.license(sku)));
+        let items = held.into_iter().map(|sku| Value::Record(self.held_license(sku, &states.items)));
         Value::List(List { items: items.collect(), maybe: states.maybe.clone(), rest: states.rest.clone() })
     }
+}
+
+/// Whether an assignment did not come about, so that nothing is held by it.
+fn in_error(state: &Value) -> bool {
+    matches!(field(state, "state"), Some(Value::Text(state)) if **state == *"Error")
+}
+
+/// A field of a complex value.
+fn field<'v>(value: &'v Value, name: &str) -> Option<&'v Value> {
+    let Value::Object(fields) = value else { return None };
+    fields.iter().find(|(field, _)| **field == *name).map(|(_, value)| value)
 }
 
 impl Navigate for Directory<'_> {
@@ -415,8 +573,7 @@ impl Navigate for Directory<'_> {
             (Navigation::Manager, Key::Guid(user)) => {
                 match self.managers.binary_search_by_key(user, |(user, _)| *user) {
                     Ok(at) => self.follow(&[Collection::Users], self.managers[at].1),
-                    Err(_) if self.snapshot.properties(Collection::Users).contains("manager") => Value::Null,
-                    Err(_) => Value::Unknown(Unknown::new("managers were not read")),
+                    Err(_) => self.managers_unread().map_or(Value::Null, Value::Unknown),
                 }
             }
             (Navigation::Container, Key::Pair(of, _)) => {
@@ -436,15 +593,38 @@ impl Navigate for Directory<'_> {
 
     fn many(&self, from: &Record, via: Navigation) -> Value {
         match (via, &from.key) {
-            (Navigation::MemberOf, Key::Guid(id)) => self.member_of(*id),
-            (Navigation::Members, Key::Guid(group)) => self.members_of(*group),
+            (Navigation::MemberOf, Key::Guid(id)) => self.containers(Collection::Memberships, *id),
+            (Navigation::TransitiveMemberOf, Key::Guid(id)) => self.all_containers(*id),
+            (Navigation::Members, Key::Guid(group)) => self.listed(Collection::Memberships, *group),
+            (Navigation::TransitiveMembers, Key::Guid(group)) => self.all_members(*group),
+            (Navigation::Owners, Key::Guid(group)) => self.listed(Collection::GroupOwners, *group),
+            (Navigation::OwnedGroups, Key::Guid(user)) => self.containers(Collection::GroupOwners, *user),
+            (Navigation::RegisteredOwners, Key::Guid(device)) => self.listed(Collection::DeviceOwners, *device),
+            (Navigation::RegisteredUsers, Key::Guid(device)) => self.listed(Collection::DeviceUsers, *device),
+            (Navigation::OwnedDevices, Key::Guid(user)) => self.containers(Collection::DeviceOwners, *user),
+            (Navigation::RegisteredDevices, Key::Guid(user)) => self.containers(Collection::DeviceUsers, *user),
+            (Navigation::DirectReports, Key::Guid(user)) => self.reports_of(*user),
             (Navigation::Licenses, Key::Guid(_)) => self.licenses_of(from),
+            (Navigation::Path, Key::Pair(group, member)) => {
+                let path = self.closure().path(*group, *member).unwrap_or_default().into_iter();
+                let groups: Vec<Value> = path.map(|group| self.follow(&[Collection::Groups], group)).collect();
+                Value::List(List::known(groups))
+            }
             _ => Value::List(List::known([])),
         }
     }
 
     fn as_of(&self) -> Timestamp {
         self.as_of
+    }
+
+    fn describe(&self, record: &Record) -> String {
+        let name =
+            self.catalog.shape(record.collection).slot("displayName").and_then(|slot| record.slots[slot].as_ref());
+        match name {
+            Some(Value::Text(name)) => format!("\"{name}\" ({} {})", record.collection, record.key),
+            _ => format!("{} {}", record.collection, record.key),
+        }
     }
 }
 
@@ -454,7 +634,6 @@ fn belongs(collection: Collection, kind: MemberKind) -> bool {
     match collection {
         Collection::Memberships => kind != MemberKind::Group,
         Collection::Nestings => kind == MemberKind::Group,
-        Collection::EffectiveMemberships => false,
         _ => true,
     }
 }
@@ -481,6 +660,18 @@ fn guid(value: &Value) -> Option<Guid> {
         Value::Text(text) => text.parse().ok(),
         _ => None,
     }
+}
+
+/// The published names of service plans; where there is none, Graph's.
+fn plan_names(plans: Option<&Value>) -> Value {
+    let Some(Value::List(plans)) = plans else { return plans.cloned().unwrap_or(Value::Null) };
+    let names = plans.items.iter().filter_map(|plan| {
+        let Value::Object(fields) = plan else { return None };
+        let field = |name: &str| fields.iter().find(|(field, _)| **field == *name).map(|(_, value)| value);
+        let published = field("servicePlanId").and_then(guid).and_then(sku_names::service_plan);
+        published.map(Value::text).or_else(|| field("servicePlanName").cloned())
+    });
+    Value::List(List { items: names.collect(), maybe: plans.maybe.clone(), rest: plans.rest.clone() })
 }
 
 /// Enabled and warning units less the consumed ones; negative when more are used than were bought.

@@ -61,7 +61,7 @@ fn spec(among: &FindIn) -> TypeSpec {
 
 impl Found {
     /// Reads what the job's `find` attributes need.
-    pub async fn read<T: Target>(job: &Job, target: &T) -> Result<Found> {
+    pub async fn read(job: &Job, target: &dyn Target) -> Result<Found> {
         let mut found = Found::default();
         let finds =
             job.mappings.iter().flat_map(|mapping| &mapping.attributes).filter_map(|attribute| attribute.find.as_ref());
@@ -91,7 +91,7 @@ impl Found {
 }
 
 impl Index {
-    async fn read<T: Target>(among: &FindIn, target: &T) -> Result<Index> {
+    async fn read(among: &FindIn, target: &dyn Target) -> Result<Index> {
         let spec = spec(among);
         let ids_are_keys = target.capabilities().ids_are_keys;
         let taken = match &among.take {

@@ -44,7 +44,7 @@ pub const USER_AGENT: &str = concat!("entra-import/", env!("CARGO_PKG_VERSION"))
 const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("client-request-id");
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 /// The request's real cost. <https://learn.microsoft.com/graph/throttling-limits>
-const RESOURCE_UNIT: HeaderName = HeaderName::from_static("x-ms-resource-unit");
+pub(crate) const RESOURCE_UNIT: HeaderName = HeaderName::from_static("x-ms-resource-unit");
 /// How near the limit is, from 0.8 on. <https://learn.microsoft.com/graph/throttling-limits>
 const LIMIT_PERCENTAGE: HeaderName = HeaderName::from_static("x-ms-throttle-limit-percentage");
 
@@ -141,15 +141,15 @@ impl Endpoint {
     }
 }
 
-/// On this machine or its link: nothing that a proxy reaches.
-fn is_local(url: &Url) -> bool {
-    is_loopback(url) || matches!(url.host(), Some(url::Host::Ipv4(address)) if address.is_link_local())
-}
-
 /// Whether what goes with these headers is JSON.
 pub fn is_json(headers: &HeaderMap) -> bool {
     let kind = headers.get(reqwest::header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     kind.starts_with("application/json")
+}
+
+/// On this machine or its link: nothing that a proxy reaches.
+fn is_local(url: &Url) -> bool {
+    is_loopback(url) || matches!(url.host(), Some(url::Host::Ipv4(address)) if address.is_link_local())
 }
 
 fn is_loopback(url: &Url) -> bool {
@@ -337,14 +337,15 @@ struct LaneState {
     /// Keeps no connection: after a reset or a 503 a retry takes a new one, as
     /// <https://learn.microsoft.com/graph/errors> asks.
     fresh: reqwest::Client,
+    pace: Mutex<Pace>,
     pacer: Pacer,
     gate: Gate,
     counters: Counters,
+    recorder: Arc<OnceLock<Arc<Recorder>>>,
     /// Whether it was said that the server cannot be reached; not again before it answered.
     lost: AtomicBool,
     /// Milliseconds that the server's clock is ahead; [`NO_SKEW`] before the first answer.
     skew_ms: AtomicI64,
-    recorder: Arc<OnceLock<Arc<Recorder>>>,
 }
 
 const NO_SKEW: i64 = i64::MIN;
@@ -358,12 +359,13 @@ impl Lane {
             endpoint,
             clock: http.clock.clone(),
             settings,
+            pace: Mutex::new(pace),
             pacer: Pacer::new(http.clock.clone(), pace),
             gate: Gate::new(pace.in_flight_max),
             counters: Counters::default(),
+            recorder: http.recorder.clone(),
             lost: AtomicBool::new(false),
             skew_ms: AtomicI64::new(NO_SKEW),
-            recorder: http.recorder.clone(),
         })))
     }
 
@@ -373,6 +375,7 @@ impl Lane {
 
     /// Changes the pace for all users of the lane.
     pub fn set_pace(&self, pace: Pace) {
+        *self.0.pace.lock().unwrap_or_else(PoisonError::into_inner) = pace;
         self.0.pacer.set_pace(pace);
         self.0.gate.set_max(pace.in_flight_max);
     }
@@ -382,6 +385,11 @@ impl Lane {
     pub fn clock_skew(&self) -> Option<SignedDuration> {
         let skew_ms = self.0.skew_ms.load(Relaxed);
         (skew_ms != NO_SKEW).then(|| SignedDuration::from_millis(skew_ms))
+    }
+
+    /// The pace that is set now.
+    pub fn pace(&self) -> Pace {
+        *self.0.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn counts(&self) -> Counts {
@@ -453,12 +461,12 @@ impl Lane {
         let began = self.0.clock.system_time();
         let result = self.exchange(client, request, id).await;
         let response = result.as_ref().ok().or_else(|| result.as_ref().err().and_then(Failure::response));
+        if let Some(recorder) = self.0.recorder.get() {
+            recorder.note(request, response);
+        }
         if let Some(response) = response {
             self.compare_clocks(began, response);
             self.0.lost.store(false, Relaxed);
-        }
-        if let Some(recorder) = self.0.recorder.get() {
-            recorder.note(request, result.as_ref().map_or_else(Failure::response, Some));
         }
         match &result {
             Ok(response) => self.settle(request, response),

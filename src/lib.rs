@@ -6,6 +6,7 @@ pub mod apply;
 pub mod baseline;
 pub mod cli;
 pub mod clock;
+pub mod closure;
 pub mod commands;
 pub mod crash;
 pub mod custom;

@@ -199,12 +199,15 @@ impl<'de> Deserialize<'de> for Key {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Collection {
     Users,
+    /// When users last signed in, read beside the users because it has a slow quota of its own.
+    SignInActivity,
     Groups,
     /// Direct members of groups that are not groups themselves: pairs (group, member).
     Memberships,
     /// Groups that are direct members of groups: pairs (parent, child).
     Nestings,
-    /// Members of groups through any number of nested groups: pairs (group, member). Worked out, never read.
+    /// Members of groups, direct or through any number of nested groups, that are no groups themselves: pairs (group,
+    /// member). Worked out by [`crate::closure`], never read.
     EffectiveMemberships,
     /// Owners of groups: pairs (group, owner).
     GroupOwners,
@@ -266,8 +269,9 @@ pub struct Pairs {
 
 impl Collection {
     /// Every built-in collection, in the order they are read and shown.
-    pub const ALL: [Collection; 18] = [
+    pub const ALL: [Collection; 19] = [
         Collection::Users,
+        Collection::SignInActivity,
         Collection::Groups,
         Collection::Memberships,
         Collection::Nestings,
@@ -291,6 +295,7 @@ impl Collection {
     pub fn name(self) -> &'static str {
         match self {
             Collection::Users => "users",
+            Collection::SignInActivity => "sign_in_activity",
             Collection::Groups => "groups",
             Collection::Memberships => "memberships",
             Collection::Nestings => "nestings",
@@ -340,23 +345,24 @@ impl Collection {
     pub const fn index(self) -> usize {
         match self {
             Collection::Users => 0,
-            Collection::Groups => 1,
-            Collection::Memberships => 2,
-            Collection::Nestings => 3,
-            Collection::EffectiveMemberships => 4,
-            Collection::GroupOwners => 5,
-            Collection::Licenses => 6,
-            Collection::LicenseAssignments => 7,
-            Collection::Devices => 8,
-            Collection::DeviceOwners => 9,
-            Collection::DeviceUsers => 10,
-            Collection::AdministrativeUnits => 11,
-            Collection::AdministrativeUnitMembers => 12,
-            Collection::DirectoryRoles => 13,
-            Collection::DirectoryRoleMembers => 14,
-            Collection::Organization => 15,
-            Collection::DeletedUsers => 16,
-            Collection::DeletedGroups => 17,
+            Collection::SignInActivity => 1,
+            Collection::Groups => 2,
+            Collection::Memberships => 3,
+            Collection::Nestings => 4,
+            Collection::EffectiveMemberships => 5,
+            Collection::GroupOwners => 6,
+            Collection::Licenses => 7,
+            Collection::LicenseAssignments => 8,
+            Collection::Devices => 9,
+            Collection::DeviceOwners => 10,
+            Collection::DeviceUsers => 11,
+            Collection::AdministrativeUnits => 12,
+            Collection::AdministrativeUnitMembers => 13,
+            Collection::DirectoryRoles => 14,
+            Collection::DirectoryRoleMembers => 15,
+            Collection::Organization => 16,
+            Collection::DeletedUsers => 17,
+            Collection::DeletedGroups => 18,
             Collection::Custom(_) => Collection::ALL.len(),
         }
     }
@@ -368,11 +374,11 @@ impl Collection {
             Form::Pairs(Pairs { of, members, lists })
         }
         match self {
-            Users | Groups | Devices | Licenses | AdministrativeUnits | DirectoryRoles | Organization
-            | DeletedUsers | DeletedGroups => Form::Objects,
+            Users | SignInActivity | Groups | Devices | Licenses | AdministrativeUnits | DirectoryRoles
+            | Organization | DeletedUsers | DeletedGroups => Form::Objects,
             Memberships => pairs(Groups, &[Users, Devices], Memberships),
             Nestings => pairs(Groups, &[Groups], Memberships),
-            EffectiveMemberships => pairs(Groups, &[Users, Groups, Devices], Memberships),
+            EffectiveMemberships => pairs(Groups, &[Users, Devices], Memberships),
             GroupOwners => pairs(Groups, &[Users], GroupOwners),
             DeviceOwners => pairs(Devices, &[Users], DeviceOwners),
             DeviceUsers => pairs(Devices, &[Users], DeviceUsers),

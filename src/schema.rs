@@ -111,8 +111,26 @@ pub enum Navigation {
     Manager,
     /// User, group or device to the groups it is a direct member of.
     MemberOf,
+    /// User to the users that report to it.
+    DirectReports,
+    /// User, group or device to the groups that hold it, directly or through nested groups.
+    TransitiveMemberOf,
     /// Group to its direct members of any kind.
     Members,
+    /// Group to everything it holds, directly or through nested groups, itself not.
+    TransitiveMembers,
+    /// Group to its owners.
+    Owners,
+    /// User to the groups it owns.
+    OwnedGroups,
+    /// Device to who registered it.
+    RegisteredOwners,
+    /// Device to who uses it.
+    RegisteredUsers,
+    /// User to the devices it registered.
+    OwnedDevices,
+    /// User to the devices it uses.
+    RegisteredDevices,
     /// User to the SKUs it holds, each once, however assigned. An assignment in state `Error` does not count.
     Licenses,
     /// Pair to the object at its first end: a membership to its group, a nesting to the containing group, a device's
@@ -134,7 +152,15 @@ pub enum Navigation {
 impl Navigation {
     /// Whether it may lead to several records.
     pub fn is_many(self) -> bool {
-        matches!(self, Navigation::MemberOf | Navigation::Members | Navigation::Licenses | Navigation::Path)
+        match self {
+            Navigation::Manager | Navigation::Container | Navigation::Member => false,
+            Navigation::User | Navigation::License | Navigation::AssignedGroup => false,
+            Navigation::MemberOf | Navigation::TransitiveMemberOf | Navigation::Members => true,
+            Navigation::TransitiveMembers | Navigation::Owners | Navigation::OwnedGroups => true,
+            Navigation::RegisteredOwners | Navigation::RegisteredUsers | Navigation::OwnedDevices => true,
+            Navigation::RegisteredDevices | Navigation::DirectReports => true,
+            Navigation::Licenses | Navigation::Path => true,
+        }
     }
 }
 
@@ -170,6 +196,7 @@ pub fn property(collection: Collection, name: &str) -> Option<Property> {
     if let Some((_, ty)) = graph_table(collection).iter().find(|(known, _)| *known == name) {
         let needs: &[_] = match collection {
             Collection::LicenseAssignments => &[(Collection::Users, "licenseAssignmentStates")],
+            Collection::Users if name == SIGN_IN_ACTIVITY => &[(Collection::SignInActivity, SIGN_IN_ACTIVITY)],
             _ => &[],
         };
         return Some(Property { ty: *ty, source: Source::Graph, needs, reads: &[] });
@@ -205,11 +232,15 @@ fn is_extension(name: &str) -> bool {
     })
 }
 
+/// The property of users that is read in a pass of its own, [`Collection::SignInActivity`].
+pub const SIGN_IN_ACTIVITY: &str = "signInActivity";
+
 type Table = &'static [(&'static str, Type)];
 
 fn graph_table(collection: Collection) -> Table {
     match collection {
         Collection::Users | Collection::DeletedUsers => USERS,
+        Collection::SignInActivity => SIGN_INS,
         Collection::Groups | Collection::DeletedGroups => GROUPS,
         Collection::Memberships => MEMBERSHIPS,
         Collection::Nestings => NESTINGS,
@@ -249,6 +280,14 @@ fn special_table(collection: Collection) -> &'static [(&'static str, Property)] 
     const STATES: (Collection, &str) = (Users, "licenseAssignmentStates");
     const MEMBER_OF: Property = navigation(Navigation::MemberOf, true, &[Groups], &[], &[Memberships]);
     const LISTS: &[Collection] = &[Memberships, Nestings];
+    const MEMBERS: &[Collection] = &[Users, Groups, Devices];
+    const HELD_BY: Property = navigation(Navigation::TransitiveMemberOf, true, &[Groups], &[], LISTS);
+    const ASSIGNED_BY: Property = Property {
+        ty: Type::list(Kind::Record(&[Groups])),
+        source: Source::Computed,
+        needs: &[STATES],
+        reads: &[Groups],
+    };
     const PRODUCT: &[(Collection, &str)] = &[(Licenses, "skuId"), (Licenses, "skuPartNumber")];
     const HELD: &[(Collection, &str)] = &[STATES, (Licenses, "skuId")];
     const ASSIGNED: &[(Collection, &str)] = &[STATES, (Licenses, "skuId"), (Licenses, "skuPartNumber")];
@@ -257,7 +296,15 @@ fn special_table(collection: Collection) -> &'static [(&'static str, Property)] 
             &const {
                 [
                     ("manager", navigation(Navigation::Manager, false, &[Users], &[], &[])),
+                    ("directReports", navigation(Navigation::DirectReports, true, &[Users], &[], &[])),
                     ("memberOf", MEMBER_OF),
+                    ("transitiveMemberOf", HELD_BY),
+                    ("ownedGroups", navigation(Navigation::OwnedGroups, true, &[Groups], &[], &[GroupOwners])),
+                    ("ownedDevices", navigation(Navigation::OwnedDevices, true, &[Devices], &[], &[DeviceOwners])),
+                    (
+                        "registeredDevices",
+                        navigation(Navigation::RegisteredDevices, true, &[Devices], &[], &[DeviceUsers]),
+                    ),
                     ("licenses", navigation(Navigation::Licenses, true, &[Licenses], HELD, &[])),
                 ]
             }
@@ -265,15 +312,30 @@ fn special_table(collection: Collection) -> &'static [(&'static str, Property)] 
         Groups => {
             &const {
                 [
-                    (
-                        "members",
-                        navigation(Navigation::Members, true, &[Users, Groups, Devices], &[], &[Memberships, Nestings]),
-                    ),
+                    ("members", navigation(Navigation::Members, true, MEMBERS, &[], LISTS)),
+                    ("transitiveMembers", navigation(Navigation::TransitiveMembers, true, MEMBERS, &[], LISTS)),
                     ("memberOf", navigation(Navigation::MemberOf, true, &[Groups], &[], &[Nestings])),
+                    (
+                        "transitiveMemberOf",
+                        navigation(Navigation::TransitiveMemberOf, true, &[Groups], &[], &[Nestings]),
+                    ),
+                    ("owners", navigation(Navigation::Owners, true, &[Users], &[], &[GroupOwners])),
                 ]
             }
         }
-        Devices => &const { [("memberOf", MEMBER_OF)] },
+        Devices => {
+            &const {
+                [
+                    ("memberOf", MEMBER_OF),
+                    ("transitiveMemberOf", HELD_BY),
+                    (
+                        "registeredOwners",
+                        navigation(Navigation::RegisteredOwners, true, &[Users], &[], &[DeviceOwners]),
+                    ),
+                    ("registeredUsers", navigation(Navigation::RegisteredUsers, true, &[Users], &[], &[DeviceUsers])),
+                ]
+            }
+        }
         Memberships => &const { ends(Memberships, "group", "member") },
         Nestings => &const { ends(Nestings, "parent", "child") },
         EffectiveMemberships => {
@@ -291,6 +353,8 @@ fn special_table(collection: Collection) -> &'static [(&'static str, Property)] 
             &const {
                 [
                     ("productName", computed(TEXT, PRODUCT)),
+                    ("assignedBy", ASSIGNED_BY),
+                    ("servicePlanNames", computed(list(TEXT), &[(Licenses, "servicePlans")])),
                     ("available", computed(INT, &[(Licenses, "prepaidUnits"), (Licenses, "consumedUnits")])),
                 ]
             }
@@ -306,7 +370,8 @@ fn special_table(collection: Collection) -> &'static [(&'static str, Property)] 
                 ]
             }
         }
-        AdministrativeUnits | DirectoryRoles | Organization | DeletedUsers | DeletedGroups | Custom(_) => &[],
+        SignInActivity | AdministrativeUnits | DirectoryRoles | Organization | DeletedUsers | DeletedGroups
+        | Custom(_) => &[],
     }
 }
 
@@ -401,7 +466,7 @@ const USERS: Table = &[
     ("securityIdentifier", TEXT),
     ("serviceProvisioningErrors", list(complex(SERVICE_PROVISIONING_ERROR))),
     ("showInAddressList", BOOL),
-    ("signInActivity", complex(SIGN_IN_ACTIVITY)),
+    (SIGN_IN_ACTIVITY, complex(LAST_SIGN_INS)),
     ("signInSessionsValidFromDateTime", DATE_TIME),
     ("state", TEXT),
     ("streetAddress", TEXT),
@@ -410,6 +475,8 @@ const USERS: Table = &[
     ("userPrincipalName", TEXT),
     ("userType", TEXT),
 ];
+
+const SIGN_INS: Table = &[("id", TEXT), (SIGN_IN_ACTIVITY, complex(LAST_SIGN_INS))];
 
 const GROUPS: Table = &[
     ("assignedLabels", list(complex(ASSIGNED_LABEL))),
@@ -633,7 +700,7 @@ const PROVISIONED_PLAN: Table = &[("capabilityStatus", TEXT), ("provisioningStat
 const SERVICE_PROVISIONING_ERROR: Table =
     &[("createdDateTime", DATE_TIME), ("isResolved", BOOL), ("serviceInstance", TEXT)];
 
-const SIGN_IN_ACTIVITY: Table = &[
+const LAST_SIGN_INS: Table = &[
     ("lastNonInteractiveSignInDateTime", DATE_TIME),
     ("lastNonInteractiveSignInRequestId", TEXT),
     ("lastSignInDateTime", DATE_TIME),
@@ -681,7 +748,6 @@ mod tests {
     fn names_that_cannot_be_read_are_unknown() {
         let cases = [
             (Collection::Users, "hireDate"),
-            (Collection::Users, "directReports"),
             (Collection::Users, "accountenabled"),
             (Collection::Users, "extension_0123_badge"),
             (Collection::Users, "extab12cd34_"),

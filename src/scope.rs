@@ -302,9 +302,19 @@ impl<'a> Judge<'a> {
             // An object of a custom list: there is no look-up by key, so what is not on it twice is gone.
             Key::Guid(_) | Key::Text(_) => match self.directory.coverage(collection).gap() {
                 Some(gap) => Standing::Unknown(gap.clone()),
+                None if self.is_redefined(collection) => {
+                    Standing::Edited(format!("{UNTIL_EDITED}not in the list that {collection} are now"))
+                }
                 None => Standing::NotFound,
             },
         })
+    }
+
+    /// Whether a custom collection was another list under an accepted scope.
+    fn is_redefined(&self, collection: Collection) -> bool {
+        let now = self.job.scope.lists.get(&collection);
+        let mut before = self.job.accepted.iter().filter_map(|accepted| accepted.scope.lists.get(&collection));
+        before.any(|before| Some(before) != now)
     }
 
     /// Counts for the plan's header.
@@ -531,7 +541,7 @@ pub fn label_needs(catalog: &mut Catalog, collection: Collection) {
         (_, Form::Pairs(pairs)) => vec![name(pairs.of), name(pairs.members[0])],
         (_, Form::Assignments) => vec![name(Collection::Users), (collection, "productName")],
         // A list that nothing is known of may refuse to select what it does not have.
-        (_, Form::Custom) => vec![],
+        (Collection::SignInActivity, _) | (_, Form::Custom) => vec![],
         (_, Form::Objects) => vec![name(collection)],
     };
     for (collection, name) in needs {

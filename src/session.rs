@@ -33,7 +33,7 @@ use crate::report::log::Step;
 use crate::report::{self, Format, to_stdout};
 use crate::scope::{self, Judge};
 use crate::sides::{self, Against};
-use crate::snapshot::{Members, Snapshot};
+use crate::snapshot::{Members, ReadBy, Snapshot};
 use crate::source::{self, Since, Source, SourceNeeds};
 use crate::state::State;
 use crate::sync::{Context, Options};
@@ -64,6 +64,14 @@ pub struct Read {
     pub requests: u64,
     /// Keeps a dry run's snapshot until it is no longer needed.
     _temporary: Option<tempfile::TempDir>,
+}
+
+impl Read {
+    /// Which way memberships were read; none when they were not, or not now.
+    fn memberships(&self) -> Option<ReadBy> {
+        let memberships = self.snapshot.manifest().collections.get(&Collection::Memberships)?;
+        memberships.read_by.clone().filter(|_| self.requests > 0)
+    }
 }
 
 impl<'a> Session<'a> {
@@ -99,7 +107,7 @@ impl<'a> Session<'a> {
     }
 
     /// Enters the run into history and settles what an earlier one left unfinished. Nothing in a dry run.
-    pub async fn begin(&mut self, kind: &str, target: &impl Target) -> Result<()> {
+    pub async fn begin(&mut self, kind: &str, target: &dyn Target) -> Result<()> {
         let Some(ledger) = self.ledger.as_mut().filter(|_| !self.options.dry_run) else { return Ok(()) };
         if let Some(last) = ledger.last_as_of()?
             && self.as_of < last
@@ -111,7 +119,7 @@ impl<'a> Session<'a> {
         }
         let run = ledger.begin_run(kind, self.as_of)?;
         self.run = Some(run);
-        for words in apply::settle(target, ledger, run).await? {
+        for words in apply::settle(target, ledger, run, self.context.clock()).await? {
             tracing::warn!("{words}");
         }
         Ok(())
@@ -232,7 +240,7 @@ impl<'a> Session<'a> {
     }
 
     /// Compares and builds the plan. Writes nothing.
-    pub async fn plan(&self, target: &impl Target, snapshot: &Snapshot) -> Result<Plan> {
+    pub async fn plan(&self, target: &dyn Target, snapshot: &Snapshot) -> Result<Plan> {
         let step = Step::begin("open");
         let directory = Directory::open(snapshot, &self.job.catalog, self.as_of)?;
         step.end("");
@@ -346,7 +354,7 @@ impl<'a> Session<'a> {
         let coverage = directory.coverage(collection);
         if let (Coverage::Complete, Some(pairs)) = (&coverage, collection.pairs()) {
             let gaps: Vec<(Guid, String)> =
-                directory.lists(collection).gaps().map(|(of, gap)| (of, gap.to_string())).collect();
+                directory.lists(pairs.lists).gaps().map(|(of, gap)| (of, gap.to_string())).collect();
             let Some((first, reason)) = gaps.first() else { return (coverage, false) };
             let accepted = gaps.iter().all(|(of, _)| self.accepts(AcceptWhat::HiddenMembership, &of.to_string()));
             let (list, of) = match pairs.lists {
@@ -434,7 +442,7 @@ impl<'a> Session<'a> {
         ledger.hold(&held)
     }
 
-    pub async fn apply(&mut self, plan: &Plan, target: &impl Target) -> Result<Applied> {
+    pub async fn apply(&mut self, plan: &Plan, target: &dyn Target) -> Result<Applied> {
         let (Some(ledger), Some(run)) = (self.ledger.as_mut(), self.run) else {
             return Err(Error::failed("a defect: a dry run cannot apply a plan"));
         };
@@ -453,6 +461,7 @@ impl<'a> Session<'a> {
                 }
             },
             stop: self.context.stop,
+            clock: self.context.clock(),
         };
         let step = Step::begin("apply");
         let applied = apply::apply(plan, target, ledger, run, &mut watch).await;
@@ -469,7 +478,7 @@ impl<'a> Session<'a> {
         applied: &Applied,
         whole: bool,
         took: Duration,
-        requests: u64,
+        read: Option<&Read>,
     ) -> Result<Exit> {
         let waiting = plan.waiting().iter().any(|check| check.limit == LimitName::FilterEdit);
         if waiting && whole {
@@ -498,8 +507,13 @@ impl<'a> Session<'a> {
             counts.extend(complete.map(|source| (source.collection, source.read)));
             ledger.record_good_run(&GoodRun { as_of: plan.header.source_as_of, counts })?;
         }
-        let effort =
-            report::applied::Effort { run: run.to_string(), took, source_requests: requests, target_requests: 0 };
+        let effort = report::applied::Effort {
+            run: run.to_string(),
+            took,
+            source_requests: read.map_or(0, |read| read.requests),
+            target_requests: 0,
+            memberships: read.and_then(Read::memberships),
+        };
         let shown = report::applied::Applied::new(plan, applied, effort);
         to_stdout(|to| {
             // A quiet night is one line; any other says first what a person must look at.
@@ -550,7 +564,7 @@ impl<'a> Session<'a> {
     }
 
     /// Refuses a saved plan that is no longer what would be planned: another job, too old, or a target that moved.
-    pub async fn refuse_stale(&self, plan: &Plan, target: &impl Target) -> Result<()> {
+    pub async fn refuse_stale(&self, plan: &Plan, target: &dyn Target) -> Result<()> {
         let name = &plan.header.id;
         let stale =
             |why: String| Error::new(Exit::Stale, format!("plan {name} is stale")).cause(why).hint("make a new plan");

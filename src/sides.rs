@@ -156,19 +156,19 @@ pub fn target_key<'v>(spec: &TypeSpec, value: impl Fn(usize) -> Option<&'v Datum
 }
 
 /// What the target holds, as far as it says what is desired.
-pub struct Against<'a, T> {
-    pub target: &'a T,
+pub struct Against<'a> {
+    pub target: &'a dyn Target,
     /// The records that `find` looks for.
     pub found: &'a Found,
 }
 
 /// Maps every record in scope of the type's mappings.
-pub fn desired<T: Target>(
+pub fn desired(
     job: &Job,
     directory: &Directory<'_>,
     judge: &Judge<'_>,
     policy: &TypePolicy,
-    against: Against<'_, T>,
+    against: Against<'_>,
 ) -> Result<DesiredSide> {
     let mut wanted = Wanted {
         job,
@@ -205,17 +205,17 @@ pub fn desired<T: Target>(
 }
 
 /// What the source wants of one type, as it is mapped.
-struct Wanted<'a, T> {
+struct Wanted<'a> {
     job: &'a Job,
     spec: &'a TypeSpec,
-    against: Against<'a, T>,
+    against: Against<'a>,
     records: SpillWriter<Desired>,
     keys: Vec<DesiredKey>,
     notes: Vec<Note>,
     names: Tally,
 }
 
-impl<T: Target> Wanted<'_, T> {
+impl Wanted<'_> {
     /// Takes one record of a mapping, which is the `index`-th of the type.
     fn take(
         &mut self,
@@ -278,7 +278,7 @@ impl<T: Target> Wanted<'_, T> {
 }
 
 /// Reads what the target holds of the type.
-pub async fn current<T: Target>(target: &T, policy: &TypePolicy) -> Result<CurrentSide> {
+pub async fn current(target: &dyn Target, policy: &TypePolicy) -> Result<CurrentSide> {
     let spec = &policy.spec;
     let mut records = SpillWriter::new()?;
     let mut keys = Vec::new();

@@ -1,7 +1,8 @@
-//! Product names of license SKUs: Graph names `SPE_E5`, people say "Microsoft 365 E5".
+//! Product names of license SKUs and of the service plans in them: Graph names `SPE_E5`, people say "Microsoft 365 E5".
 //!
-//! Hides the table (`mappings/sku-names.csv`, compiled in) and when it is parsed. Deliberately does not invent names:
-//! a SKU that Microsoft has not published has none, and callers show its part number.
+//! Hides the tables (`mappings/sku-names.csv` and `mappings/service-plan-names.csv`, compiled in) and when they are
+//! parsed. Deliberately does not invent names: what Microsoft has not published has none, and callers show its part
+//! number.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -26,6 +27,24 @@ static NAMES: LazyLock<HashMap<Guid, SkuName>> = LazyLock::new(|| {
     rows.filter_map(|row| named(&row.ok()?)).collect()
 });
 
+/// The service plans of the same publication.
+const PLANS: &str = include_str!("../mappings/service-plan-names.csv");
+
+static PLAN_NAMES: LazyLock<HashMap<Guid, Box<str>>> = LazyLock::new(|| {
+    let rows = csv::Reader::from_reader(PLANS.as_bytes()).into_records();
+    rows.filter_map(|row| plan_named(&row.ok()?)).collect()
+});
+
+/// The published name of a service plan: "Exchange Online (Plan 2)" for `EXCHANGE_S_ENTERPRISE`.
+pub fn service_plan(plan: Guid) -> Option<&'static str> {
+    PLAN_NAMES.get(&plan).map(|name| &**name)
+}
+
+/// A row of the plans: id, name in Graph, published name.
+fn plan_named(row: &csv::StringRecord) -> Option<(Guid, Box<str>)> {
+    Some((row.get(0)?.parse().ok()?, row.get(2)?.trim().into()))
+}
+
 /// The published names of a SKU.
 pub fn lookup(sku: Guid) -> Option<&'static SkuName> {
     NAMES.get(&sku)
@@ -46,6 +65,18 @@ mod tests {
         let names = |id: &str| lookup(id.parse().unwrap()).map(|name| (&*name.product_name, &*name.part_number));
         assert_eq!(names("06ebc4ee-1bb5-47dd-8120-11324bc54e06"), Some(("Microsoft 365 E5", "SPE_E5")));
         assert_eq!(names("00000000-0000-0000-0000-000000000000"), None);
+    }
+
+    #[test]
+    fn well_known_service_plans_are_named() {
+        assert_eq!(
+            service_plan("efb87545-963c-4e0d-99df-69c6916d9eb0".parse().unwrap()),
+            Some("Exchange Online (Plan 2)")
+        );
+        assert_eq!(service_plan(Guid::default()), None);
+        let rows = csv::Reader::from_reader(PLANS.as_bytes()).into_records().map(Result::unwrap).count();
+        assert!(rows > 750 && PLAN_NAMES.len() == rows, "{} of {rows}", PLAN_NAMES.len());
+        assert!(PLAN_NAMES.values().all(|name| !name.is_empty()));
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod read;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -159,13 +160,73 @@ pub struct Extent {
     /// The property that the objects of a custom collection are keyed by, where it is not `id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// What `$count` said when the read began, where Graph gives it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<u64>,
     #[serde(default)]
     pub pages: u64,
     /// Requests, not counting what the HTTP layer repeated by itself.
     #[serde(default)]
     pub requests: u64,
+    /// Memberships only: which way they were read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_by: Option<ReadBy>,
     #[serde(default, skip_serializing_if = "How::is_plain")]
     pub how: How,
+}
+
+/// Which way the members of all groups were read, what that was expected to come to, and what it did. The members are
+/// the same either way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReadBy {
+    pub strategy: Strategy,
+    /// Why this one.
+    pub reason: String,
+    /// Worked out when the groups had been counted.
+    pub estimate: Figures,
+    pub cost: Figures,
+}
+
+/// A way to read the members of all groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strategy {
+    /// Groups with up to 20 members on one page, then the list of each group that shows 20.
+    Expand,
+    /// One list for each group.
+    PerGroup,
+}
+
+impl Strategy {
+    /// The name in jobs, manifests and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Strategy::Expand => "expand",
+            Strategy::PerGroup => "per-group",
+        }
+    }
+}
+
+/// What a read takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Figures {
+    pub requests: u64,
+    /// Graph's resource units.
+    pub units: u64,
+    /// To a tenth.
+    pub seconds: f64,
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} requests, {} units, {:.1} s", self.requests, self.units, self.seconds)
+    }
+}
+
+impl Figures {
+    pub fn new(requests: u64, units: u64, seconds: f64) -> Figures {
+        Figures { requests, units, seconds: (seconds * 10.0).round() / 10.0 }
+    }
 }
 
 impl Extent {
@@ -178,8 +239,10 @@ impl Extent {
             unreadable: BTreeMap::new(),
             partial_lists: 0,
             key: None,
+            expected: None,
             pages: 0,
             requests: 0,
+            read_by: None,
             how: How::default(),
         }
     }
@@ -269,7 +332,7 @@ pub fn key_property(collection: Collection) -> &'static str {
 /// end; a custom collection's own name.
 pub fn type_name(collection: Collection) -> &'static str {
     match collection {
-        Collection::Users => "user",
+        Collection::Users | Collection::SignInActivity => "user",
         Collection::Groups => "group",
         Collection::Devices => "device",
         Collection::Licenses | Collection::LicenseAssignments => "subscribedSku",

@@ -76,11 +76,11 @@ pub async fn run(path: &Path, options: &Options, context: &Context<'_>) -> Resul
 async fn steps(session: &mut Session<'_>, options: &Options) -> Result<Exit> {
     let started = Instant::now();
     let target = target::open(&session.job.target);
-    session.begin(if options.trial.is_everything() { "run" } else { "trial" }, &target).await?;
+    session.begin(if options.trial.is_everything() { "run" } else { "trial" }, target.as_ref()).await?;
     let read = session.read().await?;
-    let mut plan = session.plan(&target, &read.snapshot).await?;
+    let mut plan = session.plan(target.as_ref(), &read.snapshot).await?;
     if session.approve_at_once(&plan)? {
-        plan = session.plan(&target, &read.snapshot).await?;
+        plan = session.plan(target.as_ref(), &read.snapshot).await?;
     }
     if options.dry_run {
         return session.preview(&plan);
@@ -88,11 +88,11 @@ async fn steps(session: &mut Session<'_>, options: &Options) -> Result<Exit> {
     if plan.is_held() {
         return session.hold(&plan);
     }
-    let applied = apply(session, &plan, &target).await?;
-    session.finish(&plan, &applied, true, started.elapsed(), read.requests)
+    let applied = apply(session, &plan, target.as_ref()).await?;
+    session.finish(&plan, &applied, true, started.elapsed(), Some(&read))
 }
 
-async fn apply(session: &mut Session<'_>, plan: &Plan, target: &impl Target) -> Result<Applied> {
+async fn apply(session: &mut Session<'_>, plan: &Plan, target: &dyn Target) -> Result<Applied> {
     APPLYING.store(true, Ordering::SeqCst);
     let applied = session.apply(plan, target).await;
     APPLYING.store(false, Ordering::SeqCst);
@@ -116,12 +116,12 @@ pub async fn apply_saved(
 async fn saved_steps(session: &mut Session<'_>, plan: &Plan, only: &[Action]) -> Result<Exit> {
     let started = Instant::now();
     let target = target::open(&session.job.target);
-    session.begin("apply", &target).await?;
-    session.refuse_stale(plan, &target).await?;
+    session.begin("apply", target.as_ref()).await?;
+    session.refuse_stale(plan, target.as_ref()).await?;
     let plan = if only.is_empty() { plan.clone() } else { plan.only(only)? };
     // Applying a saved plan by name is the approval of what it shows: limits do not hold it again.
-    let applied = apply(session, &plan, &target).await?;
-    session.finish(&plan, &applied, only.is_empty(), started.elapsed(), 0)
+    let applied = apply(session, &plan, target.as_ref()).await?;
+    session.finish(&plan, &applied, only.is_empty(), started.elapsed(), None)
 }
 
 /// Plans from a snapshot without showing or writing anything: for decisions about what a plan lists.
@@ -141,5 +141,5 @@ pub async fn plan_from(path: &Path, snapshot: PathBuf, context: &Context<'_>) ->
     let mut session = Session::open(path, &options, context)?;
     let target = target::open(&session.job.target);
     let read = session.read().await?;
-    session.plan(&target, &read.snapshot).await
+    session.plan(target.as_ref(), &read.snapshot).await
 }

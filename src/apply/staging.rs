@@ -7,11 +7,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Progress, Sink, TypeOutcome, Watch};
+use super::{Sink, TypeOutcome, Watch, as_read_back};
 use crate::error::{Error, Result};
 use crate::plan::Plan;
-use crate::plan::change::{Action, Change, Row, State};
-use crate::plan::datum::Datum;
+use crate::plan::change::{Action, Change, Row};
 use crate::record::Key;
 use crate::spill::{Place, Spill, SpillWriter};
 use crate::target::{BatchMark, Outcome};
@@ -120,9 +119,8 @@ impl<'a, 'w> Staging<'a, 'w> {
                 )));
             }
         };
-        books.sink.seen += 1;
-        let (done, of) = (books.sink.seen, books.sink.of);
-        (books.watch.progress)(Progress { ty: &change.ty, done, of });
+        let Books { sink, watch, .. } = &mut *books;
+        sink.tell(&change.ty, watch);
         match outcome {
             Outcome::Done { target_id, read_back } => {
                 let row = change.ledger.clone().map(|row| as_read_back(row, change, target_id, read_back));
@@ -164,27 +162,4 @@ impl Books<'_, '_> {
         self.places.push(place);
         Ok(())
     }
-}
-
-/// The planned row with what the target made of the values in place of what was written.
-fn as_read_back(mut row: Row, change: &Change, target_id: String, read_back: Vec<(String, Datum)>) -> Row {
-    row.target_id = target_id;
-    for (name, value) in read_back {
-        if !value.is_known() {
-            // Written, but nobody can say what stands there now; the ledger holds known values only.
-            row.values.remove(&name);
-            continue;
-        }
-        if let State::Retired(leaving) = &mut row.state
-            && let Some((_, flag)) = leaving.before.get_mut(&name)
-            && change.attributes.iter().any(|written| written.name == name && written.after == *flag)
-        {
-            // Compared on return with what stands there: a flag the target spells its own way is still our flag.
-            *flag = value.clone();
-        }
-        if let Some(held) = row.values.get_mut(&name) {
-            held.applied = value;
-        }
-    }
-    row
 }

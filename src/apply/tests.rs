@@ -154,7 +154,7 @@ async fn a_batch_changed_by_someone_else_has_its_values_forgotten() {
 
     let (mut ledger, files) = (job.ledger(), job.files(Fail::No));
     let run = ledger.begin_run("run", at(2)).unwrap();
-    let found = settle(&files, &mut ledger, run).await.unwrap();
+    let found = settle(&files, &mut ledger, run, &crate::clock::Clock::real()).await.unwrap();
     assert!(found[0].contains("was changed by someone else since"), "{found:?}");
     let rows = rows(&ledger, "groups");
     assert_eq!(rows.keys().collect::<Vec<_>>(), ["gone", "staff"]);
@@ -174,8 +174,15 @@ async fn a_request_to_stop_is_heard_between_types() {
         stop.store(true, Ordering::Relaxed);
         seen.push((progress.ty.to_string(), progress.done, progress.of));
     };
-    let applied =
-        apply(&plan, &files, &mut ledger, run, &mut Watch { progress: &mut progress, stop: &stop }).await.unwrap();
+    let applied = apply(
+        &plan,
+        &files,
+        &mut ledger,
+        run,
+        &mut Watch { progress: &mut progress, stop: &stop, clock: &crate::clock::Clock::real() },
+    )
+    .await
+    .unwrap();
     assert_eq!(seen, [("groups".to_string(), 1, 8), ("groups".to_string(), 2, 8)]);
     assert_eq!(applied.types[0].done.values().sum::<u64>(), 2);
     assert_eq!(applied.types[1].not_attempted, 6);

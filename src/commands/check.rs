@@ -19,7 +19,7 @@ use crate::report::to_stdout;
 use crate::snapshot::Snapshot;
 use crate::source::rights::{self, Need, Review, Standing};
 use crate::source::{self, Rights, SKEW_WORTH_TELLING, SecretEnd, Source, SourceNeeds, Token, skew_in_words};
-use crate::target::{self, Target as _};
+use crate::target;
 use crate::{find, session, sides};
 
 /// A secret or certificate that ends within so many days is warned about.

@@ -16,7 +16,7 @@ use crate::report::visible::visible;
 use crate::snapshot::Snapshot;
 use crate::state::State;
 use crate::sync::Context;
-use crate::target::{self, Target as _};
+use crate::target;
 
 /// Who decides, for the ledger: user id, `SUDO_USER`, and what `--by` says.
 pub fn who(by: Option<&str>) -> String {

@@ -15,6 +15,7 @@ use crate::cli::{self, Cli, Command, Global, SnapshotChoice, Trial};
 use crate::clock::Clock;
 use crate::error::{Context as _, Error, Exit, Result};
 use crate::job::{Job, Source as JobSource, jobs_in};
+use crate::record::Collection;
 use crate::recording::Recorder;
 use crate::report::log::Log;
 use crate::report::progress::Progress;
@@ -215,6 +216,10 @@ impl Work<'_> {
                     say!("{collection}: {} read, partial: {}", extent.count, report::visible::visible(&why));
                 }
             }
+        }
+        let memberships = read.snapshot.manifest().collections.get(&Collection::Memberships);
+        if let Some(by) = memberships.and_then(|extent| extent.read_by.as_ref()) {
+            say!("memberships read by {}: {}; {}", by.strategy.name(), by.cost, by.reason);
         }
         say!("{} requests; written to {}", read.counts.requests, extract.out.display());
         Ok(exit)

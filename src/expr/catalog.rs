@@ -218,6 +218,10 @@ mod tests {
         check(Users, "manager/displayName eq displayName", "users(displayName) {Manager}");
         check(Users, "memberOf/any(g: g/id eq 'x')", "users() groups(id) memberships() {MemberOf}");
         check(Groups, "memberOf/any()", "groups() nestings() {MemberOf}");
+        check(Users, "transitiveMemberOf/any()", "users() groups() memberships() nestings() {TransitiveMemberOf}");
+        check(Users, "directReports/mail", "users(mail) {DirectReports}");
+        check(Groups, "owners/mail", "users(mail) groups() group_owners() {Owners}");
+        check(Users, "licenses/assignedBy/id", "users(licenseAssignmentStates) groups(id) licenses(skuId) {Licenses}");
         check(Groups, "members/id", "users(id) groups(id) memberships() nestings() devices(id) {Members}");
         check(Groups, "members/model", "users() groups() memberships() nestings() devices(model) {Members}");
         check(Users, "licenses/productName", "users(licenseAssignmentStates) licenses(skuId skuPartNumber) {Licenses}");

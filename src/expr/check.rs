@@ -596,7 +596,11 @@ mod tests {
             "`costcentre` this has no property `costcentre` | did you mean `costCenter`?",
         );
         users("displayName/length", "`length` this follows text, which has no properties");
-        users("transitiveMemberOf/any()", "`transitiveMemberOf` users have no property `transitiveMemberOf`");
+        users(
+            "transitivMemberOf/any()",
+            "`transitivMemberOf` users have no property `transitivMemberOf` | did you mean \
+             `transitiveMemberOf`?",
+        );
         check(
             Collection::Groups,
             "members/modell",

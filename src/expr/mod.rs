@@ -87,6 +87,11 @@ pub trait Navigate {
 
     /// What `now()` returns: the as-of time of the plan.
     fn as_of(&self) -> Timestamp;
+
+    /// A record in words for people, to say of which one something is not known.
+    fn describe(&self, record: &Record) -> String {
+        format!("{} {}", record.collection, record.key)
+    }
 }
 
 /// Knows only what was written into the records: a navigation without inline value leads nowhere.

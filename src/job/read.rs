@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::files::{self, Merged};
 use super::{Job, LoadOptions, StateConfig, TargetConfig, scope, settings, source};
+use crate::custom;
 use crate::diagnostic::{Place, Problems, SourceFile, did_you_mean};
 use crate::error::Result;
 use crate::expr::Catalog;
@@ -15,7 +16,7 @@ use crate::plan::policy::Removal;
 use crate::tree::{Fields, Kind, Node};
 
 /// Where the keys of a job file belong, for those that TOML put into another table.
-pub(super) const HOMES: [(&str, &str); 33] = [
+pub(super) const HOMES: [(&str, &str); 34] = [
     ("format", TOP),
     ("name", TOP),
     ("extends", TOP),
@@ -28,6 +29,7 @@ pub(super) const HOMES: [(&str, &str); 33] = [
     ("ca_file", "in `[source]`"),
     ("quota_share", "in `[source]`"),
     ("max_in_flight", "in `[source]`"),
+    ("memberships", "in `[source]`"),
     ("delta", "in `[source]`"),
     ("full_every", "in `[source]`"),
     ("snapshot", "in `[source]`"),
@@ -130,24 +132,32 @@ fn read(merged: &Merged, path: &Path, options: &LoadOptions<'_>, problems: &mut 
     let reader = Reader { job: name.clone().unwrap_or_default(), start: start.clone() };
     let mut catalog = Catalog::default();
 
+    if let Some(node) = fields.get("collection") {
+        custom::read_all(node, &mut catalog, problems);
+    }
     let source = fields.require("source", "[source]\ntenant = \"contoso.onmicrosoft.com\"", problems);
     let scope = fields.get("scope");
     let target = fields.require("target", "[target]\nkind = \"csv\"\npath = \"export\"", problems);
     let mapping = fields.require("mapping", "[[mapping]]\nuse = \"csv/users@1\"", problems);
     let common = fields.get("removal").map(|node| removal::read(node, problems)).unwrap_or_default();
     let limits = fields.get("limits").map(|node| settings::limits(node, problems));
-    let accept = fields.get("accept").map(|node| settings::accept(node, problems)).unwrap_or_default();
+    let accept = fields.get("accept");
     let state = fields.get("state");
     if let Some(node) = fields.get("report") {
         settings::report(node, problems);
     }
     fields.finish(&HOMES, problems);
 
-    let scope = scope.map(|node| scope::read(node, &reader, &mut catalog, problems)).unwrap_or_default();
+    // A mapping may bring a collection along, which the scope may then filter.
+    let mappings = mapping.map(|node| mappings(node, &reader, &common, &mut catalog, problems)).unwrap_or_default();
+    let accept = accept.map(|node| settings::accept(node, &catalog, problems)).unwrap_or_default();
+    let mut scope = scope.map(|node| scope::read(node, &reader, &mut catalog, problems)).unwrap_or_default();
+    let used = catalog.custom().iter().filter(|custom| catalog.uses(custom.collection));
+    scope.lists = used.map(|custom| (custom.collection, custom.address())).collect();
     let parts = Parts {
         source: source.and_then(|node| source::read(node, &reader, &merged.files, problems)),
         target: target.and_then(|node| target_config(node, &reader, problems)),
-        mappings: mapping.map(|node| mappings(node, &reader, &common, &mut catalog, problems)).unwrap_or_default(),
+        mappings,
         state: settings::state(state, &reader, options, problems),
     };
     check_together(&parts.mappings, problems);

@@ -21,6 +21,8 @@ use crate::tree::{Fields, Kind, Node};
 pub struct Scope {
     pub filters: BTreeMap<Collection, Filter>,
     pub exclude: BTreeMap<Collection, Exclude>,
+    /// Which lists the custom collections in use are: another path or filter lets other records in.
+    pub lists: BTreeMap<Collection, String>,
 }
 
 /// A compiled filter of one collection.
@@ -202,6 +204,8 @@ fn check_entry(entry: &str, place: &Place, collection: Collection, problems: &mu
 struct ScopeText {
     filters: BTreeMap<Collection, String>,
     exclude: BTreeMap<Collection, Vec<String>>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    lists: BTreeMap<Collection, String>,
     mappings: Vec<Identity>,
 }
 
@@ -212,6 +216,7 @@ pub(super) fn text(scope: &Scope, mappings: &[Identity]) -> String {
     let text = ScopeText {
         filters: scope.filters.iter().map(|(collection, filter)| (*collection, filter.expr.to_string())).collect(),
         exclude: scope.exclude.iter().map(|(collection, exclude)| (*collection, exclude.entries())).collect(),
+        lists: scope.lists.clone(),
         mappings,
     };
     // Plain data with text keys: there is nothing in it that JSON cannot say.
@@ -226,7 +231,7 @@ pub(super) fn accepted(text: &str, catalog: &mut Catalog) -> Result<Accepted> {
             .hint("it was written by another version of this program: run that version, or restore the ledger")
     };
     let read: ScopeText = serde_json::from_str(text).map_err(|error| failed(error.to_string()))?;
-    let mut scope = Scope::default();
+    let mut scope = Scope { lists: read.lists, ..Scope::default() };
     for (collection, text) in read.filters {
         let expr = expr::compile_filter(&text, Some(collection), catalog)
             .map_err(|error| failed(format!("in the filter of {collection}: {}", error.message)))?;

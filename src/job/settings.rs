@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Span, SpanRelativeTo};
 use super::read::{HOMES, Reader};
 use super::{LoadOptions, StateConfig};
 use crate::diagnostic::{Problems, did_you_mean};
+use crate::expr::Catalog;
 use crate::plan::policy::{Accept, AcceptWhat, Limit, Limits};
 use crate::record::Collection;
 use crate::tree::{Fields, Kind, Node};
@@ -70,7 +71,7 @@ fn read_limit(node: &Node, limit: &mut Limit, problems: &mut Problems) {
 }
 
 /// Reads `[[accept]]`.
-pub(super) fn accept(node: &Node, problems: &mut Problems) -> Vec<Accept> {
+pub(super) fn accept(node: &Node, catalog: &Catalog, problems: &mut Problems) -> Vec<Accept> {
     let Kind::List(items) = &node.kind else {
         problems.add_with_help(
             &node.place,
@@ -79,10 +80,10 @@ pub(super) fn accept(node: &Node, problems: &mut Problems) -> Vec<Accept> {
         );
         return Vec::new();
     };
-    items.iter().filter_map(|item| one_accept(item, problems)).collect()
+    items.iter().filter_map(|item| one_accept(item, catalog, problems)).collect()
 }
 
-fn one_accept(node: &Node, problems: &mut Problems) -> Option<Accept> {
+fn one_accept(node: &Node, catalog: &Catalog, problems: &mut Problems) -> Option<Accept> {
     let mut fields = Fields::new(node.table(problems)?, &node.place, "`[[accept]]`");
     let words = [
         ("hidden-membership", AcceptWhat::HiddenMembership),
@@ -97,9 +98,10 @@ fn one_accept(node: &Node, problems: &mut Problems) -> Option<Accept> {
     fields.finish(&HOMES, problems);
     let id = id_node.and_then(|node| node.text(problems)).map(str::to_string);
     if let (Some(AcceptWhat::Collection), Some(id), Some(node)) = (what, &id, id_node)
-        && Collection::named(id).is_none()
+        && catalog.named(id).is_none()
     {
-        let help = did_you_mean(id, &Collection::ALL.map(Collection::name), "collections");
+        let known: Vec<&str> = catalog.collections().map(Collection::name).collect();
+        let help = did_you_mean(id, &known, "collections");
         problems.add_with_help(&node.place, format!("there is no collection `{id}`"), help);
     }
     let until = match until {

@@ -10,10 +10,10 @@ use url::Url;
 
 use super::read::Reader;
 use super::secret::Secrets;
-use crate::diagnostic::{Problems, SourceFile};
+use crate::diagnostic::{Problems, SourceFile, did_you_mean};
 use crate::record::Guid;
 use crate::secret::SecretFrom;
-use crate::source::Cloud;
+use crate::source::{Cloud, Memberships};
 use crate::tree::{Fields, Kind, Node};
 
 /// Where records come from.
@@ -46,6 +46,8 @@ pub struct GraphSource {
     pub graph: Option<Url>,
     /// Certificates (PEM) of authorities to trust besides the machine's.
     pub ca_file: Option<PathBuf>,
+    /// Which way memberships are read.
+    pub memberships: Memberships,
     /// Share of the tenant's request quota that a run may spend, above 0, at most 1.
     pub quota_share: f64,
     /// The most requests under way at once, when the job sets a limit.
@@ -121,6 +123,7 @@ pub(super) fn read(node: &Node, reader: &Reader, files: &[Arc<SourceFile>], prob
     let authority = authority_node.map(|node| host(node, problems));
     let graph = graph_node.map(|node| host(node, problems));
     let ca_file = fields.get("ca_file").map(|node| reader.path(node, problems).map(|(path, _)| path));
+    let memberships = fields.get("memberships").map(|node| memberships(node, problems));
     let quota_share = fields.get("quota_share").map_or(Some(QUOTA_SHARE), |node| node.number(0.01..=1.0, problems));
     let max_in_flight = fields.get("max_in_flight").map(|node| node.int(1..=1000, problems));
     let delta = fields.get("delta").map_or(Some(false), |node| node.bool(problems));
@@ -139,6 +142,7 @@ pub(super) fn read(node: &Node, reader: &Reader, files: &[Arc<SourceFile>], prob
         authority: transposed(authority)?,
         graph: transposed(graph)?,
         ca_file: transposed(ca_file)?,
+        memberships: transposed(memberships)?.unwrap_or_default(),
         quota_share: quota_share?,
         max_in_flight: transposed(max_in_flight)?.and_then(|number| u32::try_from(number).ok()),
         delta: delta?,
@@ -218,6 +222,19 @@ fn one_cloud(source: &GraphSource, at: Option<&Node>, problems: &mut Problems) -
     let help = "name the cloud alone, `cloud = \"us-gov\"`, and take `authority` and `graph` out";
     problems.add_with_help(&at?.place, message, help);
     None
+}
+
+fn memberships(node: &Node, problems: &mut Problems) -> Option<Memberships> {
+    match node.text(problems)? {
+        "auto" => Some(Memberships::Auto),
+        "expand" => Some(Memberships::Expand),
+        "per-group" => Some(Memberships::PerGroup),
+        other => {
+            let help = did_you_mean(other, &["auto", "expand", "per-group"], "ways");
+            problems.add_with_help(&node.place, format!("memberships cannot be read by `{other}`"), help);
+            None
+        }
+    }
 }
 
 fn tenant_name(node: &Node, credential: Option<&Credential>, problems: &mut Problems) -> Option<String> {

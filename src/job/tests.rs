@@ -566,3 +566,28 @@ fn no_damage_to_a_job_goes_unexplained() {
         }
     }
 }
+
+#[test]
+fn a_list_of_graph_can_be_a_source_and_be_filtered() {
+    let described = "[[collection]]\nname = \"rooms\"\npath = \"places/microsoft.graph.room\"\n\
+                     properties = { capacity = \"int\" }\n";
+    let mapping = "format = \"mapping/1\"\nname = \"rooms\"\nsource = \"rooms\"\ntarget = \"rooms\"\nkey = \"Room\"\n\
+                   [attributes]\n\"Room\" = \"id\"\n\"Seats\" = \"capacity\"\n";
+    let text = format!("{JOB}{described}[[mapping]]\nuse = \"rooms.toml\"\n[scope]\nrooms = \"capacity gt 4\"\n");
+    let world = World::with(&[("contoso.toml", &text), ("rooms.toml", mapping)]);
+    let job = world.load("contoso.toml");
+    let rooms = job.catalog.named("rooms").unwrap();
+    assert_eq!(job.mapping("rooms").unwrap().source, rooms);
+    assert!(job.scope.filters.contains_key(&rooms));
+    assert_eq!(job.scope.lists[&rooms], "v1.0/places/microsoft.graph.room by id");
+    // Another list is another scope, and the accepted text reads back.
+    let accepted = job.accepted_scope_text();
+    let moved = text.replace("places/microsoft.graph.room", "places/microsoft.graph.workspace");
+    let world = World::with(&[("contoso.toml", &moved), ("rooms.toml", mapping)]);
+    let job = world.load_accepting("contoso.toml", Some(&accepted)).unwrap();
+    assert!(job.scope_was_edited());
+    assert_eq!(job.accepted[0].text(), accepted);
+    let wrong = text.replace("capacity gt 4", "capacity eq 'four'");
+    let world = World::with(&[("contoso.toml", &wrong), ("rooms.toml", mapping)]);
+    assert!(world.mistakes("contoso.toml").contains("cannot compare number with text"));
+}

@@ -5,31 +5,99 @@
 //! next run finds either no intent or one it can settle by looking at the target. Hides how rows wait and move.
 //! Deliberately never looks at the target itself.
 
+use jiff::Timestamp;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use serde::{Deserialize, Serialize};
 
 use super::records::{COLUMNS, Stored};
 use super::{Ledger, RunId, meta, to_json};
 use crate::crash;
 use crate::error::{Error, Result};
-use crate::plan::change::Row;
+use crate::plan::change::{Change, Row, TypeSpec};
 use crate::record::Key;
 use crate::target::BatchMark;
 
-/// Names one batch in the journal.
+/// Names one entry of the journal.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct BatchId(i64);
+pub struct EntryId(i64);
 
 /// A batch whose run died, or whose end could not be recorded.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct UnfinishedBatch {
-    pub id: BatchId,
+    pub id: EntryId,
     pub run: RunId,
     /// The target type.
     pub ty: String,
     pub mark: BatchMark,
 }
 
+/// A single change as the journal holds it from before it is sent until the ledger agrees with the target.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Intent {
+    /// When it was about to be sent.
+    pub at: Timestamp,
+    /// With references resolved, as it is sent.
+    pub change: Change,
+    /// The type as it was then: what is looked up must be read in the same way, whatever the job says by now.
+    pub spec: TypeSpec,
+}
+
+/// A change whose run died, or whose end nobody saw.
+#[derive(Clone, PartialEq, Debug)]
+pub struct UnfinishedChange {
+    pub id: EntryId,
+    pub run: RunId,
+    pub intent: Intent,
+}
+
+/// How a change's entry ends: with what its record becomes (a row, or `None` for a record that is no longer known),
+/// or with nothing when it did not happen.
+pub type ChangeEnd = (EntryId, Option<(Key, Option<Row>)>);
+
 impl Ledger {
+    /// Writes down that these changes are about to be sent, each by itself. Durable when it returns; an error leaves
+    /// no trace.
+    pub fn journal_changes(&mut self, run: RunId, intents: &[Intent]) -> Result<Vec<EntryId>> {
+        let texts = intents.iter().map(to_json).collect::<Result<Vec<String>>>()?;
+        self.transact("change intents", |transaction, ledger| {
+            let mut ids = Vec::with_capacity(texts.len());
+            for (intent, text) in intents.iter().zip(&texts) {
+                let id = insert_intent(transaction, run, "change", &intent.change.ty, text);
+                ids.push(id.map_err(|cause| ledger.failed(cause))?);
+            }
+            Ok(ids)
+        })
+    }
+
+    /// Takes entries out of the journal, all at once, each with its end.
+    pub fn end_changes(&mut self, ends: Vec<ChangeEnd>) -> Result<()> {
+        self.transact("change ends", |transaction, ledger| {
+            for (id, row) in ends {
+                let ended = match row {
+                    None => take_away(transaction, id),
+                    Some(row) => {
+                        let ty: String = transaction
+                            .query_row("SELECT type FROM journal WHERE id = ?1", [id.0], |row| row.get(0))
+                            .map_err(|cause| ledger.failed(cause))?;
+                        insert_rows(transaction, ledger, id, &ty, std::iter::once(Ok(row)))?;
+                        move_rows(transaction, id)
+                    }
+                };
+                ended.map_err(|cause| ledger.failed(cause))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The changes to settle before anything is planned, in the order they were begun.
+    pub fn unfinished_changes(&self) -> Result<Vec<UnfinishedChange>> {
+        let changes = self.unfinished("change")?.into_iter().map(|(id, run, _, intent)| {
+            let intent = self.json("the intent of a change", &intent)?;
+            Ok(UnfinishedChange { id, run, intent })
+        });
+        changes.collect()
+    }
+
     /// Writes down that a staged batch is about to be committed, and what each of its records becomes then: the row,
     /// or `None` for a record that is no longer known. Durable when it returns; an error leaves no trace.
     pub fn journal_batch(
@@ -38,7 +106,7 @@ impl Ledger {
         ty: &str,
         mark: &BatchMark,
         rows: impl Iterator<Item = Result<(Key, Option<Row>)>>,
-    ) -> Result<BatchId> {
+    ) -> Result<EntryId> {
         let intent = to_json(mark)?;
         self.transact("batch intent", |transaction, ledger| {
             let id = insert_intent(transaction, run, "batch", ty, &intent).map_err(|cause| ledger.failed(cause))?;
@@ -49,14 +117,14 @@ impl Ledger {
 
     /// Makes true what the batch wrote down, and forgets the intent. Moves the generation if ownership or a settled
     /// value changed.
-    pub fn commit_batch(&mut self, batch: BatchId) -> Result<()> {
+    pub fn commit_batch(&mut self, batch: EntryId) -> Result<()> {
         self.transact("batch commit", |transaction, ledger| {
             move_rows(transaction, batch).map_err(|cause| ledger.failed(cause))
         })
     }
 
     /// Forgets the intent: the batch never became visible.
-    pub fn discard_batch(&mut self, batch: BatchId) -> Result<()> {
+    pub fn discard_batch(&mut self, batch: EntryId) -> Result<()> {
         self.transact("batch discard", |transaction, ledger| {
             take_away(transaction, batch).map_err(|cause| ledger.failed(cause))
         })
@@ -64,7 +132,7 @@ impl Ledger {
 
     /// Forgets the intent and the last values of its records, for a batch of which nobody knows whether it became
     /// visible. Ownership stays as it was before; records the batch would have brought in are not taken over.
-    pub fn forget_values(&mut self, batch: BatchId) -> Result<()> {
+    pub fn forget_values(&mut self, batch: EntryId) -> Result<()> {
         self.transact("batch values forgotten", |transaction, ledger| {
             let forget = || {
                 let forgotten = transaction.execute(
@@ -97,17 +165,23 @@ impl Ledger {
 
     /// The batches to settle before anything is planned, in the order they were begun.
     pub fn unfinished_batches(&self) -> Result<Vec<UnfinishedBatch>> {
-        let read = || -> rusqlite::Result<Vec<(i64, i64, String, String)>> {
-            let query = "SELECT id, run, type, intent FROM journal WHERE kind = 'batch' ORDER BY id";
-            let mut statement = self.connection.prepare(query)?;
-            statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?.collect()
-        };
-        let found = self.sql("cannot read", read())?;
-        let batches = found.into_iter().map(|(id, run, ty, intent)| {
+        let batches = self.unfinished("batch")?.into_iter().map(|(id, run, ty, intent)| {
             let mark = self.json("the intent of a batch", &intent)?;
-            Ok(UnfinishedBatch { id: BatchId(id), run: RunId(run), ty, mark })
+            Ok(UnfinishedBatch { id, run, ty, mark })
         });
         batches.collect()
+    }
+
+    /// Entries of one kind: id, run, type and intent.
+    fn unfinished(&self, kind: &str) -> Result<Vec<(EntryId, RunId, String, String)>> {
+        let read = || {
+            let query = "SELECT id, run, type, intent FROM journal WHERE kind = ?1 ORDER BY id";
+            let mut statement = self.connection.prepare(query)?;
+            let entry =
+                |row: &rusqlite::Row<'_>| Ok((EntryId(row.get(0)?), RunId(row.get(1)?), row.get(2)?, row.get(3)?));
+            statement.query_map([kind], entry)?.collect()
+        };
+        self.sql("cannot read", read())
     }
 
     /// One durable step, with a place to die before and after it.
@@ -138,16 +212,16 @@ impl View<'_> {
     }
 }
 
-fn insert_intent(to: &Connection, run: RunId, kind: &str, ty: &str, intent: &str) -> rusqlite::Result<BatchId> {
+fn insert_intent(to: &Connection, run: RunId, kind: &str, ty: &str, intent: &str) -> rusqlite::Result<EntryId> {
     let query = "INSERT INTO journal (run, kind, type, intent) VALUES (?1, ?2, ?3, ?4)";
     to.execute(query, params![run.0, kind, ty, intent])?;
-    Ok(BatchId(to.last_insert_rowid()))
+    Ok(EntryId(to.last_insert_rowid()))
 }
 
 fn insert_rows(
     to: &Connection,
     view: &View<'_>,
-    batch: BatchId,
+    batch: EntryId,
     ty: &str,
     rows: impl Iterator<Item = Result<(Key, Option<Row>)>>,
 ) -> Result<()> {
@@ -197,7 +271,7 @@ const MOVES_GENERATION: &str = "SELECT EXISTS (
         next.state IS NOT now.state OR next.attributes IS NOT now.attributes OR next.target_id IS NOT now.target_id
         OR next.mapping IS NOT now.mapping OR next.origin IS NOT now.origin OR next.leaving IS NOT now.leaving))";
 
-fn move_rows(transaction: &Transaction<'_>, batch: BatchId) -> rusqlite::Result<()> {
+fn move_rows(transaction: &Transaction<'_>, batch: EntryId) -> rusqlite::Result<()> {
     if transaction.query_row(MOVES_GENERATION, [batch.0], |row| row.get(0))? {
         advance(transaction)?;
     }
@@ -215,7 +289,7 @@ fn move_rows(transaction: &Transaction<'_>, batch: BatchId) -> rusqlite::Result<
     take_away(transaction, batch)
 }
 
-fn take_away(transaction: &Transaction<'_>, batch: BatchId) -> rusqlite::Result<()> {
+fn take_away(transaction: &Transaction<'_>, batch: EntryId) -> rusqlite::Result<()> {
     transaction.execute("DELETE FROM journal WHERE id = ?1", [batch.0])?;
     let others = transaction.query_row("SELECT EXISTS (SELECT 1 FROM journal)", [], |row| row.get(0))?;
     if others {

@@ -28,7 +28,7 @@ use crate::error::{Error, Result};
 use crate::record::Collection;
 
 pub use approvals::{ApprovalId, HeldPlan};
-pub use journal::{BatchId, UnfinishedBatch};
+pub use journal::{ChangeEnd, EntryId, Intent, UnfinishedBatch, UnfinishedChange};
 pub use runs::{Run, RunId, RunState};
 
 /// Whose ledger it is; kept in the file, and any other is refused.

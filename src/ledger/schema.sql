@@ -43,6 +43,7 @@ CREATE TABLE runs (
 
 -- Writes that were begun and not finished: durable before the target is touched, gone once the ledger agrees with it.
 -- Kind 'batch': many records become visible at once; intent is the batch mark as JSON.
+-- Kind 'change': one record, sent by itself; intent is when, the change and its type as JSON.
 CREATE TABLE journal (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     run INTEGER NOT NULL REFERENCES runs (id),

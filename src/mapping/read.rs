@@ -10,6 +10,7 @@ use super::{
     Attribute, AttributeValue, Distinct, Find, KeyRule, Mapping, MaxLength, Missing, cases, datum, parts, removal,
     shipped,
 };
+use crate::custom;
 use crate::diagnostic::{Diagnostic, Place, Problems, SourceFile, did_you_mean};
 use crate::distinct;
 use crate::error::Result;
@@ -93,6 +94,9 @@ impl Draft {
         }
         let name = fields.require("name", "name = \"user\"", problems);
         let name_text = name.and_then(|node| plain_name(node, problems));
+        if let Some(node) = fields.get("collection") {
+            custom::read_own(node, catalog, problems);
+        }
         let source = fields.require("source", "source = \"users\"", problems);
         let (source, distinct) = source.map_or((None, None), |node| self::source(node, catalog, problems));
         let values = distinct.is_some();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::diagnostic::{Place, Problems, SourceFile, nearest};
 
 /// Address, version and text of each shipped mapping.
-const SHIPPED: [(&str, u32, &str); 7] = [
+const SHIPPED: [(&str, u32, &str); 20] = [
     ("csv/users", 1, include_str!("../../mappings/csv/users.toml")),
     ("csv/groups", 1, include_str!("../../mappings/csv/groups.toml")),
     ("csv/memberships", 1, include_str!("../../mappings/csv/memberships.toml")),
@@ -16,6 +16,19 @@ const SHIPPED: [(&str, u32, &str); 7] = [
     ("csv/licenses", 1, include_str!("../../mappings/csv/licenses.toml")),
     ("csv/license_assignments", 1, include_str!("../../mappings/csv/license_assignments.toml")),
     ("csv/devices", 1, include_str!("../../mappings/csv/devices.toml")),
+    ("csv/group_owners", 1, include_str!("../../mappings/csv/group_owners.toml")),
+    ("csv/effective_memberships", 1, include_str!("../../mappings/csv/effective_memberships.toml")),
+    ("csv/device_owners", 1, include_str!("../../mappings/csv/device_owners.toml")),
+    ("csv/device_users", 1, include_str!("../../mappings/csv/device_users.toml")),
+    ("csv/administrative_units", 1, include_str!("../../mappings/csv/administrative_units.toml")),
+    ("csv/administrative_unit_members", 1, include_str!("../../mappings/csv/administrative_unit_members.toml")),
+    ("csv/directory_roles", 1, include_str!("../../mappings/csv/directory_roles.toml")),
+    ("csv/directory_role_members", 1, include_str!("../../mappings/csv/directory_role_members.toml")),
+    ("csv/organization", 1, include_str!("../../mappings/csv/organization.toml")),
+    ("csv/deleted_users", 1, include_str!("../../mappings/csv/deleted_users.toml")),
+    ("csv/deleted_groups", 1, include_str!("../../mappings/csv/deleted_groups.toml")),
+    ("csv/booking_businesses", 1, include_str!("../../mappings/csv/booking_businesses.toml")),
+    ("csv/managed_devices", 1, include_str!("../../mappings/csv/managed_devices.toml")),
 ];
 
 /// The addresses of all shipped mappings, with their versions.

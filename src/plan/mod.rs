@@ -51,6 +51,11 @@ impl Plan {
         self.order.iter().map(|(_, place)| self.changes.get(*place))
     }
 
+    /// All changes with the index of their type in `header.types`, in the order of applying.
+    pub fn typed_changes(&self) -> impl Iterator<Item = Result<(usize, Change)>> + Send + '_ {
+        self.order.iter().map(|(ty, place)| Ok((*ty as usize, self.changes.get(*place)?)))
+    }
+
     /// All changes as the JSON lines that a saved plan has of them, in the order of applying.
     pub fn each_line(&self, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
         self.order.iter().try_for_each(|(_, place)| self.changes.with_line(*place, &mut *each))

@@ -12,6 +12,7 @@ use crate::apply::{self, NotDone};
 use crate::error::Result;
 use crate::plan::change::Action;
 use crate::plan::{Header, Plan};
+use crate::snapshot::ReadBy;
 
 /// How many changes had which outcome.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
@@ -35,7 +36,7 @@ impl Totals {
 }
 
 /// What only the run knows about itself.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct Effort {
     /// Names the run in history and logs.
     pub run: String,
@@ -44,6 +45,8 @@ pub struct Effort {
     pub source_requests: u64,
     /// Zero for targets that are files.
     pub target_requests: u64,
+    /// Which way memberships were read, where they were.
+    pub memberships: Option<ReadBy>,
 }
 
 /// A plan that was applied, whole or in part.

@@ -16,7 +16,7 @@ use crate::plan::datum::{Datum, Set};
 use crate::plan::policy::CauseKind;
 use crate::plan::{Header, LimitCheck, LimitName, Plan, SourceSummary, TypeSummary, file};
 use crate::record::{Collection, Coverage, Guid, Key, Unknown};
-use crate::snapshot::How;
+use crate::snapshot::{Figures, How, ReadBy, Strategy};
 use crate::spill::SpillWriter;
 use crate::target::Outcome;
 
@@ -359,9 +359,24 @@ fn ended(plan: &Plan, outcome: impl Fn(usize) -> Outcome) -> Applied {
     Applied::of(vec![total], &not_done).unwrap()
 }
 
+fn read_by() -> ReadBy {
+    ReadBy {
+        strategy: Strategy::Expand,
+        reason: "one list for each group would take 300 requests, 600 units, 0.9 s".to_string(),
+        estimate: Figures::new(42, 81, 0.5),
+        cost: Figures::new(44, 85, 0.6),
+    }
+}
+
 pub fn effort() -> Effort {
     let took = Duration::from_millis(41_500);
-    Effort { run: "2026-07-01T02-00-05Z".to_string(), took, source_requests: 310, target_requests: 2 }
+    Effort {
+        run: "2026-07-01T02-00-05Z".to_string(),
+        took,
+        source_requests: 310,
+        target_requests: 2,
+        memberships: Some(read_by()),
+    }
 }
 
 /// Two jobs, one of them in trouble; `text` stands in every place.

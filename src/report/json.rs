@@ -14,6 +14,7 @@ use super::write_failed;
 use crate::error::{Context, Result};
 use crate::plan::file::{self, json_line};
 use crate::plan::{Plan, SourceSummary};
+use crate::snapshot::ReadBy;
 
 /// The plan, byte for byte as [`file::save`] writes it; one from which private values were taken out has no checksum,
 /// so that nobody applies it.
@@ -31,6 +32,8 @@ struct OutcomeHead<'a> {
     took_ms: u64,
     source_requests: u64,
     target_requests: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memberships: Option<&'a ReadBy>,
     totals: &'a Totals,
     notes: u64,
     gaps: Vec<&'a SourceSummary>,
@@ -53,6 +56,7 @@ pub fn applied(applied: &Applied, to: &mut dyn Write) -> Result<()> {
         took_ms: effort.took.as_millis() as u64,
         source_requests: effort.source_requests,
         target_requests: effort.target_requests,
+        memberships: effort.memberships.as_ref(),
         totals: &applied.totals,
         notes: applied.notes,
         gaps: applied.header.sources.iter().filter(|source| is_gap(source)).collect(),

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,15 +19,22 @@ use crate::cli::{Global, LogFormat};
 const BETWEEN_LINES: Duration = Duration::from_secs(30);
 
 /// Tells how far each of several steps has come. Steps have names ("users", "apply User") and may run at once.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Progress {
     bars: Option<MultiProgress>,
     steps: Arc<Mutex<HashMap<String, Step>>>,
+    /// Milliseconds that the source had everything wait.
+    throttled_ms: Arc<AtomicU64>,
 }
 
 impl crate::source::Progress for Progress {
     fn at(&self, collection: crate::record::Collection, done: u64, total: Option<u64>) {
         Progress::at(self, collection.name(), done, total);
+    }
+
+    fn throttled(&self, so_far: Duration) {
+        let so_far_ms = u64::try_from(so_far.as_millis()).unwrap_or(u64::MAX);
+        self.throttled_ms.store(so_far_ms, Relaxed);
     }
 }
 
@@ -44,12 +52,13 @@ impl Progress {
     pub fn new(options: &Global) -> Progress {
         let bars = options.log_format == LogFormat::Text && !options.quiet && io::stderr().is_terminal();
         let bars = bars.then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)));
-        Progress { bars, steps: Arc::default() }
+        Progress { bars, ..Progress::default() }
     }
 
     /// Nothing at all, for callers that have nobody to tell.
     pub fn hidden() -> Progress {
-        Progress { bars: Some(MultiProgress::with_draw_target(ProgressDrawTarget::hidden())), steps: Arc::default() }
+        let hidden = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
+        Progress { bars: Some(hidden), ..Progress::default() }
     }
 
     /// A step begins; `total` where it is known beforehand. Beginning it again starts it anew.
@@ -72,14 +81,29 @@ impl Progress {
         let mut steps = self.steps();
         let Some(step) = steps.get_mut(name) else { return };
         step.done += n;
+        let throttled_s = self.throttled_ms.load(Relaxed) / 1000;
         match &step.bar {
-            Some(bar) => bar.inc(n),
+            Some(bar) => {
+                bar.inc(n);
+                if throttled_s > 0 {
+                    bar.set_message(format!("throttled for {throttled_s} s"));
+                }
+            }
             None if step.told.elapsed() >= BETWEEN_LINES => {
                 step.told = Instant::now();
                 let (done, total) = (step.done, step.total);
+                let speed = speed(done, total, step.began.elapsed());
                 // The lock is not held while a line is written: a slow reader of stderr must not slow the others.
                 drop(steps);
-                tracing::info!(step = name, done, total, "goes on");
+                tracing::info!(
+                    step = name,
+                    done,
+                    total,
+                    per_s = speed.per_s,
+                    left_s = speed.left_s,
+                    throttled_s,
+                    "goes on"
+                );
             }
             None => {}
         }
@@ -131,10 +155,23 @@ impl Step {
     }
 }
 
+/// How fast a step goes, and how long it will go on.
+#[derive(Debug, PartialEq)]
+struct Speed {
+    per_s: u64,
+    left_s: Option<u64>,
+}
+
+fn speed(done: u64, total: Option<u64>, took: Duration) -> Speed {
+    let per_s = done as f64 / took.as_secs_f64().max(0.001);
+    let left_s = total.filter(|_| done > 0).map(|total| (total.saturating_sub(done) as f64 / per_s).ceil() as u64);
+    Speed { per_s: per_s.round() as u64, left_s }
+}
+
 fn bar(name: &str, total: Option<u64>) -> ProgressBar {
     let template = match total {
-        Some(_) => "{prefix:20} {bar:30} {human_pos}/{human_len} {eta}",
-        None => "{prefix:20} {spinner} {human_pos} {elapsed}",
+        Some(_) => "{prefix:20} {bar:30} {human_pos}/{human_len} {per_sec} {eta} {msg}",
+        None => "{prefix:20} {spinner} {human_pos} {per_sec} {elapsed} {msg}",
     };
     // Both templates are fixed; were one wrong, the default style would still tell the numbers.
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
@@ -150,8 +187,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn speed_and_what_is_left() {
+        let second = Duration::from_secs(1);
+        assert_eq!(speed(100, Some(1_000), 2 * second), Speed { per_s: 50, left_s: Some(18) });
+        assert_eq!(speed(100, None, 2 * second), Speed { per_s: 50, left_s: None });
+        assert_eq!(speed(0, Some(10), second), Speed { per_s: 0, left_s: None });
+        assert_eq!(speed(1_000, Some(900), Duration::ZERO).left_s, Some(0), "a total that was too small");
+    }
+
+    #[test]
     fn steps_run_side_by_side_and_leave_nothing_behind() {
-        for progress in [Progress::hidden(), Progress { bars: None, steps: Arc::default() }] {
+        for progress in [Progress::hidden(), Progress::default()] {
             progress.start("users", Some(400));
             std::thread::scope(|scope| {
                 for _ in 0..4 {

@@ -141,6 +141,9 @@ fn wrong_files_fit_neither_reader_nor_schema() {
         job("[target]", "[removal]\nleft = []\n[target]"),
         job("[target]", "[[accept]]\nwhat = \"anything\"\nid = \"x\"\n[target]"),
         job("[target]", "[state]\nkeep_reports = 0\n[target]"),
+        job("[target]", "[[collection]]\nname = \"things\"\npath = \"/things\"\n[target]"),
+        job("[target]", "[[collection]]\nname = \"My things\"\npath = \"things\"\n[target]"),
+        job("[target]", "[[collection]]\nname = \"things\"\npath = \"things\"\nversion = \"v2\"\n[target]"),
         job("[target]", "[scope]\nexclude.users = { path = \"x\" }\n[target]"),
         mapping("mapping/1", "mapping/9"),
         mapping("name = ", "nam = "),
@@ -203,7 +206,8 @@ fn readers_and_schemas_know_the_same_keys() {
     );
     let job = format!(
         "{WHOLE_JOB}removal = {{ gone = [{{ delete = {{}} }}] }}\n[[mapping]]\nuse = \"users.toml\"\n[scope]\nexclude.users = {{ file = \"exclude.txt\" }}\n\
-         [limits]\nremovals = {{ floor = 1 }}\n[[accept]]\nwhat = \"rejected\"\nid = \"x\"\n[state]\n[report]\n"
+         [limits]\nremovals = {{ floor = 1 }}\n[[accept]]\nwhat = \"rejected\"\nid = \"x\"\n[state]\n[report]\n\
+         [[collection]]\nname = \"things\"\npath = \"things\"\n"
     );
     write("job.toml", &job);
     let options = LoadOptions { environment: &|_| Some("state".into()), ..LoadOptions::default() };

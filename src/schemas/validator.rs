@@ -150,6 +150,10 @@ fn matches(pattern: &str, text: &str) -> bool {
                 && !text.ends_with('.')
         }
         "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$" => text.parse::<crate::record::Guid>().is_ok(),
+        "^[A-Za-z][A-Za-z0-9/._$()='-]*$" => {
+            first.is_some_and(|c| c.is_ascii_alphabetic())
+                && all(|c| c.is_ascii_alphanumeric() || "/._$()='-".contains(c))
+        }
         other => panic!("a pattern that this validator does not know: {other}"),
     }
 }

@@ -408,6 +408,17 @@ impl Members {
         self.members.is_empty()
     }
 
+    /// Lists given by group, ascending, each group once; each list sorted by id, each member once.
+    pub fn new(lists: impl IntoIterator<Item = (Guid, Vec<Member>)>, gaps: BTreeMap<Guid, Unknown>) -> Members {
+        let mut all = Members { starts: vec![0], gaps, ..Members::default() };
+        for (group, mut list) in lists {
+            all.groups.push(group);
+            all.members.append(&mut list);
+            all.starts.push(all.members.len());
+        }
+        all
+    }
+
     fn read(path: &Path, extent: &Extent) -> Result<Members> {
         let mut rows: HashMap<Guid, (usize, usize)> = HashMap::new();
         let mut edges: Vec<Member> = Vec::new();
@@ -435,18 +446,14 @@ impl Members {
     fn packed(rows: &HashMap<Guid, (usize, usize)>, edges: &[Member], gaps: BTreeMap<Guid, Unknown>) -> Members {
         let mut groups: Vec<Guid> = rows.keys().copied().collect();
         groups.sort_unstable();
-        let mut starts = Vec::with_capacity(groups.len() + 1);
-        let mut members = Vec::with_capacity(edges.len());
-        starts.push(0);
-        for group in &groups {
-            let (start, end) = rows[group];
+        let lists = groups.into_iter().map(|group| {
+            let (start, end) = rows[&group];
             let mut row = edges[start..end].to_vec();
             row.sort_unstable();
             row.dedup_by_key(|member| member.id);
-            members.append(&mut row);
-            starts.push(members.len());
-        }
-        Members { groups, starts, members, gaps }
+            (group, row)
+        });
+        Members::new(lists, gaps)
     }
 }
 

@@ -5,10 +5,10 @@
 //! Deliberately sends nothing. Adding a collection is adding a row, and its file in the snapshot.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use super::units::Price;
 use crate::record::{Collection, Unknown};
+use crate::schema::SIGN_IN_ACTIVITY;
 
 /// One Graph collection.
 #[derive(Debug)]
@@ -20,9 +20,11 @@ pub struct Resource {
     pub page_size_max: Option<u32>,
     /// Application permissions that suffice, least first.
     pub permissions: &'static [&'static str],
-    /// The file in the snapshot.
-    pub file: &'static str,
     pub price: Price,
+    /// Whether Graph is asked how many there are, to hold what came against it.
+    pub counted: bool,
+    /// Of pairs: the relationship's name in `$expand`, where reading it along with the objects saves requests.
+    pub expand: Option<&'static str>,
     /// The last segment below `/directory/deletedItems/`, where deleted objects can be listed.
     pub deleted: Option<&'static str>,
     /// The page that documents it.
@@ -34,8 +36,9 @@ pub const USERS: Resource = Resource {
     path: "users",
     page_size_max: Some(999),
     permissions: &["User.ReadBasic.All", "User.Read.All", "User.ReadWrite.All", DIRECTORY, DIRECTORY_WRITE],
-    file: "users.jsonl",
     price: Price::Users,
+    counted: true,
+    expand: None,
     deleted: Some("microsoft.graph.user"),
     documentation: "https://learn.microsoft.com/graph/api/user-list?view=graph-rest-1.0",
 };
@@ -45,8 +48,9 @@ pub const GROUPS: Resource = Resource {
     path: "groups",
     page_size_max: Some(999),
     permissions: &["GroupMember.Read.All", "Group.Read.All", DIRECTORY, "Group.ReadWrite.All", DIRECTORY_WRITE],
-    file: "groups.jsonl",
     price: Price::Other,
+    counted: true,
+    expand: None,
     deleted: Some("microsoft.graph.group"),
     documentation: "https://learn.microsoft.com/graph/api/group-list?view=graph-rest-1.0",
 };
@@ -56,8 +60,9 @@ pub const MEMBERS: Resource = Resource {
     path: "groups/{id}/members",
     page_size_max: Some(999),
     permissions: GROUPS.permissions,
-    file: "memberships.jsonl",
     price: Price::Members,
+    counted: false,
+    expand: None,
     deleted: None,
     documentation: "https://learn.microsoft.com/graph/api/group-list-members?view=graph-rest-1.0",
 };
@@ -67,8 +72,9 @@ pub const DEVICES: Resource = Resource {
     path: "devices",
     page_size_max: Some(999),
     permissions: &["Device.Read.All", DIRECTORY, "Device.ReadWrite.All", DIRECTORY_WRITE],
-    file: "devices.jsonl",
     price: Price::Other,
+    counted: true,
+    expand: None,
     deleted: Some("microsoft.graph.device"),
     documentation: "https://learn.microsoft.com/graph/api/device-list?view=graph-rest-1.0",
 };
@@ -78,14 +84,173 @@ pub const LICENSES: Resource = Resource {
     path: "subscribedSkus",
     page_size_max: None,
     permissions: &["LicenseAssignment.Read.All", "Organization.Read.All", DIRECTORY, DIRECTORY_WRITE],
-    file: "licenses.jsonl",
     price: Price::SubscribedSkus,
+    counted: false,
+    expand: None,
     deleted: None,
     documentation: "https://learn.microsoft.com/graph/api/subscribedsku-list?view=graph-rest-1.0",
 };
 
-/// All rows.
-pub const RESOURCES: [&Resource; 5] = [&USERS, &GROUPS, &MEMBERS, &DEVICES, &LICENSES];
+/// A pass of its own over the users, so that its slow quota holds up nothing else. Besides this permission, reading
+/// users is needed, and a licence for Entra ID P1.
+pub const SIGN_INS: Resource = Resource {
+    collection: Collection::SignInActivity,
+    path: "users",
+    page_size_max: Some(500),
+    permissions: &["AuditLog.Read.All"],
+    price: Price::Users,
+    counted: false,
+    expand: None,
+    deleted: None,
+    documentation: "https://learn.microsoft.com/graph/api/user-list?view=graph-rest-1.0",
+};
+
+pub const GROUP_OWNERS: Resource = Resource {
+    collection: Collection::GroupOwners,
+    path: "groups/{id}/owners",
+    page_size_max: None,
+    permissions: GROUPS.permissions,
+    price: Price::Other,
+    counted: false,
+    expand: Some("owners"),
+    deleted: None,
+    documentation: "https://learn.microsoft.com/graph/api/group-list-owners?view=graph-rest-1.0",
+};
+
+pub const DEVICE_OWNERS: Resource = Resource {
+    collection: Collection::DeviceOwners,
+    path: "devices/{id}/registeredOwners",
+    page_size_max: Some(999),
+    permissions: DEVICES.permissions,
+    price: Price::Other,
+    counted: false,
+    expand: Some("registeredOwners"),
+    deleted: None,
+    documentation: "https://learn.microsoft.com/graph/api/device-list-registeredowners?view=graph-rest-1.0",
+};
+
+pub const DEVICE_USERS: Resource = Resource {
+    collection: Collection::DeviceUsers,
+    path: "devices/{id}/registeredUsers",
+    page_size_max: Some(999),
+    permissions: DEVICES.permissions,
+    price: Price::Other,
+    counted: false,
+    expand: Some("registeredUsers"),
+    deleted: None,
+    documentation: "https://learn.microsoft.com/graph/api/device-list-registeredusers?view=graph-rest-1.0",
+};
+
+pub const ADMINISTRATIVE_UNITS: Resource = Resource {
+    collection: Collection::AdministrativeUnits,
+    path: "directory/administrativeUnits",
+    page_size_max: Some(999),
+    permissions: &["AdministrativeUnit.Read.All", DIRECTORY, "AdministrativeUnit.ReadWrite.All", DIRECTORY_WRITE],
+    price: Price::Other,
+    counted: true,
+    expand: None,
+    deleted: None,
+    documentation: "https://learn.microsoft.com/graph/api/directory-list-administrativeunits?view=graph-rest-1.0",
+};
+
+pub const ADMINISTRATIVE_UNIT_MEMBERS: Resource = Resource {
+    collection: Collection::AdministrativeUnitMembers,
+    path: "directory/administrativeUnits/{id}/members",
+    page_size_max: Some(999),
+    permissions: ADMINISTRATIVE_UNITS.permissions,
+    price: Price::Other,
+    counted: false,
+    expand: None,
+    deleted: None,
+    documentation: "https://learn.microsoft.com/graph/api/administrativeunit-list-members?view=graph-rest-1.0",
+};
+
+/// Graph gives neither pages nor `$top` here.
+pub const DIRECTORY_ROLES: Resource = Resource {
+    collection: Collection::DirectoryRoles,
+    path: "directoryRoles",
+    page_size_max: None,
+    permissions: &["RoleManagement.Read.Directory", DIRECTORY, "RoleManagement.ReadWrite.Directory", DIRECTORY_WRITE],
+    price: Price::Other,
+    counted: false,
+    expand: None,
+    deleted: None,
+    documentation: "https://learn.microsoft.com/graph/api/directoryrole-list?view=graph-rest-1.0",
+};
+
+pub const DIRECTORY_ROLE_MEMBERS: Resource = Resource {
+    collection: Collection::DirectoryRoleMembers,
+    path: "directoryRoles/{id}/members",
+    page_size_max: None,
+    permissions: DIRECTORY_ROLES.permissions,
+    price: Price::Other,
+    counted: false,
+    expand: None,
+    deleted: None,
+    documentation: "https://learn.microsoft.com/graph/api/directoryrole-list-members?view=graph-rest-1.0",
+};
+
+pub const ORGANIZATION: Resource = Resource {
+    collection: Collection::Organization,
+    path: "organization",
+    page_size_max: None,
+    permissions: &["Organization.Read.All", "User.Read.All", DIRECTORY, "User.ReadWrite.All", DIRECTORY_WRITE],
+    price: Price::Other,
+    counted: false,
+    expand: None,
+    deleted: None,
+    documentation: "https://learn.microsoft.com/graph/api/organization-list?view=graph-rest-1.0",
+};
+
+/// No `$top`: the largest size is not documented for deleted items.
+pub const DELETED_USERS: Resource = Resource {
+    collection: Collection::DeletedUsers,
+    path: "directory/deletedItems/microsoft.graph.user",
+    page_size_max: None,
+    permissions: &["User.Read.All", DIRECTORY, "User.ReadWrite.All", DIRECTORY_WRITE],
+    price: Price::Other,
+    counted: false,
+    expand: None,
+    deleted: None,
+    documentation: "https://learn.microsoft.com/graph/api/directory-deleteditems-list?view=graph-rest-1.0",
+};
+
+pub const DELETED_GROUPS: Resource = Resource {
+    collection: Collection::DeletedGroups,
+    path: "directory/deletedItems/microsoft.graph.group",
+    page_size_max: None,
+    permissions: &["Group.Read.All", DIRECTORY, "Group.ReadWrite.All", DIRECTORY_WRITE],
+    price: Price::Other,
+    counted: false,
+    expand: None,
+    deleted: None,
+    documentation: "https://learn.microsoft.com/graph/api/directory-deleteditems-list?view=graph-rest-1.0",
+};
+
+/// All rows, in the order of the collections.
+pub const RESOURCES: [&Resource; 16] = [
+    &USERS,
+    &SIGN_INS,
+    &GROUPS,
+    &MEMBERS,
+    &GROUP_OWNERS,
+    &LICENSES,
+    &DEVICES,
+    &DEVICE_OWNERS,
+    &DEVICE_USERS,
+    &ADMINISTRATIVE_UNITS,
+    &ADMINISTRATIVE_UNIT_MEMBERS,
+    &DIRECTORY_ROLES,
+    &DIRECTORY_ROLE_MEMBERS,
+    &ORGANIZATION,
+    &DELETED_USERS,
+    &DELETED_GROUPS,
+];
+
+/// The row of a collection that has one; what is derived or custom has none.
+pub fn row_of(collection: Collection) -> Option<&'static Resource> {
+    RESOURCES.into_iter().find(|resource| resource.collection == collection)
+}
 
 pub const DIRECTORY: &str = "Directory.Read.All";
 const DIRECTORY_WRITE: &str = "Directory.ReadWrite.All";
@@ -158,14 +323,9 @@ pub const USERS_WHOLE: &[&str] = &[
     "DeviceManagementServiceConfig.Read.All",
 ];
 
-/// Sign-in activity has a quota of its own, 10 requests a minute, and smaller pages.
+/// Sign-in activity has a quota of its own, 10 requests a minute.
 /// <https://learn.microsoft.com/graph/throttling-limits>
-pub const SIGN_IN_ACTIVITY: &str = "signInActivity";
-pub const SIGN_IN_PAGE_SIZE_MAX: u32 = 500;
-pub const SIGN_IN_REQUESTS_MAX: f64 = 10.0;
-pub const SIGN_IN_WINDOW: Duration = Duration::from_secs(60);
-/// The tenth request is the burst: then no minute sees more than ten.
-pub const SIGN_IN_SHARE: f64 = 0.9;
+pub const SIGN_IN_REQUESTS_PER_MINUTE: u32 = 10;
 
 /// Properties of users that need a permission of their own besides the collection's; without it Graph refuses the
 /// whole request. <https://learn.microsoft.com/graph/api/resources/user?view=graph-rest-1.0#properties>
@@ -195,7 +355,7 @@ impl Rights {
 
     /// Why the app cannot see a property, if it cannot.
     pub fn unreadable(&self, collection: Collection, property: &str) -> Option<Unknown> {
-        if collection != Collection::Users {
+        if !matches!(collection, Collection::Users | Collection::SignInActivity) {
             return None;
         }
         let needs = |permissions: &[&str]| {
@@ -210,6 +370,12 @@ impl Rights {
     }
 }
 
+/// Whether a group of that visibility hides its members.
+/// <https://learn.microsoft.com/graph/api/resources/group?view=graph-rest-1.0#group-visibility-options>
+pub fn is_hidden(visibility: Option<&str>) -> bool {
+    visibility.is_some_and(|visibility| visibility.eq_ignore_ascii_case("HiddenMembership"))
+}
+
 /// Whether a property is known to make Graph refuse the whole request when the app may not read it.
 pub fn is_guarded(property: &str) -> bool {
     GUARDED.iter().any(|(name, _)| *name == property)
@@ -218,6 +384,7 @@ pub fn is_guarded(property: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::Form;
 
     fn rights(roles: &[&str]) -> Rights {
         Rights(Some(roles.iter().map(|&role| role.to_owned()).collect()))
@@ -228,7 +395,19 @@ mod tests {
         for resource in RESOURCES {
             assert!(resource.documentation.starts_with("https://learn.microsoft.com/graph/api/"));
             assert!(!resource.permissions.is_empty());
-            assert_eq!(resource.file, format!("{}.jsonl", resource.collection));
+            let of = resource.collection.pairs();
+            assert_eq!(resource.path.contains("{id}"), of.is_some(), "{}", resource.collection);
+            assert!(of.is_none_or(|pairs| pairs.lists == resource.collection && row_of(pairs.of).is_some()));
+        }
+        let rows = RESOURCES.map(|resource| resource.collection);
+        assert!(rows.is_sorted_by(|a, b| a < b), "one row each, in order");
+        for collection in Collection::ALL {
+            let derived = match collection.form() {
+                Form::Pairs(pairs) => pairs.lists != collection,
+                Form::Assignments => true,
+                Form::Objects | Form::Custom => false,
+            };
+            assert_eq!(row_of(collection).is_some(), !derived, "{collection}");
         }
     }
 

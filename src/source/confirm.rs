@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::collections::{DEVICES, GET_BY_IDS, GROUPS, Resource, USERS};
+use super::collections::{ADMINISTRATIVE_UNITS, DEVICES, DIRECTORY_ROLES, GET_BY_IDS, GROUPS, Resource, USERS};
 use super::graph::Stop;
 use super::objects::{Group, Row, fatal, select, words};
 use super::units::{Price, units};
@@ -39,7 +39,7 @@ impl Reader<'_> {
     /// Looks everything up and writes what it learns. Returns how many groups vanished meanwhile.
     pub(super) async fn confirm(&self, missing: Vec<Missing>, manifest: &mut Manifest) -> Result<u64> {
         let mut vanished = 0;
-        for resource in [&USERS, &GROUPS, &DEVICES] {
+        for resource in [&USERS, &GROUPS, &DEVICES, &ADMINISTRATIVE_UNITS, &DIRECTORY_ROLES] {
             let collection = resource.collection;
             let ids: BTreeSet<Guid> = missing.iter().filter(|(of, _)| *of == collection).map(|(_, id)| *id).collect();
             if ids.is_empty() {
@@ -50,7 +50,7 @@ impl Reader<'_> {
             let groups = self.look_up(resource, rest, &mut extent).await?;
             add_lookups(manifest, collection, &extent);
             if self.needs.memberships && !groups.is_empty() {
-                let read = self.members(&groups, &Coverage::Complete).await?;
+                let read = self.members(&groups).await?;
                 vanished += read.vanished;
                 add_lookups(manifest, Collection::Memberships, &read.extent);
             }
@@ -152,7 +152,7 @@ impl Reader<'_> {
         };
         self.writer.object(resource.collection, id, json.get())?;
         let is_group = resource.collection == Collection::Groups;
-        Ok(is_group.then(|| Group { id, hidden: row.hides_members() }))
+        Ok(is_group.then(|| Group { id, hidden: row.hides_members(), name: None }))
     }
 
     async fn get_by_ids(

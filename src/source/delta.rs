@@ -23,7 +23,7 @@ use super::units::{Price, units};
 use super::{Missing, Reader};
 use crate::error::{Error, Result};
 use crate::http::{Request, Response};
-use crate::record::{Collection, Coverage, Guid};
+use crate::record::{Collection, Guid};
 use crate::snapshot::{DeltaLink, DeltaLinks, Extent, How, Member, Members, Snapshot};
 
 /// How long Graph honours a link to changes of directory objects.
@@ -256,7 +256,7 @@ impl<'a> Reader<'a> {
             if collection == Collection::Groups {
                 let row: Row = serde_json::from_str(line)
                     .map_err(|cause| Error::failed(format!("group {id} cannot be read")).because(cause))?;
-                groups.push(Group { id, hidden: row.hides_members() });
+                groups.push(Group { id, hidden: row.hides_members(), name: None });
             }
             self.progress.at(collection, self.writer.count(collection), None);
             Ok(())
@@ -318,11 +318,11 @@ impl<'a> Reader<'a> {
                 || (before.of(group.id).is_none()
                     && base.is_some_and(|base| base.objects(Collection::Groups).contains(group.id)));
             match in_doubt {
-                true => again.push(*group),
+                true => again.push(group.clone()),
                 false => self.writer.members(group.id, &members, None)?,
             }
         }
-        let mut read = self.members(&again, &Coverage::Complete).await?;
+        let mut read = self.members(&again).await?;
         // The pages of the round count for the groups; here only what was asked for besides.
         read.extent.how = of_groups.how.clone();
         Ok(read)

@@ -6,6 +6,8 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{HeaderName, HeaderValue};
@@ -15,11 +17,11 @@ use serde_json::value::RawValue;
 use url::Url;
 
 use super::auth::Auth;
-use super::collections::{SIGN_IN_ACTIVITY, SIGN_IN_REQUESTS_MAX, SIGN_IN_SHARE, SIGN_IN_WINDOW};
+use super::collections::SIGN_IN_REQUESTS_PER_MINUTE;
 use super::{SourceConfig, pace};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::http::{Endpoint, Http, HttpError, Lane, Pace, Refusal, Request, Response, plain};
+use crate::http::{Endpoint, Http, HttpError, Lane, Pace, RESOURCE_UNIT, Refusal, Request, Response, plain};
 
 /// So many pages in a row without anything new are taken for a loop. Empty pages with a link are normal, as are
 /// repeated objects, but not for this long: 999 objects a page would be 200,000 repeated.
@@ -39,6 +41,8 @@ pub(super) struct Graph {
     base: Url,
     pages_max: u64,
     low_priority: bool,
+    http: Http,
+    client_id: String,
 }
 
 /// Why a read stopped before its end.
@@ -85,10 +89,33 @@ impl fmt::Display for Stop {
     }
 }
 
+/// A list to be walked over, from its first page.
+#[derive(Debug)]
+pub(super) struct List<'a> {
+    pub lane: &'a Lane,
+    pub first: Url,
+    /// What a page is expected to cost.
+    pub units: u32,
+    /// One of very many lists: its first page lets all other requests go first.
+    pub bulk: bool,
+    /// No further page is asked for once this is true.
+    pub enough: Option<&'a AtomicBool>,
+    /// Counts the pages as they come.
+    pub pages: Option<&'a AtomicU64>,
+}
+
+impl<'a> List<'a> {
+    pub fn new(lane: &'a Lane, first: Url) -> List<'a> {
+        List { lane, first, units: 1, bulk: false, enough: None, pages: None }
+    }
+}
+
 /// How a walk over pages went.
 #[derive(Debug, Default)]
 pub(super) struct Walk {
     pub pages: u64,
+    /// What the pages cost, as the answers said.
+    pub units: u64,
     /// Requests, not counting what the HTTP layer repeated by itself.
     pub requests: u64,
     /// Elements without what the reader needs of each; they were skipped.
@@ -105,6 +132,7 @@ pub(super) struct Page {
     body: Bytes,
     elements: Vec<Range<usize>>,
     next: Option<String>,
+    units: Option<u32>,
     /// On the last page of a delta query, in place of `next`.
     pub delta: Option<String>,
 }
@@ -112,24 +140,36 @@ pub(super) struct Page {
 impl Graph {
     pub fn new(config: &SourceConfig, http: &Http) -> Result<Graph> {
         let endpoint = Endpoint::new(config.graph.clone())?.trusting(config.ca_file.as_deref());
-        let slow = Pace::share_of(SIGN_IN_REQUESTS_MAX, SIGN_IN_WINDOW, SIGN_IN_SHARE, 1);
+        let slow = requests_per_minute(SIGN_IN_REQUESTS_PER_MINUTE);
         Ok(Graph {
             auth: Auth::new(config, http)?,
             lane: http.lane(&endpoint, &config.client_id, pace(config, 0))?,
-            slow_lane: http.lane(&endpoint, &format!("{} {SIGN_IN_ACTIVITY}", config.client_id), slow)?,
+            slow_lane: http.lane(&endpoint, &format!("{} sign-in activity", config.client_id), slow)?,
             clock: http.clock().clone(),
             base: config.graph.clone(),
             pages_max: config.pages_max,
             low_priority: config.low_priority,
+            http: http.clone(),
+            client_id: config.client_id.clone(),
         })
     }
 
     /// The address of `path` below the API version.
     pub fn url(&self, path: &str, query: &[String]) -> Url {
+        self.url_of(false, path, query)
+    }
+
+    /// [`Graph::url`], for a list that only the beta version has.
+    pub fn url_of(&self, beta: bool, path: &str, query: &[String]) -> Url {
         let mut url = self.base.clone();
-        url.set_path(&format!("/v1.0/{path}"));
+        url.set_path(&format!("/{}/{path}", if beta { "beta" } else { "v1.0" }));
         url.set_query((!query.is_empty()).then(|| query.join("&")).as_deref());
         url
+    }
+
+    /// A lane for a service with a quota of its own, in requests a minute.
+    pub fn paced_lane(&self, service: &str, rate: u32) -> Result<Lane> {
+        self.http.lane(self.lane.endpoint(), &format!("{} {service}", self.client_id), requests_per_minute(rate))
     }
 
     /// Sends a request with the token until `decode` can read the answer; after a 401 once more with a new token.
@@ -162,15 +202,26 @@ impl Graph {
         }
     }
 
-    /// Walks a list from its first page to its last. `take` gets each element, as `T` and as JSON text, and tells
-    /// whether it was new. Whatever prevents the end from being reached is in [`Walk::stop`], never silently dropped.
+    /// As [`Graph::walk_list`], of a plain list.
     pub async fn walk<T: DeserializeOwned>(
         &self,
         lane: &Lane,
         first: Url,
         units: u32,
+        take: impl FnMut(T, &str) -> Result<bool>,
+    ) -> Walk {
+        self.walk_list(List { units, ..List::new(lane, first) }, take).await
+    }
+
+    /// Walks a list from its first page to its last. `take` gets each element, as `T` and as JSON text, and tells
+    /// whether it was new. Whatever prevents the end from being reached is in [`Walk::stop`], never silently dropped;
+    /// only a caller that has enough gets less without one.
+    pub async fn walk_list<T: DeserializeOwned>(
+        &self,
+        list: List<'_>,
         mut take: impl FnMut(T, &str) -> Result<bool>,
     ) -> Walk {
+        let List { lane, first, units, bulk, enough, pages } = list;
         let mut walk = Walk::default();
         // The links already followed.
         let mut seen = HashSet::from([first.to_string()]);
@@ -178,7 +229,8 @@ impl Graph {
         let mut url = first;
         loop {
             walk.requests += 1;
-            let page = match self.fetch(lane, Request::get(url).units(units), read_page).await {
+            let request = Request::get(url).units(units).bulk(bulk && walk.pages == 0);
+            let page = match self.fetch(lane, request, read_page).await {
                 Ok(page) => page,
                 Err(stop) => {
                     walk.stop = Some(if walk.pages > 0 { expired(stop) } else { stop });
@@ -186,6 +238,10 @@ impl Graph {
                 }
             };
             walk.pages += 1;
+            walk.units += u64::from(page.units.unwrap_or(units));
+            if let Some(pages) = pages {
+                pages.fetch_add(1, Relaxed);
+            }
             match page.give(&mut take) {
                 Ok(given) => {
                     walk.unreadable += given.unreadable;
@@ -200,6 +256,9 @@ impl Graph {
                 walk.delta = page.delta;
                 return walk;
             };
+            if enough.is_some_and(|enough| enough.load(Relaxed)) {
+                return walk;
+            }
             let guard = without_news >= PAGES_WITHOUT_NEWS_MAX || walk.pages >= self.pages_max;
             // An empty page may send back to where it came from; that it does so for ever, the guard notices.
             let again = page.elements.is_empty();
@@ -230,6 +289,13 @@ impl Graph {
         }
         Ok(url)
     }
+}
+
+/// One request at a time, and never more than so many in any minute: the last of them is the burst that the pacer gives
+/// at the start.
+fn requests_per_minute(rate: u32) -> Pace {
+    let rate = f64::from(rate);
+    Pace::share_of(rate, Duration::from_secs(60), (rate - 1.0).max(1.0) / rate, 1)
 }
 
 struct Given {
@@ -276,7 +342,8 @@ pub(super) fn read_page(response: &Response) -> Result<Page, String> {
     };
     let elements = frame.value.iter().map(range).collect();
     let Frame { next, delta, .. } = frame;
-    Ok(Page { body, elements, next, delta })
+    let units = response.header(RESOURCE_UNIT).and_then(|text| text.trim().parse().ok());
+    Ok(Page { body, elements, next, delta, units })
 }
 
 /// Recognises that a page's link is no longer valid. The codes are not documented for every list.

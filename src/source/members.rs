@@ -5,18 +5,21 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 use serde::Deserialize;
 
 use super::Reader;
 use super::collections::{HIDDEN_MEMBERS, MEMBERS};
-use super::graph::{Stop, Walk};
+use super::graph::{List, Stop, Walk};
 use super::objects::{Group, needed, words};
+use super::strategy::Choice;
 use super::units::units;
+use crate::clock::Clock;
 use crate::error::Result;
-use crate::record::{Collection, Coverage, Guid, Unknown};
-use crate::snapshot::{Extent, Member, MemberKind};
+use crate::record::{Coverage, Guid, Unknown};
+use crate::snapshot::{Extent, Figures, Member, MemberKind, ReadBy};
 
 /// What came of all lists together.
 #[derive(Debug)]
@@ -35,9 +38,19 @@ pub(super) struct Row {
 }
 
 impl Row {
+    /// As the snapshot keeps it.
+    pub fn member(&self) -> Member {
+        Member { id: self.id, kind: self.kind() }
+    }
+
     /// By the type that Graph names, never by what properties there are: those depend on rights.
     pub fn kind(&self) -> MemberKind {
         kind(self.kind.as_deref())
+    }
+
+    /// The member, if Graph named its type.
+    pub fn typed(&self) -> Option<Member> {
+        self.kind.as_ref().map(|_| Member { id: self.id, kind: self.kind() })
     }
 }
 
@@ -46,50 +59,91 @@ pub(super) fn kind(odata_type: Option<&str>) -> MemberKind {
     MemberKind::named(odata_type.unwrap_or_default().trim_start_matches("#microsoft.graph."))
 }
 
-/// What the tasks share.
-#[derive(Default)]
-struct Tally {
-    done: AtomicU64,
+/// What all reads of members share, and what they came to.
+pub(super) struct Tally {
+    clock: Clock,
+    began: Duration,
     pages: AtomicU64,
+    /// Of these, pages that show several groups; counted as they come.
+    pub walk_pages: AtomicU64,
     requests: AtomicU64,
+    units: AtomicU64,
     vanished: AtomicU64,
     /// Why no further group need be asked.
     hopeless: Mutex<Option<Unknown>>,
 }
 
+impl Tally {
+    pub fn new(reader: &Reader) -> Tally {
+        let clock = reader.graph().clock.clone();
+        Tally {
+            began: clock.elapsed(),
+            clock,
+            pages: AtomicU64::new(0),
+            walk_pages: AtomicU64::new(0),
+            requests: AtomicU64::new(0),
+            units: AtomicU64::new(0),
+            vanished: AtomicU64::new(0),
+            hopeless: Mutex::default(),
+        }
+    }
+
+    pub fn add(&self, walk: &Walk) {
+        self.pages.fetch_add(walk.pages, Relaxed);
+        self.requests.fetch_add(walk.requests, Relaxed);
+        self.units.fetch_add(walk.units, Relaxed);
+    }
+
+    /// Seconds from one page of a walk to the next so far; zero before the first.
+    pub fn page_s(&self) -> f64 {
+        match self.walk_pages.load(Relaxed) {
+            0 => 0.0,
+            pages => self.seconds() / pages as f64,
+        }
+    }
+
+    fn seconds(&self) -> f64 {
+        self.clock.elapsed().saturating_sub(self.began).as_secs_f64()
+    }
+
+    /// What came of it. `of_groups` is how much of the groups themselves came: memberships cannot be more complete
+    /// than that.
+    pub fn sum(&self, of_groups: &Coverage, choice: Option<Choice>) -> MembersRead {
+        let hopeless = self.hopeless.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut extent = Extent::new(match (of_groups.gap(), hopeless) {
+            (Some(reason), _) => Coverage::partial(format!("the groups are incomplete: {reason}")),
+            (None, Some(reason)) => Coverage::Partial(reason),
+            (None, None) => Coverage::Complete,
+        });
+        extent.properties = ["id".to_owned()].into();
+        extent.pages = self.pages.load(Relaxed);
+        extent.requests = self.requests.load(Relaxed);
+        let cost = Figures::new(extent.requests, self.units.load(Relaxed), self.seconds());
+        extent.read_by =
+            choice.map(|Choice { strategy, reason, estimate, .. }| ReadBy { strategy, reason, estimate, cost });
+        MembersRead { extent, vanished: self.vanished.load(Relaxed) }
+    }
+}
+
 impl Reader<'_> {
-    /// Reads the members of `groups`. `of_groups` is how much of the groups themselves came: memberships cannot be more
-    /// complete than that.
-    pub(super) async fn members(&self, groups: &[Group], of_groups: &Coverage) -> Result<MembersRead> {
-        let tally = Tally::default();
-        let total = Some(groups.len() as u64);
+    /// Reads the members of a few `groups`, each by its list.
+    pub(super) async fn members(&self, groups: &[Group]) -> Result<MembersRead> {
+        let tally = Tally::new(self);
         let in_flight = self.source.config.in_flight_max.max(1);
         futures::stream::iter(groups)
             .map(|group| async {
-                let (members, gap) = self.members_of(*group, &tally).await?;
-                self.writer.members(group.id, &members, gap.as_ref())?;
-                self.progress.at(Collection::Memberships, tally.done.fetch_add(1, Relaxed) + 1, total);
-                Ok(())
+                let (members, gap) = self.members_of(group, &tally).await?;
+                self.writer.members(group.id, &members, gap.as_ref())
             })
             .buffer_unordered(in_flight)
             .try_collect::<()>()
             .await?;
-        let mut extent = Extent::new(match (of_groups.gap(), tally.hopeless.into_inner()) {
-            (Some(reason), _) => Coverage::partial(format!("the groups are incomplete: {reason}")),
-            (None, Ok(Some(reason))) => Coverage::Partial(reason),
-            (None, _) => Coverage::Complete,
-        });
-        extent.properties = ["id".to_owned()].into();
-        extent.pages = tally.pages.into_inner();
-        extent.requests = tally.requests.into_inner();
-        Ok(MembersRead { extent, vanished: tally.vanished.into_inner() })
+        Ok(tally.sum(&Coverage::Complete, None))
     }
 
     /// One group's members, and why the list is incomplete, if it is.
-    async fn members_of(&self, group: Group, tally: &Tally) -> Result<(Vec<Member>, Option<Unknown>)> {
-        let hidden =
-            || Unknown::new(format!("its membership is hidden; reading it needs the permission {HIDDEN_MEMBERS}"));
-        if group.hidden && !self.rights.any(&[HIDDEN_MEMBERS]) {
+    pub(super) async fn members_of(&self, group: &Group, tally: &Tally) -> Result<(Vec<Member>, Option<Unknown>)> {
+        if !self.may_see_members(group) {
             return Ok((Vec::new(), Some(hidden())));
         }
         if let Some(reason) = tally.hopeless.lock().unwrap_or_else(PoisonError::into_inner).clone() {
@@ -105,11 +159,20 @@ impl Reader<'_> {
             None if walk.unreadable > 0 => {
                 Some(Unknown::new(format!("{} of its members came without a usable id", walk.unreadable)))
             }
-            // Graph shows an empty list in place of a hidden one, and nobody knows what this token may do.
-            None if group.hidden && members.is_empty() && !self.rights.surely(&[HIDDEN_MEMBERS]) => Some(hidden()),
-            None => None,
+            None => self.gap_of_whole(group, &members),
         };
         Ok((members, gap))
+    }
+
+    /// Whether it is worth asking for a group's members.
+    pub(super) fn may_see_members(&self, group: &Group) -> bool {
+        !group.hidden || self.rights.any(&[HIDDEN_MEMBERS])
+    }
+
+    /// Why a list that came to its end is not known all the same: Graph shows an empty one in place of a hidden one,
+    /// and nobody knows what this token may do.
+    pub(super) fn gap_of_whole(&self, group: &Group, members: &[Member]) -> Option<Unknown> {
+        (group.hidden && members.is_empty() && !self.rights.surely(&[HIDDEN_MEMBERS])).then(hidden)
     }
 
     async fn walk_members(&self, group: Guid, tally: &Tally) -> (Vec<Member>, Walk) {
@@ -118,13 +181,13 @@ impl Reader<'_> {
         query.extend(MEMBERS.page_size_max.map(|size| format!("$top={size}")));
         let mut members: Vec<Member> = Vec::new();
         let take = |row: Row, _: &str| {
-            members.push(Member { id: row.id, kind: row.kind() });
+            members.push(row.member());
             Ok(true)
         };
         let graph = self.graph();
-        let walk = graph.walk(&graph.lane, graph.url(&path, &query), units(MEMBERS.price, false), take).await;
-        tally.pages.fetch_add(walk.pages, Relaxed);
-        tally.requests.fetch_add(walk.requests, Relaxed);
+        let list = List::new(&graph.lane, graph.url(&path, &query));
+        let walk = graph.walk_list(List { units: units(MEMBERS.price, false), bulk: true, ..list }, take).await;
+        tally.add(&walk);
         members.sort_unstable();
         members.dedup();
         (members, walk)
@@ -150,4 +213,8 @@ impl Reader<'_> {
         }
         reason
     }
+}
+
+fn hidden() -> Unknown {
+    Unknown::new(format!("its membership is hidden; reading it needs the permission {HIDDEN_MEMBERS}"))
 }

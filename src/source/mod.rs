@@ -12,19 +12,26 @@ mod cloud;
 pub mod collections;
 mod config;
 mod confirm;
+mod counts;
 mod credential;
+mod custom;
 mod delta;
+mod expand;
 mod graph;
+mod links;
 mod members;
 mod objects;
 mod registration;
 pub mod rights;
+mod strategy;
 mod units;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures::future::join_all;
 use jiff::SignedDuration;
 use secrecy::SecretString;
 use url::Url;
@@ -35,6 +42,7 @@ use crate::expr::{Catalog, Navigation};
 use crate::http::{Counts, Http, Pace};
 use crate::job::ManagedIdentity;
 use crate::record::{Collection, Coverage, Form};
+use crate::schema::SIGN_IN_ACTIVITY;
 use crate::secret::SecretFrom;
 use crate::snapshot::{Extent, Manifest, Snapshot, Writer};
 
@@ -46,11 +54,15 @@ pub use config::config;
 pub use credential::{SKEW_WORTH_TELLING, skew_in_words};
 pub use delta::{Since, last_full};
 pub use registration::SecretEnd;
+pub use strategy::Memberships;
 
-use collections::{DEVICES, GROUPS, LICENSES, Resource, USERS};
+use collections::{
+    ADMINISTRATIVE_UNITS, DELETED_GROUPS, DELETED_USERS, DEVICES, DIRECTORY_ROLES, LICENSES, ORGANIZATION, RESOURCES,
+    Resource, USERS,
+};
 use delta::Delta;
 use graph::Graph;
-use objects::{Read, Why};
+use objects::Why;
 
 /// What must be read; nothing more is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -75,11 +87,16 @@ impl SourceNeeds {
         let used = || catalog.collections().filter(|collection| catalog.uses(*collection));
         let objects = used().filter(|collection| matches!(collection.form(), Form::Objects | Form::Custom));
         let lists: BTreeSet<Collection> = used().filter_map(Collection::pairs).map(|pairs| pairs.lists).collect();
+        let read = |collection| {
+            // Read in a pass of its own.
+            let elsewhere = |name: &&str| collection == Collection::Users && *name == SIGN_IN_ACTIVITY;
+            catalog.properties(collection).filter(|name| !elsewhere(name)).map(Into::into).collect()
+        };
         SourceNeeds {
-            properties: objects
-                .map(|collection| (collection, catalog.properties(collection).map(Into::into).collect()))
-                .collect(),
-            expand_manager: catalog.navigations().contains(&Navigation::Manager),
+            properties: objects.map(|collection| (collection, read(collection))).collect(),
+            expand_manager: [Navigation::Manager, Navigation::DirectReports]
+                .iter()
+                .any(|via| catalog.navigations().contains(via)),
             memberships: lists.contains(&Collection::Memberships),
             links: lists.into_iter().filter(|lists| *lists != Collection::Memberships).collect(),
             custom: catalog.custom().iter().filter(|custom| catalog.uses(custom.collection)).cloned().collect(),
@@ -87,7 +104,7 @@ impl SourceNeeds {
     }
 
     /// Whether a collection of objects is to be read.
-    fn wants(&self, collection: Collection) -> bool {
+    pub fn wants(&self, collection: Collection) -> bool {
         let of_lists = |lists: &Collection| lists.pairs().is_some_and(|pairs| pairs.of == collection);
         self.properties.contains_key(&collection)
             || (collection == Collection::Groups && self.memberships)
@@ -137,6 +154,8 @@ pub struct SourceConfig {
     pub ca_file: Option<PathBuf>,
     /// The share of the tenant's quota that may be spent, above 0, at most 1.
     pub quota_share: f64,
+    /// Which way memberships are read.
+    pub memberships: Memberships,
     /// Overrides the quota that follows from the tenant's size.
     pub units_per_10_s: Option<u32>,
     /// Requests under way at the same time, at most; fewer while fewer suffice to spend the quota.
@@ -163,6 +182,7 @@ impl SourceConfig {
             metadata: url("http://169.254.169.254"),
             ca_file: None,
             quota_share: 0.8,
+            memberships: Memberships::Auto,
             units_per_10_s: None,
             in_flight_max: 256,
             pages_max: 100_000,
@@ -176,6 +196,9 @@ impl SourceConfig {
 pub trait Progress: Send + Sync {
     /// `done` objects (groups, for memberships) are there, of `total` where that is known.
     fn at(&self, collection: Collection, done: u64, total: Option<u64>);
+
+    /// So long Graph has had the whole read wait, until now.
+    fn throttled(&self, _: Duration) {}
 }
 
 /// Nobody listens.
@@ -271,21 +294,39 @@ impl Source {
         manifest.roles = rights.0.clone().unwrap_or_default();
         let delta = Delta::new(since);
         let reader = Reader { source: self, needs, rights: &rights, writer: &writer, progress, delta: &delta };
-        let (users, devices, licenses, (groups, members)) = futures::join!(
-            reader.objects(&USERS),
-            reader.objects(&DEVICES),
-            reader.objects(&LICENSES),
+        let others = [&USERS, &DEVICES, &LICENSES, &ADMINISTRATIVE_UNITS, &DIRECTORY_ROLES, &ORGANIZATION];
+        let others = others.into_iter().chain([&DELETED_USERS, &DELETED_GROUPS]);
+        let (objects, sign_ins, groups_and_members, links, custom, counts) = futures::join!(
+            join_all(others.map(|resource| reader.objects(resource))),
+            reader.sign_ins(),
             reader.groups_and_members(),
+            join_all(RESOURCES.map(|resource| reader.links(resource))),
+            join_all(needs.custom.iter().map(|custom| reader.custom(custom))),
+            reader.counts(),
         );
-        let reads = [users?, groups?, devices?, licenses?];
-        refuse_nothing_readable(&reads, &self.config)?;
-        for read in reads.into_iter().flatten() {
-            manifest.collections.insert(read.resource.collection, read.extent);
+        let (groups, members) = groups_and_members?;
+        let mut parts = Vec::new();
+        for read in objects.into_iter().chain([sign_ins, Ok(groups)]) {
+            parts.extend(read?.map(|read| (read.resource.collection, read.extent, read.why)));
+        }
+        for read in custom {
+            let read = read?;
+            parts.push((read.collection, read.extent, read.why));
+        }
+        refuse_nothing_readable(&parts, &self.config)?;
+        manifest.collections.extend(parts.into_iter().map(|(collection, extent, _)| (collection, extent)));
+        for link in links {
+            manifest.collections.extend(link?);
         }
         let mut vanished_groups = 0;
-        if let Some(members) = members? {
+        if let Some(members) = members {
             vanished_groups = members.vanished;
             manifest.collections.insert(Collection::Memberships, members.extent);
+        }
+        for (collection, expected) in counts {
+            if let Some(extent) = manifest.collections.get_mut(&collection) {
+                counts::compare(collection, extent, writer.count(collection), expected);
+            }
         }
         if token.is_delegated() {
             doubt(&mut manifest);
@@ -340,29 +381,13 @@ impl<'a> Reader<'a> {
         &self.source.graph
     }
 
-    /// Memberships follow the groups, since they need the list of them.
-    async fn groups_and_members(&self) -> (Result<Option<Read>>, Result<Option<members::MembersRead>>) {
-        if !self.needs.wants(Collection::Groups) {
-            return (Ok(None), Ok(None));
+    /// Tells how far a collection has come.
+    fn tell(&self, collection: Collection, done: u64, total: Option<u64>) {
+        let throttled_s = self.graph().lane.counts().throttled_s;
+        if throttled_s > 0.0 {
+            self.progress.throttled(Duration::from_secs_f64(throttled_s));
         }
-        let mut extent = selection(self.needs, self.rights, &GROUPS);
-        match self.by_changes(&GROUPS, &mut extent).await {
-            Ok(Some((groups, members))) => return (Ok(Some(groups)), Ok(members)),
-            Ok(None) => {}
-            Err(error) => return (Err(error), Ok(None)),
-        }
-        let groups = self.objects_in_full(&GROUPS, extent).await.map(Some);
-        let members = match &groups {
-            Ok(Some(read)) if self.needs.memberships => {
-                let members = self.members(&read.groups, &read.extent.coverage).await;
-                members.map(|mut members| {
-                    members.extent.how = read.extent.how.clone();
-                    Some(members)
-                })
-            }
-            _ => Ok(None),
-        };
-        (groups, members)
+        self.progress.at(collection, done, total);
     }
 
     /// Spends more of the quota once the tenant is seen to be larger.
@@ -388,12 +413,11 @@ fn pace(config: &SourceConfig, users: u64) -> Pace {
 }
 
 /// Fails when something was asked for and not one page of it came.
-fn refuse_nothing_readable(reads: &[Option<Read>], config: &SourceConfig) -> Result<()> {
-    let asked = || reads.iter().flatten();
-    if asked().next().is_none() || asked().any(|read| read.extent.pages > 0) {
+fn refuse_nothing_readable(reads: &[(Collection, Extent, Why)], config: &SourceConfig) -> Result<()> {
+    if reads.is_empty() || reads.iter().any(|(_, extent, _)| extent.pages > 0) {
         return Ok(());
     }
-    let refused = asked().any(|read| read.why == Why::Refused);
+    let refused = reads.iter().any(|(.., why)| *why == Why::Refused);
     let (exit, hint) = if refused {
         (
             Exit::SignIn,
@@ -401,7 +425,7 @@ fn refuse_nothing_readable(reads: &[Option<Read>], config: &SourceConfig) -> Res
                 .to_owned(),
         )
     } else {
-        let trouble = asked().find_map(|read| match read.why {
+        let trouble = reads.iter().find_map(|(.., why)| match why {
             Why::Lost(trouble) => Some(trouble.remedy()),
             _ => None,
         });
@@ -409,9 +433,9 @@ fn refuse_nothing_readable(reads: &[Option<Read>], config: &SourceConfig) -> Res
         (Exit::Unreachable, trouble.unwrap_or_else(|| hint.to_owned()))
     };
     let mut error = Error::new(exit, format!("nothing of tenant {} could be read", config.tenant)).hint(hint);
-    for read in asked() {
-        if let Coverage::Partial(reason) = &read.extent.coverage {
-            error = error.cause(format!("{}: {reason}", read.resource.collection));
+    for (collection, extent, _) in reads {
+        if let Coverage::Partial(reason) = &extent.coverage {
+            error = error.cause(format!("{collection}: {reason}"));
         }
     }
     Err(error)

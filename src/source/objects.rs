@@ -6,14 +6,15 @@
 use serde::Deserialize;
 use url::Url;
 
-use super::collections::{self, Resource, SIGN_IN_ACTIVITY, SIGN_IN_PAGE_SIZE_MAX};
+use super::collections::{self, Resource};
 use super::graph::{Stop, Walk};
 use super::units::units;
 use super::{Reader, selection};
 use crate::error::{Error, Result};
 use crate::http::{HttpError, Lane, Refusal, Trouble};
 use crate::record::{Collection, Coverage, Guid, Unknown};
-use crate::snapshot::Extent;
+use crate::schema::SIGN_IN_ACTIVITY;
+use crate::snapshot::{DeltaLink, Extent};
 
 /// What came of one collection.
 #[derive(Debug)]
@@ -37,11 +38,13 @@ pub(super) enum Why {
 }
 
 /// A group whose members may be asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Group {
     pub id: Guid,
     /// Its members are shown only with a permission of its own.
     pub hidden: bool,
+    /// `displayName`, where that is read.
+    pub name: Option<Box<str>>,
 }
 
 /// What the reader itself needs of an object.
@@ -60,7 +63,7 @@ impl Row {
     }
 
     pub fn hides_members(&self) -> bool {
-        self.visibility.as_deref().is_some_and(|visibility| visibility.eq_ignore_ascii_case("HiddenMembership"))
+        collections::is_hidden(self.visibility.as_deref())
     }
 }
 
@@ -78,9 +81,19 @@ impl Reader<'_> {
     }
 
     /// Reads a collection by its list, whole.
-    pub(super) async fn objects_in_full(&self, resource: &'static Resource, mut extent: Extent) -> Result<Read> {
+    pub(super) async fn objects_in_full(&self, resource: &'static Resource, extent: Extent) -> Result<Read> {
         // Before the first page: what changes from now on will be told of next time.
         let link = self.latest(resource, &extent).await;
+        self.objects_after(resource, extent, link).await
+    }
+
+    /// As [`Reader::objects_in_full`], when the link to later changes has been taken.
+    pub(super) async fn objects_after(
+        &self,
+        resource: &'static Resource,
+        mut extent: Extent,
+        link: Option<DeltaLink>,
+    ) -> Result<Read> {
         let asked = extent.properties.clone();
         let mut restarted = false;
         loop {
@@ -124,12 +137,12 @@ impl Reader<'_> {
             let news = count > done;
             done = count;
             if news && collection == Collection::Groups {
-                groups.push(Group { id, hidden: row.hides_members() });
+                groups.push(Group { id, hidden: row.hides_members(), name: name_of(text) });
             }
             if news && collection == Collection::Users {
                 self.raise_quota(count);
             }
-            self.progress.at(collection, count, None);
+            self.tell(collection, count, None);
             Ok(news)
         };
         let walk = self.graph().walk(lane, first, price, take).await;
@@ -138,20 +151,32 @@ impl Reader<'_> {
 
     /// The first page's address, and the lane it must take.
     fn list_of(&self, resource: &Resource, extent: &Extent) -> (&Lane, Url) {
-        let slow = resource.collection == Collection::Users && extent.properties.contains(SIGN_IN_ACTIVITY);
+        let slow = resource.collection == Collection::SignInActivity;
         let lane = if slow { &self.graph().slow_lane } else { &self.graph().lane };
         let mut query = select(resource.collection, extent);
-        let size = resource.page_size_max.map(|size| if slow { size.min(SIGN_IN_PAGE_SIZE_MAX) } else { size });
-        query.extend(size.map(|size| format!("$top={size}")));
+        query.extend(resource.page_size_max.map(|size| format!("$top={size}")));
         (lane, self.graph().url(resource.path, &query))
     }
 
+    /// When users last signed in, if that is needed. It needs a permission and a paid licence of its own, and whatever
+    /// comes of it says nothing of the users.
+    pub(super) async fn sign_ins(&self) -> Result<Option<Read>> {
+        let resource = &collections::SIGN_INS;
+        match self.rights.unreadable(resource.collection, SIGN_IN_ACTIVITY) {
+            Some(reason) if self.needs.wants(resource.collection) => {
+                let extent = Extent::new(Coverage::Partial(reason));
+                Ok(Some(Read { resource, extent, why: Why::Refused, groups: Vec::new() }))
+            }
+            _ => self.objects(resource).await,
+        }
+    }
+
     /// After a 403 that a property may have caused: takes it out of the selection, as unreadable. Such a property must
-    /// not cost the whole collection. Sign-in activity needs a paid licence besides its permission.
+    /// not cost the whole collection.
     fn drop_guarded(&self, stop: &Stop, extent: &mut Extent) -> bool {
         let Some(refusal) = stop.refusal().filter(|refusal| refusal.status() == 403) else { return false };
-        let guarded: Vec<String> =
-            extent.properties.iter().filter(|name| collections::is_guarded(name)).cloned().collect();
+        let guarded = |name: &&String| collections::is_guarded(name) && **name != SIGN_IN_ACTIVITY;
+        let guarded: Vec<String> = extent.properties.iter().filter(guarded).cloned().collect();
         for property in &guarded {
             extent.properties.remove(property);
             let reason = format!("Graph does not let the app read {property} of users: {}", words(refusal));
@@ -187,6 +212,16 @@ impl Reader<'_> {
     }
 }
 
+/// A group's name, if there is one.
+fn name_of(json: &str) -> Option<Box<str>> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Named {
+        display_name: Option<Box<str>>,
+    }
+    serde_json::from_str::<Named>(json).ok()?.display_name
+}
+
 /// `$select`, and `$expand` for the manager.
 pub(super) fn select(collection: Collection, extent: &Extent) -> Vec<String> {
     let is_manager = |name: &str| collection == Collection::Users && name == "manager";
@@ -200,7 +235,7 @@ pub(super) fn select(collection: Collection, extent: &Extent) -> Vec<String> {
 
 /// Which permission is missing, next to what Graph said.
 pub(super) fn needed(resource: &Resource, refusal: &Refusal) -> String {
-    let enough: Vec<&str> = resource.permissions.iter().copied().filter(|name| name.ends_with(".Read.All")).collect();
+    let enough: Vec<&str> = resource.permissions.iter().copied().filter(|name| name.contains(".Read.")).collect();
     format!("it needs one of the application permissions {} ({})", enough.join(", "), words(refusal))
 }
 

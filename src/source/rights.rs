@@ -11,6 +11,7 @@ use super::collections::{
     APPLICATIONS, BASIC_PROPERTIES, GUARDED, HIDDEN_MEMBERS, RESOURCES, Resource, Rights, USERS_WHOLE, WRITE,
     is_guarded,
 };
+use crate::custom::Custom;
 use crate::error::{Error, Exit, Result};
 use crate::record::Collection;
 
@@ -80,12 +81,16 @@ impl Review {
 /// whether the end of a client secret is of interest, which only Entra knows.
 pub fn needed(needs: &SourceNeeds, signs_by_secret: bool) -> Vec<Need> {
     let mut all = Vec::new();
-    for resource in RESOURCES.into_iter().filter(|resource| is_read(needs, resource.collection)) {
+    // Sign-in activity counts as the guarded property of users that it is.
+    let is_read =
+        |resource: &&Resource| resource.collection != Collection::SignInActivity && is_read(needs, resource.collection);
+    for resource in RESOURCES.into_iter().filter(is_read) {
         all.push(of_collection(needs, resource));
         if resource.collection == Collection::Users {
             all.extend(of_guarded(needs));
         }
     }
+    all.extend(needs.custom.iter().filter(|custom| !custom.permission.is_empty()).map(|custom| of_custom(custom)));
     if needs.memberships {
         all.push(Need {
             what: "members of groups that hide them".into(),
@@ -166,7 +171,21 @@ pub(super) fn refuse_excess(needs: &SourceNeeds, rights: &Rights, client_id: &st
 }
 
 fn is_read(needs: &SourceNeeds, collection: Collection) -> bool {
-    needs.wants(collection) || (collection == Collection::Memberships && needs.memberships)
+    needs.wants(collection)
+        || needs.links.contains(&collection)
+        || (collection == Collection::Memberships && needs.memberships)
+}
+
+/// A list that is described: the description says what it takes.
+fn of_custom(custom: &Custom) -> Need {
+    let name = custom.name();
+    Need {
+        what: name.into(),
+        sufficient: custom.permission,
+        why: format!("the list {}", custom.path),
+        without: format!("no {name} are read; what the target holds of them stays as it is, and the run is partial"),
+        required: true,
+    }
 }
 
 fn of_collection(needs: &SourceNeeds, resource: &Resource) -> Need {
@@ -178,6 +197,7 @@ fn of_collection(needs: &SourceNeeds, resource: &Resource) -> Need {
         sufficient: resource.permissions,
         why: match collection {
             Collection::Memberships => "the direct members of every group".into(),
+            links if links.is_link() => "who belongs to whom".into(),
             _ if read.is_empty() => "which there are".into(),
             _ => format!("their {}", named(&read)),
         },
@@ -207,7 +227,8 @@ fn of_collection(needs: &SourceNeeds, resource: &Resource) -> Need {
 
 /// Properties of users that take a permission of their own.
 fn of_guarded(needs: &SourceNeeds) -> impl Iterator<Item = Need> {
-    let read = needs.properties.get(&Collection::Users).cloned().unwrap_or_default();
+    let of = |collection| needs.properties.get(&collection).cloned().unwrap_or_default();
+    let read: BTreeSet<String> = of(Collection::Users).union(&of(Collection::SignInActivity)).cloned().collect();
     GUARDED.iter().filter(move |(property, _)| read.contains(*property)).map(|(property, permissions)| Need {
         what: format!("{property} of users"),
         sufficient: permissions,

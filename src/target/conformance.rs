@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{BatchMark, Interrupted, Outcome, Target};
+use super::{BatchMark, Interrupted, Outcome, Target, WriteBatches, Writes};
 use crate::error::{Error, Exit, Result};
 use crate::plan::change::{Action, AttributeChange, AttributeSpec, Change, Current, TypeSpec};
 use crate::plan::datum::{Datum, Set};
@@ -40,6 +40,7 @@ pub async fn conformance<S: System>(make: impl Fn() -> S) {
     nothing_is_visible_before_commit(&make()).await;
     the_same_plan_twice_changes_nothing(&make()).await;
     interrupted_batches_are_told_apart(&make()).await;
+    records_are_looked_up_by_id_and_by_key(&make()).await;
     a_failing_plan_leaves_the_old_state(&make()).await;
     what_changed_since_the_read_is_not_written_over(&make()).await;
 }
@@ -115,7 +116,7 @@ pub fn create(ty: &TypeSpec, values: &[Datum]) -> Change {
 }
 
 /// Reads all records of a type, by id.
-pub async fn read(target: &impl Target, ty: &TypeSpec) -> BTreeMap<String, Vec<Datum>> {
+pub async fn read(target: &dyn Target, ty: &TypeSpec) -> BTreeMap<String, Vec<Datum>> {
     let mut records = BTreeMap::new();
     let mut each = |current: Current| {
         assert_eq!(current.values.len(), ty.attributes.len(), "one value for each attribute");
@@ -127,8 +128,16 @@ pub async fn read(target: &impl Target, ty: &TypeSpec) -> BTreeMap<String, Vec<D
     records
 }
 
+/// The target as one of batches, if it is one.
+fn batches(target: &dyn Target) -> Option<&dyn WriteBatches> {
+    match target.writes() {
+        Writes::Batches(batches) => Some(batches),
+        Writes::Records(_) => None,
+    }
+}
+
 /// Stages changes and returns what the target said of them.
-pub async fn stage(target: &impl Target, ty: &TypeSpec, changes: &[Change]) -> Result<(BatchMark, Vec<Outcome>)> {
+pub async fn stage(target: &dyn WriteBatches, ty: &TypeSpec, changes: &[Change]) -> Result<(BatchMark, Vec<Outcome>)> {
     let mut outcomes = Vec::new();
     let mut each = |change: &Change, outcome: Outcome| {
         assert_eq!(*change, changes[outcomes.len()], "outcomes come in the order of the changes");
@@ -140,11 +149,29 @@ pub async fn stage(target: &impl Target, ty: &TypeSpec, changes: &[Change]) -> R
     Ok((mark, outcomes))
 }
 
-/// Stages and commits.
-pub async fn write(target: &impl Target, ty: &TypeSpec, changes: &[Change]) -> Vec<Outcome> {
-    let (mark, outcomes) = stage(target, ty, changes).await.unwrap();
-    target.commit(&mark).await.unwrap();
-    outcomes
+/// Stages and commits, or sends one after the other.
+pub async fn write(target: &dyn Target, ty: &TypeSpec, changes: &[Change]) -> Vec<Outcome> {
+    match target.writes() {
+        Writes::Batches(batches) => {
+            let (mark, outcomes) = stage(batches, ty, changes).await.unwrap();
+            batches.commit(&mark).await.unwrap();
+            outcomes
+        }
+        Writes::Records(records) => {
+            let mut outcomes = Vec::new();
+            for change in changes {
+                outcomes.push(match change.action.writes() {
+                    true => records.write(ty, change).await.outcome,
+                    // Of the ledger alone: a target of single records is never asked.
+                    false => {
+                        let target_id = change.target_id.clone().unwrap_or_default();
+                        Outcome::Done { target_id, read_back: Vec::new() }
+                    }
+                });
+            }
+            outcomes
+        }
+    }
 }
 
 /// What the target calls the record of a change that was done.
@@ -156,7 +183,7 @@ pub fn done(outcome: &Outcome) -> &str {
 }
 
 /// Values as the target gives them back.
-fn promised(target: &impl Target, ty: &TypeSpec, values: &[Datum]) -> Vec<Datum> {
+fn promised(target: &dyn Target, ty: &TypeSpec, values: &[Datum]) -> Vec<Datum> {
     values.iter().enumerate().map(|(at, value)| target.normalise(ty, at, value.clone())).collect()
 }
 
@@ -188,9 +215,12 @@ async fn created_records_read_back_as_promised<S: System>(system: &S) {
 
 async fn links_are_keyed_by_both_ends<S: System>(system: &S) {
     let ty = links();
-    let pairs: Vec<Vec<Datum>> =
-        [(1, 2), (1, 3), (2, 3)].map(|(a, b)| vec![Datum::text(id(a)), Datum::text(id(b))]).to_vec();
     let target = system.open();
+    // References are what the target calls the records they lead to.
+    let all: Vec<Change> = (1..=3).map(|n| create(&people(), &person(n, "Adele Vance", &[]))).collect();
+    let called = write(&target, &people(), &all).await;
+    let end = |n: usize| Datum::text(done(&called[n - 1]));
+    let pairs = [(1, 2), (1, 3), (2, 3)].map(|(a, b)| vec![end(a), end(b)]);
     let outcomes = write(&target, &ty, &pairs.iter().map(|pair| create(&ty, pair)).collect::<Vec<_>>()).await;
     write(&target, &ty, &[change(&ty, Action::Delete, Some(done(&outcomes[1])), &[])]).await;
     let left: Vec<_> = read(&system.open(), &ty).await.into_values().collect();
@@ -360,14 +390,12 @@ async fn outcomes_come_one_for_each_in_order<S: System>(system: &S) {
 
 async fn nothing_is_visible_before_commit<S: System>(system: &S) {
     let (ty, target) = (people(), system.open());
-    if !target.capabilities().batch {
-        return;
-    }
-    let (mark, outcomes) = stage(&target, &ty, &[create(&ty, &person(1, "Adele Vance", &[]))]).await.unwrap();
+    let Some(batches) = batches(&target) else { return };
+    let (mark, outcomes) = stage(batches, &ty, &[create(&ty, &person(1, "Adele Vance", &[]))]).await.unwrap();
     assert!(read(&system.open(), &ty).await.is_empty());
-    target.commit(&mark).await.unwrap();
+    batches.commit(&mark).await.unwrap();
     assert!(read(&system.open(), &ty).await.contains_key(done(&outcomes[0])));
-    target.commit(&mark).await.expect("a second commit does nothing");
+    batches.commit(&mark).await.expect("a second commit does nothing");
 }
 
 async fn the_same_plan_twice_changes_nothing<S: System>(system: &S) {
@@ -380,49 +408,60 @@ async fn the_same_plan_twice_changes_nothing<S: System>(system: &S) {
     ];
     let first = write(&target, &ty, &plan).await;
     let records = read(&target, &ty).await;
-    let (mark, second) = stage(&target, &ty, &plan).await.unwrap();
-    assert_eq!(second, first);
-    assert_eq!(mark.before, Some(mark.after.clone()));
-    target.commit(&mark).await.unwrap();
+    match batches(&target) {
+        Some(batches) => {
+            let (mark, second) = stage(batches, &ty, &plan).await.unwrap();
+            assert_eq!(second, first);
+            assert_eq!(mark.before, Some(mark.after.clone()));
+            batches.commit(&mark).await.unwrap();
+        }
+        None => {
+            let second = write(&target, &ty, &plan).await;
+            assert!(matches!(second[0], Outcome::Rejected { .. }), "a key that is there is never doubled: {second:?}");
+            assert_eq!(second[1..], first[1..]);
+        }
+    }
     assert_eq!(read(&system.open(), &ty).await, records);
 }
 
 async fn interrupted_batches_are_told_apart<S: System>(system: &S) {
     let ty = people();
-    if !system.open().capabilities().batch {
+    if batches(&system.open()).is_none() {
         return;
     }
+    let settle = async |mark: &BatchMark| batches(&system.open()).unwrap().settle(mark).await.unwrap();
     for n in [1, 2] {
         let plan = [create(&ty, &person(n, "Adele Vance", &[]))];
         let before = read(&system.open(), &ty).await;
         // Killed between staging and commit: nothing happened, however often that is asked.
-        let (mark, _) = stage(&system.open(), &ty, &plan).await.unwrap();
+        let (mark, _) = stage(batches(&system.open()).unwrap(), &ty, &plan).await.unwrap();
         for _ in 0..2 {
-            assert_eq!(system.open().settle(&mark).await.unwrap(), Interrupted::Discarded);
+            assert_eq!(settle(&mark).await, Interrupted::Discarded);
         }
         assert_eq!(read(&system.open(), &ty).await, before);
         // Killed between commit and the ledger.
         let target = system.open();
-        let (mark, _) = stage(&target, &ty, &plan).await.unwrap();
-        target.commit(&mark).await.unwrap();
-        assert_eq!(system.open().settle(&mark).await.unwrap(), Interrupted::Committed);
+        let (mark, _) = stage(batches(&target).unwrap(), &ty, &plan).await.unwrap();
+        batches(&target).unwrap().commit(&mark).await.unwrap();
+        assert_eq!(settle(&mark).await, Interrupted::Committed);
         // And then someone else was there.
         system.add_by_hand(&ty, person(n + 10, "Alex Wilber", &[]));
-        assert_eq!(system.open().settle(&mark).await.unwrap(), Interrupted::Neither);
+        assert_eq!(settle(&mark).await, Interrupted::Neither);
         assert_eq!(read(&system.open(), &ty).await.len(), before.len() + 2);
     }
 }
 
 async fn a_failing_plan_leaves_the_old_state<S: System>(system: &S) {
     let (ty, target) = (people(), system.open());
+    let Some(batches) = batches(&target) else { return };
     write(&target, &ty, &[create(&ty, &person(1, "Adele Vance", &[]))]).await;
     let before = read(&target, &ty).await;
     let plan = || create(&ty, &person(2, "Alex Wilber", &[]));
     let mut broken = [Ok(plan()), Err(Error::failed("the plan's file is gone"))].into_iter();
-    assert_eq!(target.stage(&ty, &mut broken, &mut |_, _| Ok(())).await.unwrap_err().what, "the plan's file is gone");
+    assert_eq!(batches.stage(&ty, &mut broken, &mut |_, _| Ok(())).await.unwrap_err().what, "the plan's file is gone");
     let mut full = |_: &Change, _: Outcome| Err(Error::failed("the ledger is full"));
     assert_eq!(
-        target.stage(&ty, &mut [Ok(plan())].into_iter(), &mut full).await.unwrap_err().what,
+        batches.stage(&ty, &mut [Ok(plan())].into_iter(), &mut full).await.unwrap_err().what,
         "the ledger is full"
     );
     assert_eq!(read(&system.open(), &ty).await, before);
@@ -431,17 +470,33 @@ async fn a_failing_plan_leaves_the_old_state<S: System>(system: &S) {
 
 async fn what_changed_since_the_read_is_not_written_over<S: System>(system: &S) {
     let (ty, target) = (people(), system.open());
-    if !target.capabilities().batch {
-        return;
-    }
+    let Some(batches) = batches(&target) else { return };
     write(&target, &ty, &[create(&ty, &person(1, "Adele Vance", &[]))]).await;
     read(&target, &ty).await;
     system.add_by_hand(&ty, person(2, "Alex Wilber", &[]));
     let plan = [create(&ty, &person(3, "Diego Siciliani", &[]))];
-    assert_eq!(stage(&target, &ty, &plan).await.unwrap_err().exit, Exit::Stale);
+    assert_eq!(stage(batches, &ty, &plan).await.unwrap_err().exit, Exit::Stale);
     read(&target, &ty).await;
-    let (mark, _) = stage(&target, &ty, &plan).await.unwrap();
+    let (mark, _) = stage(batches, &ty, &plan).await.unwrap();
     system.add_by_hand(&ty, person(4, "Megan Bowen", &[]));
-    assert_eq!(target.commit(&mark).await.unwrap_err().exit, Exit::Stale);
+    assert_eq!(batches.commit(&mark).await.unwrap_err().exit, Exit::Stale);
     assert_eq!(read(&system.open(), &ty).await.len(), 3, "what people did is still there");
+}
+
+async fn records_are_looked_up_by_id_and_by_key<S: System>(system: &S) {
+    let (ty, target) = (people(), system.open());
+    let Writes::Records(records) = target.writes() else { return };
+    let adele = create(&ty, &person(1, "Adele Vance", &["VPN"]));
+    assert_eq!(records.look_up(&ty, &adele).await.unwrap(), []);
+    let outcomes = write(&target, &ty, &[adele.clone(), create(&ty, &person(2, "Alex Wilber", &[]))]).await;
+    let expected = read(&system.open(), &ty).await[done(&outcomes[0])].clone();
+    let by_id = change(&ty, Action::Update, Some(done(&outcomes[0])), &[]);
+    for asked in [&adele, &by_id] {
+        let found = records.look_up(&ty, asked).await.unwrap();
+        assert_eq!(found, [Current { id: done(&outcomes[0]).to_string(), values: expected.clone() }]);
+    }
+    write(&target, &ty, &[change(&ty, Action::Delete, Some(done(&outcomes[0])), &[])]).await;
+    for asked in [&adele, &by_id] {
+        assert_eq!(records.look_up(&ty, asked).await.unwrap(), [], "what is gone is not found");
+    }
 }

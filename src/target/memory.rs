@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 
-use super::{BatchMark, Capabilities, Interrupted, Outcome, Target};
+use super::{BatchMark, Capabilities, Interrupted, Outcome, Sent, Target, WriteBatches, WriteRecords, Writes};
 use crate::error::{Error, Exit, Result};
 use crate::plan::change::{Action, Change, Current, TypeSpec};
 use crate::plan::datum::{Datum, Set};
@@ -23,6 +24,8 @@ type Records = Option<Vec<Current>>;
 #[derive(Clone, Default)]
 pub struct MemoryTarget {
     store: Arc<Mutex<Store>>,
+    /// Takes changes one by one, and gives records ids of its own.
+    single: bool,
 }
 
 #[derive(Default)]
@@ -34,6 +37,11 @@ struct Store {
 }
 
 impl MemoryTarget {
+    /// A target that takes changes one by one.
+    pub fn of_records() -> MemoryTarget {
+        MemoryTarget { single: true, ..MemoryTarget::default() }
+    }
+
     /// What a person does behind the job's back: another record, whatever its key. Returns its id.
     pub fn add(&self, ty: &str, values: Vec<Datum>) -> String {
         let mut store = self.store.lock().unwrap();
@@ -111,13 +119,14 @@ fn normalise(ty: &TypeSpec, attribute: usize, value: &Datum) -> Datum {
     }
 }
 
+#[async_trait]
 impl Target for MemoryTarget {
     fn identity(&self) -> String {
         "memory:".to_string()
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { unique_keys: false, visibility_delay_s: 0, batch: true, ids_are_keys: true }
+        Capabilities { unique_keys: false, visibility_delay_s: 0, ids_are_keys: !self.single }
     }
 
     fn normalise(&self, ty: &TypeSpec, attribute: usize, value: Datum) -> Datum {
@@ -139,11 +148,18 @@ impl Target for MemoryTarget {
         Ok(Coverage::Complete)
     }
 
+    fn writes(&self) -> Writes<'_> {
+        if self.single { Writes::Records(self) } else { Writes::Batches(self) }
+    }
+}
+
+#[async_trait]
+impl WriteBatches for MemoryTarget {
     async fn stage(
         &self,
         ty: &TypeSpec,
         changes: &mut (dyn Iterator<Item = Result<Change>> + Send),
-        outcomes: &mut (dyn FnMut(&Change, Outcome) -> Result<()> + Send),
+        outcomes: &mut (dyn for<'c> FnMut(&'c Change, Outcome) -> Result<()> + Send),
     ) -> Result<BatchMark> {
         let mut store = self.store.lock().unwrap();
         let before = store.hash(&ty.name);
@@ -193,6 +209,42 @@ impl Target for MemoryTarget {
     }
 }
 
+#[async_trait]
+impl WriteRecords for MemoryTarget {
+    fn in_flight_max(&self) -> usize {
+        4
+    }
+
+    async fn write(&self, ty: &TypeSpec, change: &Change) -> Sent {
+        let mut store = self.store.lock().unwrap();
+        let mut records = store.types.remove(&ty.name).unwrap_or_default();
+        let twice = change.action == Action::Create && !find(ty, change, &records).is_empty();
+        let outcome = match twice {
+            true => Outcome::Rejected { reason: "its key is there already".into() },
+            false => store.apply(ty, &mut records, change),
+        };
+        store.types.insert(ty.name.clone(), records);
+        outcome.into()
+    }
+
+    async fn look_up(&self, ty: &TypeSpec, change: &Change) -> Result<Vec<Current>> {
+        Ok(find(ty, change, &self.records(&ty.name)))
+    }
+}
+
+/// The record with the change's id, or those with the key that it writes.
+fn find(ty: &TypeSpec, change: &Change, records: &[Current]) -> Vec<Current> {
+    let written = |at: usize| {
+        let attribute = change.attributes.iter().find(|written| written.name == ty.attributes[at].name);
+        attribute.map(|written| &written.after)
+    };
+    let is_it = |record: &&Current| match &change.target_id {
+        Some(id) => record.id == *id,
+        None => ty.key.iter().all(|at| written(*at) == Some(&record.values[*at])),
+    };
+    records.iter().filter(is_it).cloned().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,5 +265,6 @@ mod tests {
     #[tokio::test]
     async fn conforms() {
         conformance(MemoryTarget::default).await;
+        conformance(MemoryTarget::of_records).await;
     }
 }

@@ -11,14 +11,15 @@ pub mod conformance;
 #[cfg(test)]
 pub mod memory;
 
-use std::future::Future;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use csv::CsvTarget;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::job::TargetConfig;
 use crate::plan::change::{Change, Current, TypeSpec};
 use crate::plan::datum::Datum;
@@ -31,10 +32,14 @@ pub struct Capabilities {
     pub unique_keys: bool,
     /// Seconds after a write until a read is sure to show it.
     pub visibility_delay_s: u64,
-    /// Changes of one type become visible all at once.
-    pub batch: bool,
     /// A new record is called by its key attributes, so that its id is known before it is written.
     pub ids_are_keys: bool,
+}
+
+impl Capabilities {
+    pub fn visibility_delay(&self) -> Duration {
+        Duration::from_secs(self.visibility_delay_s)
+    }
 }
 
 /// What became of one change.
@@ -49,6 +54,20 @@ pub enum Outcome {
     Uncertain { reason: String },
     /// Not sent.
     NotAttempted { reason: String },
+}
+
+impl Outcome {
+    /// The same outcome with words put before its reason.
+    #[must_use]
+    pub fn after(self, words: &str) -> Outcome {
+        let with = |reason: String| format!("{words}: {reason}");
+        match self {
+            Outcome::Rejected { reason } => Outcome::Rejected { reason: with(reason) },
+            Outcome::Uncertain { reason } => Outcome::Uncertain { reason: with(reason) },
+            Outcome::NotAttempted { reason } => Outcome::NotAttempted { reason: with(reason) },
+            done @ Outcome::Done { .. } => done,
+        }
+    }
 }
 
 /// A batch that is written beside the old state and not yet visible.
@@ -76,13 +95,14 @@ pub enum Interrupted {
 }
 
 /// The target a job names. The one place that knows which targets there are.
-pub fn open(config: &TargetConfig) -> CsvTarget {
+pub fn open(config: &TargetConfig) -> Box<dyn Target> {
     match config {
-        TargetConfig::Csv { folder, .. } => CsvTarget::new(folder.clone()),
+        TargetConfig::Csv { folder, .. } => Box::new(CsvTarget::new(folder.clone())),
     }
 }
 
 /// A system records are written to.
+#[async_trait]
 pub trait Target: Send + Sync {
     /// What the ledger remembers it by: refuses a job that suddenly points elsewhere. No secrets.
     fn identity(&self) -> String;
@@ -93,20 +113,31 @@ pub trait Target: Send + Sync {
     fn normalise(&self, ty: &TypeSpec, attribute: usize, value: Datum) -> Datum;
 
     /// Proves reachability and rights with what a run itself needs. Writes nothing.
-    fn check(&self, types: &[TypeSpec]) -> impl Future<Output = Result<()>> + Send;
+    async fn check(&self, types: &[TypeSpec]) -> Result<()>;
 
     /// Reads every record of the type, in any order, each exactly as often as it is there.
     ///
     /// A type that does not exist yet is complete and empty.
-    fn read(
-        &self,
-        ty: &TypeSpec,
-        each: &mut (dyn FnMut(Current) -> Result<()> + Send),
-    ) -> impl Future<Output = Result<Coverage>> + Send;
+    async fn read(&self, ty: &TypeSpec, each: &mut (dyn FnMut(Current) -> Result<()> + Send)) -> Result<Coverage>;
 
+    /// How it is written to.
+    fn writes(&self) -> Writes<'_>;
+}
+
+/// The two ways in which targets change.
+pub enum Writes<'a> {
+    /// Many records become visible at once.
+    Batches(&'a dyn WriteBatches),
+    /// Each record by itself.
+    Records(&'a dyn WriteRecords),
+}
+
+/// A target whose changes of one type become visible all at once.
+#[async_trait]
+pub trait WriteBatches: Send + Sync {
     /// Writes the changes of one type beside the old state. `changes` come in the plan's order; `outcomes` gets one
     /// outcome for each, in the same order, and [`Change`]s that write nothing ([`Action::writes`]) are done by
-    /// themselves. Nothing is visible before [`Target::commit`].
+    /// themselves. Nothing is visible before [`WriteBatches::commit`].
     ///
     /// Doing the same again changes nothing: a create whose record is there with the same values is done, and so is a
     /// delete whose record is gone. A create whose key is there with other values is rejected, never doubled; values
@@ -116,17 +147,50 @@ pub trait Target: Send + Sync {
     /// state is not the one this target last read.
     ///
     /// [`Action::writes`]: crate::plan::change::Action::writes
-    fn stage(
+    async fn stage(
         &self,
         ty: &TypeSpec,
         changes: &mut (dyn Iterator<Item = Result<Change>> + Send),
-        outcomes: &mut (dyn FnMut(&Change, Outcome) -> Result<()> + Send),
-    ) -> impl Future<Output = Result<BatchMark>> + Send;
+        outcomes: &mut (dyn for<'c> FnMut(&'c Change, Outcome) -> Result<()> + Send),
+    ) -> Result<BatchMark>;
 
     /// Makes a staged batch visible and durable, all at once. Once more does nothing. Refuses as stale, and drops the
     /// batch, when the state before is no longer the one it was staged on.
-    fn commit(&self, batch: &BatchMark) -> impl Future<Output = Result<()>> + Send;
+    async fn commit(&self, batch: &BatchMark) -> Result<()>;
 
     /// Says what became of a batch whose run died, and clears what it left lying about.
-    fn settle(&self, batch: &BatchMark) -> impl Future<Output = Result<Interrupted>> + Send;
+    async fn settle(&self, batch: &BatchMark) -> Result<Interrupted>;
+}
+
+/// A target to which each change is sent by itself.
+#[async_trait]
+pub trait WriteRecords: Send + Sync {
+    /// How many changes may be under way at once; at least 1.
+    fn in_flight_max(&self) -> usize;
+
+    /// Sends one change that writes something ([`Action::writes`]), once: what may have arrived is never sent again,
+    /// it is [`Outcome::Uncertain`]. References are ids of the target. A create whose key is there already is
+    /// rejected, a delete whose record is gone is done; values that are not known are rejected, never written.
+    ///
+    /// [`Action::writes`]: crate::plan::change::Action::writes
+    async fn write(&self, ty: &TypeSpec, change: &Change) -> Sent;
+
+    /// What stands now of the record a change is about: the one with its [`Change::target_id`], without one all that
+    /// carry the key attributes it writes. Empty: there is none, as far as can be seen yet (see
+    /// [`Capabilities::visibility_delay_s`]).
+    async fn look_up(&self, ty: &TypeSpec, change: &Change) -> Result<Vec<Current>>;
+}
+
+/// What came of sending one change.
+#[derive(Debug)]
+pub struct Sent {
+    pub outcome: Outcome,
+    /// The target itself is lost (unreachable, sign-in refused): nothing more is to be sent, and why.
+    pub lost: Option<Error>,
+}
+
+impl From<Outcome> for Sent {
+    fn from(outcome: Outcome) -> Sent {
+        Sent { outcome, lost: None }
+    }
 }

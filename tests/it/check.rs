@@ -127,7 +127,7 @@ fn permissions_are_listed_offline() {
         .filter(|row| row["required"] == true)
         .map(|row| row["permission"].as_str().unwrap())
         .collect();
-    assert_eq!(required, ["User.Read.All", "GroupMember.Read.All", "Device.Read.All", "LicenseAssignment.Read.All"]);
+    assert_eq!(required, ["User.Read.All", "GroupMember.Read.All", "LicenseAssignment.Read.All", "Device.Read.All"]);
     let roles = page["requiredResourceAccess"][0]["resourceAccess"].as_array().unwrap();
     assert_eq!(roles.len(), required.len());
     world.run(["permissions", "job.toml"]).exits(0).contacts_nobody().says("adminconsent?client_id=");

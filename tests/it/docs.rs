@@ -12,12 +12,13 @@ use entra_import::job::{Job, LoadOptions};
 use entra_import::mapping::{run_tests, test_file};
 use entra_import::record::Value;
 
-const DOCUMENTS: [&str; 8] = [
+const DOCUMENTS: [&str; 9] = [
     "README.md",
     "ARCHITECTURE.md",
     "docs/jobs.md",
     "docs/mappings.md",
     "docs/expressions.md",
+    "docs/recipes.md",
     "docs/running.md",
     "docs/snapshot.md",
     "docs/performance.md",

@@ -2,10 +2,12 @@
 
 mod bad_input;
 mod check;
+mod collections;
 mod crash;
 mod delta;
 mod docs;
 mod faults;
+mod recipes;
 mod recording;
 mod rules;
 mod samples;

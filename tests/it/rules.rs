@@ -83,6 +83,8 @@ fn no_removal_from_a_collection_whose_body_is_cut_or_foreign() {
 #[test]
 fn no_removal_from_a_group_whose_list_is_partial() {
     let world = World::imported();
+    // Else so small a group is read by expansion.
+    world.edit("job.toml", "[target]", "memberships = \"per-group\"\n[target]");
     for kind in losses() {
         world.sim.add_fault(Fault::new(&format!("groups/{}/members", id(102)), kind.clone()));
         three_partial_nights_change_nothing(&world, &format!("member list failing by {kind:?}"));

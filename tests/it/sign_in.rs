@@ -286,6 +286,11 @@ fn a_person_at_a_desk_signs_in_by_the_azure_cli_and_proves_no_removal() {
         // A user's token shows what the user may see: nothing follows from what it does not.
         ran.exits(if delegated { 3 } else { 0 });
         ran.check(ran.stdout.contains("signed-in user") == delegated, "tells whose eyes it saw with");
+        // Nor does such a read leave a link from which a later one would go on.
+        world.edit("job.toml", "{ azure_cli = true }", "{ azure_cli = true }\ndelta = true");
+        let ran = world.run_with(["run", "job.toml"], &[("PATH", &path)]);
+        let linked = ran.requests.iter().any(|request| request.target.contains("/delta"));
+        ran.exits(if delegated { 3 } else { 0 }).check(linked != delegated, "a link only of a whole read");
         let arguments = std::fs::read_to_string(folder.path().join("arguments")).unwrap();
         assert!(arguments.contains(&format!("--tenant {id}")) && arguments.contains("/.default"), "{arguments}");
     }

@@ -2,14 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
-use std::time::Duration;
 
 use entra_import::clock::Clock;
 use entra_import::error::{Error, Exit};
 use entra_import::http::{Http, HttpSettings};
 use entra_import::record::{Collection, Guid};
 use entra_import::snapshot::{MemberKind, Snapshot};
-use entra_import::source::{Credential, Extracted, Source, SourceConfig, SourceNeeds};
+use entra_import::source::{Credential, Extracted, Memberships, Source, SourceConfig, SourceNeeds};
 use graph_sim::{CLIENT_ID, CLIENT_SECRET, Deletion, Fault, FaultKind, Kind, Options, RetryAfter, Sim, Size, Tenant};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -25,12 +24,17 @@ struct World {
     sim: Sim,
     root: TempDir,
     needs: SourceNeeds,
+    memberships: Memberships,
 }
 
 impl World {
     async fn new(options: Options) -> World {
         static TENANT: LazyLock<Tenant> =
             LazyLock::new(|| Tenant::synthetic(7, &Size { users: USERS, groups: GROUPS, ..Size::default() }));
+        World::of(TENANT.clone(), options).await
+    }
+
+    async fn of(tenant: Tenant, options: Options) -> World {
         let names = |list: &[&str]| list.iter().map(|&name| name.to_owned()).collect::<BTreeSet<_>>();
         let needs = SourceNeeds {
             properties: BTreeMap::from([
@@ -43,8 +47,8 @@ impl World {
             memberships: true,
             ..SourceNeeds::default()
         };
-        let sim = Sim::start(TENANT.clone(), options).await.unwrap();
-        World { sim, root: tempfile::tempdir().unwrap(), needs }
+        let sim = Sim::start(tenant, options).await.unwrap();
+        World { sim, root: tempfile::tempdir().unwrap(), needs, memberships: Memberships::Auto }
     }
 
     fn source(&self, secret: &str) -> Source {
@@ -54,7 +58,8 @@ impl World {
         config.authority = base.clone();
         config.graph = base;
         config.pages_max = 500;
-        let settings = HttpSettings { read_timeout: Duration::from_secs(5), ..HttpSettings::default() };
+        config.memberships = self.memberships;
+        let settings = HttpSettings::default();
         Source::new(config, &Http::new(Clock::scaled(20_000), settings)).unwrap()
     }
 
@@ -126,11 +131,12 @@ async fn a_whole_extract_equals_the_tenant() {
 
 #[tokio::test]
 async fn a_whole_extract_asks_no_more_than_it_must() {
-    let world = World::new(all_rights()).await;
+    let world = World { memberships: Memberships::PerGroup, ..World::new(all_rights()).await };
     let extracted = world.extract().await.unwrap();
     let counters = world.sim.counters();
-    // 3 pages of users, one each of groups, devices and SKUs, and one per group: none has more than 999 members.
-    assert_eq!(counters.graph, 6 + GROUPS as u64);
+    // 3 pages of users, one each of groups, devices and SKUs, one per group: none has more than 999 members. And the
+    // counts of users, groups and devices.
+    assert_eq!(counters.graph, 6 + GROUPS as u64 + 3);
     assert_eq!(counters.tokens, 1);
     assert_eq!(extracted.counts.units, counters.units);
     let ids: BTreeSet<_> = world.sim.requests().into_iter().map(|request| request.client_request_id).collect();
@@ -274,13 +280,14 @@ async fn what_basic_rights_do_not_show_is_not_read_as_null() {
 async fn a_property_that_graph_refuses_does_not_cost_the_collection() {
     let roles = ["Directory.Read.All", "AuditLog.Read.All"].map(str::to_owned).to_vec();
     let mut world = World::new(Options { roles, premium: false, ..Options::default() }).await;
-    world.needs.properties.get_mut(&Collection::Users).unwrap().insert("signInActivity".into());
+    world.needs.properties.insert(Collection::SignInActivity, ["signInActivity".to_owned()].into());
     world.needs.properties.get_mut(&Collection::Users).unwrap().insert("employeeLeaveDateTime".into());
     let snapshot = world.extract().await.unwrap().snapshot;
     assert!(snapshot.coverage(Collection::Users).is_complete(), "{:?}", snapshot.manifest());
     assert_eq!(snapshot.objects(Collection::Users).len(), USERS);
     let unreadable = snapshot.unreadable(Collection::Users);
-    assert!(unreadable["signInActivity"].to_string().contains("NonPremiumTenant"), "{unreadable:?}");
+    let sign_ins = snapshot.coverage(Collection::SignInActivity).gap().unwrap().to_string();
+    assert!(sign_ins.contains("NonPremiumTenant"), "{sign_ins}");
     assert!(unreadable["employeeLeaveDateTime"].to_string().contains("User-LifeCycleInfo.Read.All"));
 }
 
@@ -400,4 +407,134 @@ async fn a_lookup_that_fails_leaves_the_object_unknown() {
             && !snapshot.absent(Collection::Users, id)
             && !snapshot.objects(Collection::Users).contains(id)
     );
+}
+
+/// The members of every group, with the gap of each that has one.
+fn memberships(snapshot: &Snapshot) -> BTreeMap<Guid, (Vec<entra_import::snapshot::Member>, Option<String>)> {
+    let members = snapshot.members().unwrap();
+    let gap = |group| members.gap(group).map(ToString::to_string);
+    members.iter().map(|(group, list)| (group, (list.to_vec(), gap(group)))).collect()
+}
+
+/// Reads `tenant` in every way; what was asked for the members, by way, and what came.
+async fn in_every_way(tenant: &Tenant, roles: &[&str], faults: &[Fault], context: &str) -> Vec<World> {
+    let mut worlds = Vec::new();
+    let mut first = None;
+    for way in [Memberships::PerGroup, Memberships::Expand, Memberships::Auto] {
+        let roles = roles.iter().map(|&role| role.to_owned()).collect();
+        let options = Options { roles, faults: faults.to_vec(), ..Options::default() };
+        let world = World { memberships: way, ..World::of(tenant.clone(), options).await };
+        let snapshot = world.extract().await.unwrap().snapshot;
+        let here = (memberships(&snapshot), snapshot.coverage(Collection::Memberships));
+        assert_eq!(here.0.len(), tenant.count(Kind::Group), "{way:?}, {context}");
+        match &first {
+            None => first = Some(here),
+            Some(there) => assert!(here == *there, "{way:?} brings something else, {context}"),
+        }
+        worlds.push(world);
+    }
+    worlds
+}
+
+#[tokio::test]
+async fn members_are_the_same_whichever_way_they_are_read() {
+    let everything = ["Directory.Read.All", "Member.Read.Hidden"];
+    let recommended = ["User.Read.All", "GroupMember.Read.All"];
+    for round in 0..4 {
+        let seed = fastrand::u64(..);
+        let mut random = fastrand::Rng::with_seed(seed);
+        // The last is large enough to be divided by name.
+        let groups = if round == 3 { 500 } else { random.usize(1..130) };
+        let size =
+            Size { users: random.usize(20..120), groups, memberships: groups * 9, deleted: 0, ..Size::default() };
+        let tenant = Tenant::synthetic(seed, &size);
+        for roles in [&everything[..], &everything[..1], &recommended] {
+            in_every_way(&tenant, roles, &[], &format!("seed {seed}, {size:?}, {roles:?}")).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_expansion_costs_what_the_formula_says() {
+    let world = World { memberships: Memberships::Expand, ..World::new(all_rights()).await };
+    let extracted = world.extract().await.unwrap();
+    assert!(is_whole(&extracted.snapshot));
+    let tenant = world.sim.read_tenant();
+    let full = tenant.list(Kind::Group).filter(|group| tenant.members(group.id()).len() >= 20).count() as u64;
+    // 3 pages of users, one each of groups, devices, SKUs and expanded groups, and the lists of those that show 20.
+    assert_eq!(world.sim.counters().graph, 7 + full);
+    let read_by = extracted.snapshot.manifest().collections[&Collection::Memberships].read_by.clone().unwrap();
+    assert_eq!((read_by.cost.requests, read_by.cost.units), (1 + full, 1 + 2 * full));
+    assert_eq!(read_by.estimate.requests, 1 + full, "{read_by:?}");
+}
+
+#[tokio::test]
+async fn many_groups_are_divided_by_name() {
+    let tenant = Tenant::synthetic(5, &Size { users: 60, groups: 1_200, memberships: 5_000, ..Size::default() });
+    let world = World { memberships: Memberships::Expand, ..World::of(tenant, all_rights()).await };
+    let snapshot = world.extract().await.unwrap().snapshot;
+    assert!(is_whole(&snapshot));
+    assert_eq!(world.differences(&snapshot), [""; 0]);
+    let requests = world.sim.requests();
+    assert!(requests.iter().any(|request| request.target.contains("displayName%20ge%20")), "it was not divided");
+    let pages = requests.iter().filter(|request| request.target.contains("$expand=members")).count();
+    assert!(pages < 12 + 12 + 32, "{pages} pages of 100 groups for 1,200");
+}
+
+#[tokio::test]
+async fn whatever_becomes_of_an_expansion_the_members_are_whole() {
+    let seed = fastrand::u64(..);
+    // Two pages; and as many as it takes to be divided.
+    let tenants = [150, 450].map(|groups| Size { users: 60, groups, memberships: groups * 6, ..Size::default() });
+    let [small, large] = tenants.map(|size| Tenant::synthetic(seed, &size));
+    let kinds = [
+        FaultKind::Status(403),
+        FaultKind::Status(404),
+        FaultKind::Status(410),
+        FaultKind::Status(500),
+        FaultKind::Reset,
+        FaultKind::Truncated,
+        FaultKind::Html,
+        FaultKind::Empty,
+        FaultKind::Duplicate,
+        FaultKind::Foreign("https://graph.contoso.example".into()),
+    ];
+    let from_the_start = kinds.iter().map(|kind| (&small, "$expand=members", kind));
+    let later = kinds.iter().map(|kind| (&small, "$expand=members($select=id)&$top=999&$skiptoken", kind));
+    let divided = kinds[..2].iter().map(|kind| (&large, "$filter=displayName", kind));
+    for (tenant, path, kind) in from_the_start.chain(later).chain(divided) {
+        let options = Options { faults: vec![Fault::new(path, kind.clone())], ..all_rights() };
+        let world = World { memberships: Memberships::Expand, ..World::of(tenant.clone(), options).await };
+        let snapshot = world.extract().await.unwrap().snapshot;
+        assert!(is_whole(&snapshot), "{kind:?} at {path}, seed {seed}: {:?}", snapshot.manifest());
+        assert_eq!(world.differences(&snapshot), [""; 0], "{kind:?} at {path}, seed {seed}");
+    }
+}
+
+#[tokio::test]
+async fn a_thousand_users_in_the_same_thousand_groups_come_whole() {
+    const MANY: usize = 1_000;
+    let id = |kind: usize, number: usize| format!("{kind:08x}-0000-4000-8000-{number:012x}");
+    let mut tenant = Tenant::default();
+    for number in 0..MANY {
+        tenant.put(Kind::User, serde_json::json!({"id": id(1, number), "displayName": format!("User {number}")}));
+        tenant.put(Kind::Group, serde_json::json!({"id": id(2, number), "displayName": format!("Group {number}")}));
+    }
+    for number in 0..MANY {
+        let mut members: Vec<_> = (0..MANY).map(|user| graph_sim::Member::new(Kind::User, id(1, user))).collect();
+        // Each holds the next, the last the first, and every tenth itself.
+        members.push(graph_sim::Member::new(Kind::Group, id(2, (number + 1) % MANY)));
+        if number % 10 == 0 {
+            members.push(graph_sim::Member::new(Kind::Group, id(2, number)));
+        }
+        tenant.set_members(&id(2, number).into(), members);
+    }
+    let world = World::of(tenant, all_rights()).await;
+    let snapshot = world.extract().await.unwrap().snapshot;
+    assert!(is_whole(&snapshot));
+    let members = snapshot.members().unwrap();
+    let users =
+        |list: &[entra_import::snapshot::Member]| list.iter().filter(|member| member.kind == MemberKind::User).count();
+    assert!(members.iter().all(|(_, list)| users(list) == MANY));
+    assert_eq!(members.len(), MANY * MANY + MANY + MANY / 10);
 }

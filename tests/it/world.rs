@@ -115,9 +115,9 @@ impl World {
 
     /// A job without mappings.
     pub fn job_head(&self) -> String {
-        let base = self.sim.base_url();
+        let (base, tenant) = (self.sim.base_url(), self.sim.read_tenant().id().to_owned());
         format!(
-            "format = \"job/1\"\nname = \"contoso\"\n[source]\ntenant = \"{TENANT}\"\nclient_id = \"{CLIENT_ID}\"\n\
+            "format = \"job/1\"\nname = \"contoso\"\n[source]\ntenant = \"{tenant}\"\nclient_id = \"{CLIENT_ID}\"\n\
              credential = {{ secret = {{ env = \"ENTRA_SECRET\" }} }}\nauthority = \"{base}\"\ngraph = \"{base}\"\n\
              [target]\nkind = \"csv\"\npath = \"export\"\n[state]\ndir = \"state\"\n"
         )
@@ -133,8 +133,9 @@ impl World {
         self.now.set(self.now.get().checked_add(time).unwrap());
     }
 
-    /// Changes the tenant and lets a day pass.
+    /// Changes the tenant and lets a day pass. The replica that lags behind has not seen it.
     pub fn night(&self, change: impl FnOnce(&mut Tenant)) {
+        self.sim.lag();
         change(&mut self.sim.tenant());
         self.next_night();
     }
@@ -284,6 +285,11 @@ impl World {
         }
     }
 
+    /// Answers from a recording in this world.
+    pub fn replay(&self, name: &str) -> Replay {
+        self.runtime.block_on(Replay::start(&self.path(name), 0)).unwrap()
+    }
+
     /// A token, as the simulator issues it to whoever has the secret.
     pub fn token(&self) -> String {
         let resource = format!("{}/.default", self.sim.base_url());
@@ -298,11 +304,6 @@ impl World {
             client.post(self.sim.token_url()).form(&form).send().await.unwrap().json::<Value>().await.unwrap()
         };
         self.runtime.block_on(asked)["access_token"].as_str().unwrap().to_owned()
-    }
-
-    /// Answers from a recording in this world.
-    pub fn replay(&self, name: &str) -> Replay {
-        self.runtime.block_on(Replay::start(&self.path(name), 0)).unwrap()
     }
 
     /// Starts another simulator on this world's runtime.

@@ -5,10 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use crate::apply::{Applied, Watch, apply, settle};
+use crate::clock::Clock;
 use crate::error::{Error, Exit, Result};
 use crate::ledger::{Identity, Ledger, RunId};
 use crate::plan::change::{
@@ -18,7 +20,7 @@ use crate::plan::datum::Datum;
 use crate::plan::{Header, Plan, TypeSummary};
 use crate::record::{Coverage, Key};
 use crate::spill::SpillWriter;
-use crate::target::{BatchMark, Capabilities, Interrupted, Outcome, Target};
+use crate::target::{BatchMark, Capabilities, Interrupted, Outcome, Target, WriteBatches, Writes};
 
 /// Records of a type: key to name.
 pub type Names = BTreeMap<String, String>;
@@ -75,13 +77,14 @@ fn hash(path: &Path) -> Option<String> {
     Some(Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
+#[async_trait]
 impl Target for Files {
     fn identity(&self) -> String {
         "files".into()
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { unique_keys: true, visibility_delay_s: 0, batch: true, ids_are_keys: true }
+        Capabilities { unique_keys: true, visibility_delay_s: 0, ids_are_keys: true }
     }
 
     fn normalise(&self, _: &TypeSpec, _: usize, value: Datum) -> Datum {
@@ -96,11 +99,18 @@ impl Target for Files {
         Ok(Coverage::Complete)
     }
 
+    fn writes(&self) -> Writes<'_> {
+        Writes::Batches(self)
+    }
+}
+
+#[async_trait]
+impl WriteBatches for Files {
     async fn stage(
         &self,
         ty: &TypeSpec,
         changes: &mut (dyn Iterator<Item = Result<Change>> + Send),
-        outcomes: &mut (dyn FnMut(&Change, Outcome) -> Result<()> + Send),
+        outcomes: &mut (dyn for<'c> FnMut(&'c Change, Outcome) -> Result<()> + Send),
     ) -> Result<BatchMark> {
         let mut names = self.names(&ty.name);
         let mut changes: Vec<Change> = match self.fail {
@@ -194,7 +204,7 @@ impl Job {
     pub async fn run(&self, desired: &[Names; 2], fail: Fail) -> (Vec<String>, Applied) {
         let (mut ledger, files) = (self.ledger(), self.files(fail));
         let run = ledger.begin_run("run", at(1)).unwrap();
-        let found = settle(&files, &mut ledger, run).await.unwrap();
+        let found = settle(&files, &mut ledger, run, &Clock::real()).await.unwrap();
         let plan = plan(&ledger, &files, desired);
         let applied = apply_plan(&plan, &files, &mut ledger, run).await.unwrap();
         ledger.finish_run(run, at(1), applied.exit(), &serde_json::Value::Null).unwrap();
@@ -203,7 +213,14 @@ impl Job {
 }
 
 pub async fn apply_plan(plan: &Plan, files: &Files, ledger: &mut Ledger, run: RunId) -> Result<Applied> {
-    apply(plan, files, ledger, run, &mut Watch { progress: &mut |_| {}, stop: &AtomicBool::new(false) }).await
+    apply(
+        plan,
+        files,
+        ledger,
+        run,
+        &mut Watch { progress: &mut |_| {}, stop: &AtomicBool::new(false), clock: &Clock::real() },
+    )
+    .await
 }
 
 pub fn plan(ledger: &Ledger, files: &Files, desired: &[Names; 2]) -> Plan {

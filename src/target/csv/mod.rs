@@ -26,13 +26,14 @@ use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 
 use self::files::{Hashed, Staged};
 use self::rewrite::Batch;
 use self::rows::Row;
 use self::sheet::{Sheet, key_of};
-use super::{BatchMark, Capabilities, Interrupted, Outcome, Target};
+use super::{BatchMark, Capabilities, Interrupted, Outcome, Target, WriteBatches, Writes};
 use crate::error::{Context, Error, Result};
 use crate::plan::change::{Change, Current, TypeSpec};
 use crate::plan::datum::Datum;
@@ -142,13 +143,14 @@ fn check_type(ty: &TypeSpec) -> Result<()> {
     Ok(())
 }
 
+#[async_trait]
 impl Target for CsvTarget {
     fn identity(&self) -> String {
         format!("csv:{}", files::canonical(&self.folder).display())
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { unique_keys: false, visibility_delay_s: 0, batch: true, ids_are_keys: true }
+        Capabilities { unique_keys: false, visibility_delay_s: 0, ids_are_keys: true }
     }
 
     fn normalise(&self, ty: &TypeSpec, attribute: usize, value: Datum) -> Datum {
@@ -173,12 +175,19 @@ impl Target for CsvTarget {
         Ok(Coverage::Complete)
     }
 
+    fn writes(&self) -> Writes<'_> {
+        Writes::Batches(self)
+    }
+}
+
+#[async_trait]
+impl WriteBatches for CsvTarget {
     /// Refuses as stale when the file is not the one this target read last.
     async fn stage(
         &self,
         ty: &TypeSpec,
         changes: &mut (dyn Iterator<Item = Result<Change>> + Send),
-        outcomes: &mut (dyn FnMut(&Change, Outcome) -> Result<()> + Send),
+        outcomes: &mut (dyn for<'c> FnMut(&'c Change, Outcome) -> Result<()> + Send),
     ) -> Result<BatchMark> {
         let path = self.path(ty)?;
         self.stage_file(ty, &path, changes, outcomes)

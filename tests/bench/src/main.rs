@@ -1,10 +1,15 @@
 //! What a run costs: time, memory, requests and writes of the real program against a simulated tenant.
 //!
 //! Starts `graph-sim` and `entra-import` as processes of their own, so that the memory measured is the program's alone,
-//! and prints one table: a first run into an empty folder, a run with nothing changed, a run after a night of changes.
-//! Waits for the tenant's quota are shortened away; the table says what they would come to. Asserts nothing.
+//! and prints a table for each part that is asked for, all of them if none is: `extract` (under Microsoft's quota and
+//! a line's latency, next to the least it could cost), `decode` (against draining the same bytes), `expr` (the
+//! expression language alone: no processes, no files), `runs` (a first run, one with nothing changed, one after a night;
+//! waits for the quota are shortened away) and `million`. Asserts nothing.
 
+mod decode;
 mod delta;
+mod expr;
+mod extract;
 mod least;
 mod run;
 mod sim;
@@ -26,11 +31,23 @@ const QUOTA_UNITS_PER_S: f64 = 800.0;
 const MAPPINGS: [&str; 7] =
     ["users", "groups", "memberships", "nestings", "licenses", "license_assignments", "devices"];
 
-/// The sizes, each from an environment variable.
+/// The tenant that issue and documents speak of when they name a time.
+const LARGE: Sizes =
+    Sizes { users: 100_000, groups: 50_000, memberships: 820_000, large_percent: 13, devices: 0, night: 0.0 };
+/// One that fits a company of a thousand: the longest walk, not the quota, bounds it.
+const SMALL: Sizes =
+    Sizes { users: 1_000, groups: 400, memberships: 9_000, large_percent: 25, devices: 800, night: 0.0 };
+/// What must fit into 2 GB.
+const MILLION: Sizes =
+    Sizes { users: 1_000_000, groups: 100_000, memberships: 5_000_000, large_percent: 25, devices: 0, night: 0.0 };
+
+/// The sizes of the tenant for `runs`, each from an environment variable.
 struct Sizes {
     users: u64,
     groups: u64,
     memberships: u64,
+    /// The share of the groups that hold nearly all memberships.
+    large_percent: u64,
     devices: u64,
     /// The share that changes in a night.
     night: f64,
@@ -48,6 +65,7 @@ impl Sizes {
             users: read("BENCH_USERS", 100_000)?,
             groups: read("BENCH_GROUPS", 10_000)?,
             memberships: read("BENCH_MEMBERSHIPS", 500_000)?,
+            large_percent: 25,
             devices: read("BENCH_DEVICES", 50_000)?,
             night: read("BENCH_NIGHT", 0.005)?,
         })
@@ -65,17 +83,45 @@ fn main() -> ExitCode {
 }
 
 fn bench() -> io::Result<()> {
-    let sizes = Sizes::from_environment()?;
     let own = env::current_exe()?;
     let binaries = own.parent().unwrap_or(Path::new("."));
-    let folder = tempfile::tempdir()?;
+    let asked: Vec<String> = env::args().skip(1).collect();
+    let wanted = |part: &str| asked.is_empty() || asked.iter().any(|asked| asked == part);
+    if let Some(unknown) =
+        asked.iter().find(|part| !["extract", "decode", "expr", "runs", "million"].contains(&part.as_str()))
+    {
+        return Err(io::Error::other(format!("{unknown} is no part: extract, decode, expr, runs or million")));
+    }
     println!("{}", machine());
+    if wanted("extract") {
+        extract::print(binaries, &LARGE, &["auto", "expand"])?;
+        extract::print(binaries, &SMALL, &["auto", "expand", "per-group"])?;
+        extract::print(binaries, &Sizes { groups: 10_000, memberships: 300_000, ..LARGE }, &["auto", "per-group"])?;
+    }
+    if wanted("decode") {
+        decode::print(binaries, &LARGE)?;
+    }
+    if wanted("expr") {
+        expr::bench(1_000_000)?;
+    }
+    if wanted("million") {
+        extract::print(binaries, &MILLION, &["auto"])?;
+    }
+    if wanted("runs") {
+        runs(binaries, &Sizes::from_environment()?)?;
+    }
+    Ok(())
+}
+
+/// Three runs of a job, one after the other.
+fn runs(binaries: &Path, sizes: &Sizes) -> io::Result<()> {
+    let folder = tempfile::tempdir()?;
     println!(
-        "tenant: {} users, {} groups, about {} memberships, {} devices",
+        "\nruns: {} users, {} groups, about {} memberships, {} devices",
         sizes.users, sizes.groups, sizes.memberships, sizes.devices
     );
-    let mut sim = Sim::start(&binaries.join("graph-sim"), &sizes)?;
-    let job = write_job(folder.path(), &sim.address)?;
+    let mut sim = Sim::start(&binaries.join("graph-sim"), sizes, &[])?;
+    let job = write_job(folder.path(), &sim.address, "")?;
     let program = binaries.join("entra-import");
     let state = folder.path().join("state");
     let measured = |name: &'static str, sim: &mut Sim| -> io::Result<(Run, Least)> {
@@ -111,14 +157,15 @@ fn machine() -> String {
 }
 
 /// A job that reads everything and may change as much as it likes: limits are not what is measured.
-fn write_job(folder: &Path, address: &str) -> io::Result<PathBuf> {
+/// `source` is added to `[source]`.
+fn write_job(folder: &Path, address: &str, source: &str) -> io::Result<PathBuf> {
     let mappings: String = MAPPINGS.map(|name| format!("[[mapping]]\nuse = \"csv/{name}@1\"\n")).concat();
     let limits: String = ["removals", "links_removed", "updates", "creates", "one_attribute", "shrink"]
         .map(|limit| format!("{limit} = {{ percent = 100 }}\n"))
         .concat();
     let job = format!(
         "format = \"job/1\"\nname = \"bench\"\n[source]\ntenant = \"contoso.com\"\nclient_id = \"{}\"\n\
-         credential = {{ secret = {{ env = \"{}\" }} }}\nauthority = \"{address}\"\ngraph = \"{address}\"\n\
+         credential = {{ secret = {{ env = \"{}\" }} }}\nauthority = \"{address}\"\ngraph = \"{address}\"\n{source}\
          [target]\nkind = \"csv\"\npath = \"export\"\n[limits]\n{limits}{mappings}",
         sim::CLIENT_ID,
         run::SECRET_VARIABLE,

@@ -59,7 +59,7 @@ impl Run {
             .stderr(Stdio::piped())
             .spawn()
             .map_err(|error| io::Error::other(format!("cannot start {}: {error}", program.display())))?;
-        let memory = Memory { process: format!("/proc/{}", child.id()) };
+        let memory = Memory::of(child.id());
         let ended = AtomicBool::new(false);
         let (mut stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let mut steps = Vec::new();
@@ -115,13 +115,17 @@ fn read_log(log: impl Read, memory: &Memory, steps: &mut Vec<Step>) -> io::Resul
 }
 
 /// The memory of a process, as Linux tells it.
-struct Memory {
+pub struct Memory {
     process: String,
 }
 
 impl Memory {
+    pub fn of(process: u32) -> Memory {
+        Memory { process: format!("/proc/{process}") }
+    }
+
     /// The highest peak seen until the run ended.
-    fn watch(&self, ended: &AtomicBool) -> u64 {
+    pub fn watch(&self, ended: &AtomicBool) -> u64 {
         let mut peak = 0;
         while !ended.load(Ordering::Relaxed) {
             peak = peak.max(self.peak_kb());

@@ -31,16 +31,21 @@ pub struct Asked {
     pub units: u64,
     pub bytes: u64,
     pub in_flight: u64,
+    /// Refused with 429.
+    pub throttled: u64,
 }
 
 impl Sim {
-    pub fn start(program: &Path, sizes: &Sizes) -> io::Result<Sim> {
+    /// Starts one with `more` arguments.
+    pub fn start(program: &Path, sizes: &Sizes, more: &[&str]) -> io::Result<Sim> {
         let mut child = Command::new(program)
             .args(["--control", "--roles", ROLES, "--client-id", CLIENT_ID, "--client-secret", CLIENT_SECRET])
             .arg(format!("--users={}", sizes.users))
             .arg(format!("--groups={}", sizes.groups))
             .arg(format!("--memberships={}", sizes.memberships))
             .arg(format!("--devices={}", sizes.devices))
+            .arg(format!("--large-percent={}", sizes.large_percent))
+            .args(more)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -64,6 +69,7 @@ impl Sim {
             units: number("units"),
             bytes: number("bytes"),
             in_flight: number("peak_in_flight"),
+            throttled: number("throttled"),
         })
     }
 

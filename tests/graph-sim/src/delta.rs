@@ -105,8 +105,6 @@ pub(crate) fn answer(tenant: &Tenant, call: &Call<'_>, kind: Kind) -> Result<Rep
         None => (fresh, false),
         Some((token, true)) if token.is_empty() || token == "latest" => (fresh, token == "latest"),
         Some((token, is_delta)) => {
-            let lost =
-                || Failure::new(400, "syncStateNotFound", "The sync state generation is not found; it has expired.");
             let state = State::read(&token).filter(|state| state.epoch == tenant.epoch()).ok_or_else(lost)?;
             if !rest.is_empty() {
                 return Err(Failure::bad_request(
@@ -132,6 +130,11 @@ pub(crate) fn answer(tenant: &Tenant, call: &Call<'_>, kind: Kind) -> Result<Rep
         return Ok(round.close(request.begin(kind.set()), None));
     }
     Ok(if round.state.from.is_some() { round.changes() } else { round.first() })
+}
+
+/// The answer to a token that is no longer known.
+pub(crate) fn lost() -> Failure {
+    Failure::new(400, "syncStateNotFound", "The sync state generation is not found; it has expired.")
 }
 
 struct Round<'a> {

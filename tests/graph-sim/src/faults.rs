@@ -26,10 +26,19 @@ pub enum FaultKind {
     Cut,
     /// The answer is late.
     Slow(Duration),
+    /// The body comes in eight pieces, each that much later.
+    Drip(Duration),
     /// 200 with the first half of the JSON, correctly framed.
     Truncated,
     /// 200 with an HTML page.
     Html,
+    /// A link's token is no longer known: skiptokens are answered as expired, deltatokens as lost. What carries neither
+    /// is answered as ever.
+    Expired,
+    /// The answer of a replica that lags behind: see [`crate::Sim::lag`].
+    Stale,
+    /// Odd but legal JSON: unknown properties, annotations, nulls in place of empty lists, escapes, blanks.
+    Odd,
     /// A page without items that links to the page it should have been.
     Empty,
     /// The last item of this page comes again on the next one.
@@ -120,7 +129,8 @@ impl Fault {
 /// The compact text form: `KIND[:ARGUMENT][,path=TEXT][,nth=N][,every=N][,p=0.1][,seed=N][,times=N][,each=N]`.
 ///
 /// Kinds: `429` and `503` (argument: seconds, `date` or `date+N`, `none`, or any text; default 1), `401`, `403`,
-/// `404`, `410`, `500`, `502`, `504`, `reset`, `cut`, `slow:MILLISECONDS`, `truncate`, `html`, `empty`, `duplicate`, `foreign[:ORIGIN]`.
+/// `404`, `410`, `500`, `502`, `504`, `reset`, `cut`, `slow:MILLISECONDS`, `drip:MILLISECONDS`, `truncate`, `html`,
+/// `expired`, `stale`, `odd`, `empty`, `duplicate`, `foreign[:ORIGIN]`.
 impl FromStr for Fault {
     type Err = String;
 
@@ -152,10 +162,14 @@ fn kind(text: &str) -> Result<FaultKind, String> {
         "503" => FaultKind::Unavailable(retry_after(argument)),
         "reset" => FaultKind::Reset,
         "cut" => FaultKind::Cut,
-        "slow" => {
+        "slow" | "drip" => {
             let milliseconds = argument.unwrap_or("1000").parse().map_err(|_| format!("`{text}`: not milliseconds"))?;
-            FaultKind::Slow(Duration::from_millis(milliseconds))
+            let time = Duration::from_millis(milliseconds);
+            if name == "slow" { FaultKind::Slow(time) } else { FaultKind::Drip(time) }
         }
+        "expired" => FaultKind::Expired,
+        "stale" => FaultKind::Stale,
+        "odd" => FaultKind::Odd,
         "truncate" => FaultKind::Truncated,
         "html" => FaultKind::Html,
         "empty" => FaultKind::Empty,
@@ -165,7 +179,7 @@ fn kind(text: &str) -> Result<FaultKind, String> {
             Ok(status @ 400..=599) => FaultKind::Status(status),
             _ => {
                 return Err(format!(
-                    "`{status}` is no kind of fault; try 429, 503, 500, reset, cut, slow, truncate, html, empty, duplicate, foreign"
+                    "`{status}` is no kind of fault; try 429, 503, 500, reset, cut, slow, drip, truncate, html, expired, stale, odd, empty, duplicate, foreign"
                 ));
             }
         },

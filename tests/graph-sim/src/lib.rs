@@ -17,6 +17,7 @@ mod identity;
 mod load;
 mod night;
 mod object;
+mod odd;
 mod options;
 mod order;
 mod query;

@@ -8,13 +8,16 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use graph_sim::{CLIENT_ID, CLIENT_SECRET, Counters, Fault, Options, Quota, Replay, Sim, Size, Tenant};
+use graph_sim::{
+    CLIENT_ID, CLIENT_SECRET, Counters, Fault, FaultKind, Kind, Options, Quota, Replay, Sim, Size, Tenant,
+};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// A Microsoft Graph v1.0 and Entra token endpoint on loopback, with a made-up or recorded tenant in memory.
 ///
-/// Prints `graph-sim: http://127.0.0.1:PORT` when ready. Graph is below /v1.0, tokens come from
+/// Try entra-import without a tenant: start it, put what it prints on stderr into a job's [source], and run the job.
+/// Prints `graph-sim: http://127.0.0.1:PORT` on stdout when ready. Graph is below /v1.0, tokens come from
 /// /TENANT/oauth2/v2.0/token (TENANT: contoso.com, or the id printed on stderr).
 #[derive(Parser)]
 #[command(name = "graph-sim", after_long_help = MORE_HELP)]
@@ -31,6 +34,9 @@ struct Arguments {
     /// Direct memberships, about [default: six per user]
     #[arg(long)]
     memberships: Option<usize>,
+    /// Share of the groups, in per cent, that holds 95 % of the memberships
+    #[arg(long, value_name = "PERCENT", default_value_t = 25, value_parser = clap::value_parser!(u8).range(1..=99))]
+    large_percent: u8,
     /// Devices [default: half as many as users]
     #[arg(long)]
     devices: Option<usize>,
@@ -43,15 +49,27 @@ struct Arguments {
     /// Answer from a recording (entra-import extract --record DIR) instead of from a tenant
     #[arg(long, value_name = "DIR", conflicts_with_all = ["from", "users", "groups", "memberships", "devices", "seed"])]
     replay: Option<PathBuf>,
-    /// Wait this long before every answer
-    #[arg(long, value_name = "MS", default_value_t = 0)]
-    latency_ms: u64,
+    /// Milliseconds to wait before every answer; Graph needs about 120
+    #[arg(long, value_name = "MS", default_value_t = 0, alias = "latency-ms")]
+    latency: u64,
     /// Throttle as a tenant of this size is throttled
     #[arg(long, value_enum, ignore_case = true, default_value = "none")]
     quota: QuotaName,
-    /// Misbehave; may be given several times (see below)
-    #[arg(long, value_name = "SPEC")]
-    fault: Vec<Fault>,
+    /// Let limits recover so many times faster, for a client whose waits are shortened as much
+    #[arg(long, value_name = "N", default_value_t = 1.0)]
+    time_factor: f64,
+    /// Misbehave: a SPEC, or `flaky` or `hostile`; may be given several times (see below)
+    #[arg(long, value_name = "SPEC", visible_alias = "fault", value_parser = faults)]
+    faults: Vec<Vec<Fault>>,
+    /// Print links that lead to this address, for a proxy in front
+    #[arg(long, value_name = "URL")]
+    public_base: Option<String>,
+    /// Never compress answers
+    #[arg(long)]
+    no_gzip: bool,
+    /// A tenant without Entra ID P1: signInActivity is refused
+    #[arg(long)]
+    not_premium: bool,
     /// Application permissions in the tokens, separated by commas; empty for a token without roles
     #[arg(long, value_delimiter = ',', default_value = "Directory.Read.All")]
     roles: Vec<String>,
@@ -77,6 +95,8 @@ enum QuotaName {
     M,
     /// 8,000 units per 10 s (more than 500 users)
     L,
+    /// By the number of users
+    Auto,
     /// No throttling
     None,
 }
@@ -88,9 +108,12 @@ Faults: KIND[:ARGUMENT][,path=TEXT][,nth=N][,every=N][,p=0.1][,seed=N][,times=N]
     401 403 404 410 500 504   Graph's error body;  502: a proxy's HTML page
     reset                     connection closed before an answer
     cut                       Content-Length promises more than is sent
-    slow:MS                   late answer
+    slow:MS                   late answer;  drip:MS: a body in eight pieces, each that much later
     truncate                  200 with half of the JSON
     html                      200 with an HTML page
+    expired                   links are no longer valid: skiptokens and deltatokens are refused
+    stale                     answered by a replica that has not seen the last night (see --control)
+    odd                       odd but legal JSON: unknown properties, nulls, escapes, any order
     empty                     a page without items that links to the page it should have been
     duplicate                 the last item comes again on the next page
     foreign[:ORIGIN]          the next link leads to another host
@@ -100,12 +123,37 @@ Faults: KIND[:ARGUMENT][,path=TEXT][,nth=N][,every=N][,p=0.1][,seed=N][,times=N]
     p=0.05      with a probability, drawn from seed=N and the address
     times=N     at most N times in all             each=N    at most N times per address, so a retry succeeds
   Examples:
-    --fault 429:2,path=/users,times=3       --fault reset,p=0.01,seed=7,each=1
-    --fault cut,path=/members,nth=5         --fault 403,path=/groups/GROUP-ID/members
+    --faults 429:2,path=/users,times=3      --faults reset,p=0.01,seed=7,each=1
+    --faults cut,path=/members,nth=5        --faults 403,path=/groups/GROUP-ID/members
+  By name, and nothing a client may not survive:
+    flaky       one request in thirty fails once: 429, 503, 500, 502, 504, reset, cut
+    hostile     one in four, twice; and odd JSON, empty pages, duplicates, expired links
+
+A tenant to try the program with, throttled and slow as a real one, and a little unreliable:
+    cargo run -p graph-sim -- --port 8085 --users 5000 --quota auto --latency 120 --faults flaky
 
 With --control, each line on stdin is a command, answered by one line of JSON on stdout:
     night SHARE   a night passes that changes this share of users, devices and memberships, such as 0.005
     counters      what was asked for since the last time this was asked";
+
+/// A fault, or a well-known mixture of them.
+fn faults(text: &str) -> Result<Vec<Fault>, String> {
+    let mixed = |kinds: &[&str], rest: &str| {
+        let one = |(seed, kind): (usize, &&str)| format!("{kind},{rest},seed={seed}").parse();
+        kinds.iter().enumerate().map(one).collect()
+    };
+    let transient = ["429:1", "503:none", "500", "502", "504", "reset", "cut"];
+    match text {
+        "flaky" => mixed(&transient, "p=0.005,each=1"),
+        "hostile" => {
+            let mut all: Vec<Fault> = mixed(&transient, "p=0.03,each=2")?;
+            all.extend(mixed(&["odd", "empty", "duplicate"], "p=0.05")?);
+            all.extend(mixed(&["expired"], "p=0.01,times=1")?);
+            Ok(all)
+        }
+        spec => spec.parse().map(|fault| vec![fault]),
+    }
+}
 
 impl Arguments {
     fn tenant(&self) -> io::Result<Tenant> {
@@ -116,13 +164,14 @@ impl Arguments {
         let size = Size {
             groups: self.groups.unwrap_or(usual.groups),
             memberships: self.memberships.unwrap_or(usual.memberships),
+            large_percent: self.large_percent.into(),
             devices: self.devices.unwrap_or(usual.devices),
             ..usual
         };
         Ok(Tenant::synthetic(self.seed, &size))
     }
 
-    fn options(self) -> Options {
+    fn options(self, tenant: &Tenant) -> Options {
         Options {
             port: self.port,
             roles: self.roles.into_iter().filter(|role| !role.is_empty()).collect(),
@@ -133,10 +182,15 @@ impl Arguments {
                 QuotaName::S => Some(Quota::S),
                 QuotaName::M => Some(Quota::M),
                 QuotaName::L => Some(Quota::L),
+                QuotaName::Auto => Some(Quota::of_users(tenant.count(Kind::User))),
                 QuotaName::None => None,
             },
-            latency: Duration::from_millis(self.latency_ms),
-            faults: self.fault,
+            time_factor: self.time_factor,
+            latency: Duration::from_millis(self.latency),
+            faults: self.faults.into_iter().flatten().collect(),
+            public_base: self.public_base.map(|base| base.trim_end_matches('/').to_owned()),
+            gzip: !self.no_gzip,
+            premium: !self.not_premium,
             // Nobody can ask a separate process for its log; the counters are printed at the end.
             log_requests: false,
             ..Options::default()
@@ -168,14 +222,24 @@ async fn run(arguments: Arguments) -> io::Result<()> {
         return Ok(());
     }
     let tenant = arguments.tenant()?;
-    eprintln!("graph-sim: tenant {} ({}), client {}", tenant.id(), tenant.domain(), arguments.client_id);
+    let counts = Kind::ALL.map(|kind| format!("{} {}", tenant.count(kind), kind.set())).join(", ");
+    eprintln!("graph-sim: {counts}, {} memberships", tenant.membership_count());
     let control = arguments.control;
-    let sim = Sim::start(tenant, arguments.options()).await?;
-    println!("graph-sim: {}", sim.base_url());
+    let options = arguments.options(&tenant);
+    let lags = options.faults.iter().any(|fault| fault.kind == FaultKind::Stale);
+    let (id, client_id, secret) = (tenant.id().to_owned(), options.client_id.clone(), options.client_secret.clone());
+    let public = options.public_base.clone();
+    let sim = Sim::start(tenant, options).await?;
+    let (address, graph) = (sim.base_url(), public.unwrap_or_else(|| sim.base_url()));
+    eprintln!("graph-sim: for a job, with the secret in the environment as ENTRA_SECRET='{secret}':\n\n    [source]");
+    eprintln!("    tenant     = \"{id}\"\n    client_id  = \"{client_id}\"");
+    eprintln!("    credential = {{ secret = {{ env = \"ENTRA_SECRET\" }} }}");
+    eprintln!("    authority  = \"{address}\"\n    graph      = \"{graph}\"\n");
+    println!("graph-sim: {address}");
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
-        () = obey(&sim), if control => {}
+        () = obey(&sim, lags), if control => {}
     }
     eprintln!("graph-sim: {:?}, peak in flight {}", sim.counters(), sim.peak_in_flight());
     sim.shutdown().await;
@@ -183,7 +247,7 @@ async fn run(arguments: Arguments) -> io::Result<()> {
 }
 
 /// Does what stdin says until it ends.
-async fn obey(sim: &Sim) {
+async fn obey(sim: &Sim, lags: bool) {
     let (lines, mut commands) = tokio::sync::mpsc::unbounded_channel();
     // Reading stdin blocks, and nothing can call it off: a thread that nobody waits for.
     std::thread::spawn(move || io::stdin().lines().map_while(Result::ok).try_for_each(|line| lines.send(line)));
@@ -203,6 +267,10 @@ async fn obey(sim: &Sim) {
             ["night", share] => match share.parse::<f64>() {
                 Ok(share) if (0.0..=1.0).contains(&share) => {
                     nights += 1;
+                    // Only then: it copies the tenant.
+                    if lags {
+                        sim.lag();
+                    }
                     json!({ "changes": sim.tenant().mutate(nights, share) })
                 }
                 _ => json!({ "error": format!("{share:?} is not a share between 0 and 1") }),

@@ -43,8 +43,12 @@ pub struct Options {
     pub expires_in: i64,
     /// The resource-unit quota; none means that nothing is throttled.
     pub quota: Option<Quota>,
+    /// How many times faster than real time limits recover: for a client whose waits are shortened as much.
+    pub time_factor: f64,
     /// Waited before every answer.
     pub latency: Duration,
+    /// Compress answers for who accepts gzip.
+    pub gzip: bool,
     /// Faults in order; the first that is due wins.
     pub faults: Vec<Fault>,
     /// Scheme and host printed in links; by default those the request came to.
@@ -70,7 +74,9 @@ impl Default for Options {
             requests_per_token: None,
             expires_in: 3599,
             quota: None,
+            time_factor: 1.0,
             latency: Duration::ZERO,
+            gzip: true,
             faults: Vec::new(),
             public_base: None,
             premium: true,

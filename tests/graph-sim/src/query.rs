@@ -166,14 +166,19 @@ impl Query {
             let offset = parts.next()?.parse().ok()?;
             Some((bound, Position { offset, after: parts.next()?.to_owned() }))
         };
-        let expired = "The specified page token value has expired and can no longer be included in your request.";
-        let (bound, position) = read().ok_or_else(|| Failure::new(400, "Directory_ExpiredPageToken", expired))?;
+        let (bound, position) = read().ok_or_else(expired_page)?;
         if bound != self.bound {
             let message = "Skip token does not match the request: the parameters differ from those it was issued for.";
             return Err(Failure::bad_request(message));
         }
         Ok(position)
     }
+}
+
+/// The answer to a skiptoken that is no longer known.
+pub(crate) fn expired_page() -> Failure {
+    let message = "The specified page token value has expired and can no longer be included in your request.";
+    Failure::new(400, "Directory_ExpiredPageToken", message)
 }
 
 impl Expand {

@@ -1,10 +1,11 @@
-//! HTTP/1.1 on loopback around the service.
+//! HTTP on loopback around the service: HTTP/1.1 with keep-alive, and HTTP/2 for who begins with it.
 //!
-//! Hides: listening, framing, delays, cut bodies and closed connections.
-//! Deliberately does not: TLS, HTTP/2 or compression.
+//! Hides: listening, framing, compression, delays, cut bodies and closed connections.
+//! Deliberately does not: TLS.
 
+use std::collections::VecDeque;
 use std::future::Future as _;
-use std::io;
+use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, RwLockReadGuard, RwLockWriteGuard};
@@ -12,13 +13,15 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame, SizeHint};
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
-use hyper::server::conn::http1;
+use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, VARY};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -45,8 +48,12 @@ impl Sim {
     pub async fn start(tenant: Tenant, options: Options) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
         let address = listener.local_addr()?;
+        let public_base = options.public_base.clone();
         let service = Arc::new(Service::new(tenant, options));
-        service.registration.write().expect("no panic while registering").resources.push(format!("http://{address}"));
+        {
+            let mut registration = service.registration.write().expect("no panic while registering");
+            registration.resources.extend([Some(format!("http://{address}")), public_base].into_iter().flatten());
+        }
         let (stop, stopped) = watch::channel(false);
         let accepting = tokio::spawn(accept(listener, service.clone(), stopped));
         Ok(Self { service, address, stop, accepting: Some(accepting) })
@@ -75,6 +82,13 @@ impl Sim {
     /// The tenant, to look at it.
     pub fn read_tenant(&self) -> RwLockReadGuard<'_, Tenant> {
         self.service.tenant.read().expect("no panic while changing the tenant")
+    }
+
+    /// From now on one replica lags behind: it goes on answering from the tenant as it is now, whenever a fault says
+    /// [`crate::FaultKind::Stale`].
+    pub fn lag(&self) {
+        let now = self.read_tenant().clone();
+        *self.service.replica.write().expect("no panic while copying the tenant") = Some(now);
     }
 
     /// Changes the roles of tokens issued from now on; a token issued before keeps its own.
@@ -151,8 +165,10 @@ async fn connection(stream: TcpStream, service: Arc<Service>, mut stopped: watch
     // Without this, small answers wait for the peer's delayed acknowledgement; failing to set it only costs time.
     let _ = stream.set_nodelay(true);
     let answer = service_fn(move |request| answer(service.clone(), request));
-    let mut serving =
-        pin!(http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), answer));
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new());
+    builder.http2().timer(TokioTimer::new());
+    let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), answer));
     tokio::select! {
         // An error here is a client that went away, or a fault that closed the connection.
         _ = serving.as_mut() => return,
@@ -189,6 +205,7 @@ async fn respond(service: &Service, request: Request<hyper::body::Incoming>) -> 
         query: head.uri.query().unwrap_or_default().to_owned(),
         host: header("host").or_else(|| head.uri.host().map(str::to_owned)).unwrap_or_default(),
         authorization: header("authorization"),
+        gzip: header("accept-encoding").is_some_and(|encodings| encodings.contains("gzip")),
         client_request_id: header("client-request-id"),
         identity: header("x-identity-header").or_else(|| header("metadata")),
         eventual: header("consistencylevel").is_some_and(|level| level.eq_ignore_ascii_case("eventual")),
@@ -203,19 +220,34 @@ async fn respond(service: &Service, request: Request<hyper::body::Incoming>) -> 
         return Err(Closed);
     }
     let reply = outgoing.reply;
-    let length = reply.body.len();
+    let packed = (service.gzip && incoming.gzip && reply.body.len() >= GZIP_FROM).then(|| gzip(&reply.body));
+    let encoded = packed.is_some();
+    let body = Bytes::from(packed.unwrap_or(reply.body));
+    let length = body.len();
     let sent = match outgoing.manner {
         Manner::Cut => Sent {
-            body: Some(Bytes::from(reply.body).slice(..length / 2)),
+            pieces: VecDeque::from([body.slice(..length / 2)]),
+            pause: Duration::ZERO,
+            waiting: None,
+            // What was given is flushed while this passes; an error at once would discard it.
             cut: Some(Box::pin(sleep(Duration::from_millis(10)))),
         },
-        _ => Sent { body: Some(reply.body.into()), cut: None },
+        Manner::Drip(pause) => {
+            let size = length.div_ceil(8).max(1);
+            let pieces = (0..length).step_by(size).map(|at| body.slice(at..length.min(at + size)));
+            Sent { pieces: pieces.collect(), pause, waiting: Some(Box::pin(sleep(pause))), cut: None }
+        }
+        _ => Sent { pieces: VecDeque::from([body]), pause: Duration::ZERO, waiting: None, cut: None },
     };
     let mut response = Response::new(sent);
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
     headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+    if encoded {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
     for (name, value) in reply.headers {
         if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(&value)) {
             headers.insert(name, value);
@@ -224,10 +256,21 @@ async fn respond(service: &Service, request: Request<hyper::body::Incoming>) -> 
     Ok(response)
 }
 
-/// A body in one piece that may end before it should.
+/// Shorter answers are sent as they are.
+const GZIP_FROM: usize = 128;
+
+fn gzip(body: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::fast());
+    encoder.write_all(body).and_then(|()| encoder.finish()).expect("writing to a buffer")
+}
+
+/// A body in pieces that may come slowly, or end before it should.
 struct Sent {
-    body: Option<Bytes>,
-    /// Set for a cut body: what was given is flushed while this passes; an error at once would discard it.
+    pieces: VecDeque<Bytes>,
+    pause: Duration,
+    /// Passes before the next piece.
+    waiting: Option<Pin<Box<Sleep>>>,
+    /// Set for a cut body: passes after the last piece, before the connection breaks.
     cut: Option<Pin<Box<Sleep>>>,
 }
 
@@ -236,21 +279,30 @@ impl Body for Sent {
     type Error = Closed;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Closed>>> {
-        match (self.body.take(), &mut self.cut) {
-            (Some(bytes), _) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+        if let Some(waiting) = &mut self.waiting {
+            std::task::ready!(waiting.as_mut().poll(context));
+            self.waiting = None;
+        }
+        match (self.pieces.pop_front(), &mut self.cut) {
+            (Some(bytes), _) => {
+                if !self.pieces.is_empty() && !self.pause.is_zero() {
+                    self.waiting = Some(Box::pin(sleep(self.pause)));
+                }
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
             (None, Some(pause)) => pause.as_mut().poll(context).map(|()| Some(Err(Closed))),
             (None, None) => Poll::Ready(None),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_none() && self.cut.is_none()
+        self.pieces.is_empty() && self.cut.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match (&self.body, &self.cut) {
-            (Some(bytes), None) => SizeHint::with_exact(bytes.len() as u64),
-            _ => SizeHint::default(),
+        match &self.cut {
+            None => SizeHint::with_exact(self.pieces.iter().map(|piece| piece.len() as u64).sum()),
+            Some(_) => SizeHint::default(),
         }
     }
 }

@@ -14,12 +14,14 @@ use crate::delta;
 use crate::faults::{FaultKind, Faults, RetryAfter, Twist};
 use crate::graph::{self, Call};
 use crate::identity::{self, Place};
+use crate::odd;
 use crate::options::Options;
+use crate::query::expired_page;
 use crate::reply::{Failure, Ids, Reply, guid, throttled};
 use crate::rights::Roles;
 use crate::tenant::{Tenant, hash};
 use crate::token::{self, Registration};
-use crate::units::{Bucket, SignInLimit, price};
+use crate::units::{Limits, Workload, price};
 
 /// A request as the log keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +66,8 @@ pub(crate) struct Incoming {
     pub query: String,
     pub host: String,
     pub authorization: Option<String>,
+    /// `Accept-Encoding` names gzip.
+    pub gzip: bool,
     pub client_request_id: Option<String>,
     /// `Metadata` or `X-IDENTITY-HEADER`: what a request for a managed identity's token must carry.
     pub identity: Option<String>,
@@ -85,15 +89,20 @@ pub(crate) enum Manner {
     Whole,
     Cut,
     Reset,
+    /// In pieces, with this pause before each.
+    Drip(Duration),
 }
 
 /// Everything a running simulator shares.
 pub(crate) struct Service {
     pub tenant: RwLock<Tenant>,
+    /// What a replica that lags behind still holds.
+    pub replica: RwLock<Option<Tenant>>,
     pub registration: RwLock<Registration>,
     pub faults: Faults,
-    bucket: Option<(Bucket, SignInLimit)>,
+    limits: Option<Limits>,
     premium: bool,
+    pub gzip: bool,
     public_base: Option<String>,
     latency: Duration,
     log: Option<Mutex<Vec<Logged>>>,
@@ -115,10 +124,12 @@ impl Service {
         let registration = options.registration(&tenant);
         Self {
             tenant: RwLock::new(tenant),
+            replica: RwLock::new(None),
             registration: RwLock::new(registration),
             faults: Faults::new(options.faults),
-            bucket: options.quota.map(|quota| (Bucket::new(quota), SignInLimit::new())),
+            limits: options.quota.map(|quota| Limits::new(quota, options.time_factor)),
             premium: options.premium,
+            gzip: options.gzip,
             public_base: options.public_base,
             latency: options.latency,
             log: options.log_requests.then(Mutex::default),
@@ -191,7 +202,10 @@ impl Service {
         let fault = self.faults.due(&target);
         let (mut reply, units) = match incoming.path.strip_prefix("/v1.0") {
             Some(path) => self.graph(&context, path, fault.as_ref()),
-            None => (refusal(fault.as_ref(), &context.ids).unwrap_or_else(|| self.other(&context, ordinal)), 0),
+            None => {
+                let refused = self.refusal(fault.as_ref(), &target, &context.ids);
+                (refused.unwrap_or_else(|| self.other(&context, ordinal)), 0)
+            }
         };
         let ahead_s = self.registration.read().expect("no panic while registering").clock_ahead_s;
         if ahead_s != 0 {
@@ -223,7 +237,8 @@ impl Service {
             let answered = authorized.and_then(|roles| {
                 batch::answer(&incoming.body, &context.ids, |inner| self.inner(context, inner, &roles))
             });
-            let reply = refusal(fault, &context.ids)
+            let reply = self
+                .refusal(fault, path, &context.ids)
                 .unwrap_or_else(|| answered.unwrap_or_else(|failure| failure.reply(&context.ids)));
             return (reply, 0);
         }
@@ -280,17 +295,17 @@ impl Service {
     fn priced(&self, call: &Call<'_>, ids: &Ids, fault: Option<&FaultKind>, refused: Option<Failure>) -> (Reply, u32) {
         let units = price(call.method, call.path, call.query);
         let (limited, used) = self.limit(call, units, ids);
-        let mut reply = refusal(fault, ids).or(limited).unwrap_or_else(|| match refused {
+        let mut reply = self.refusal(fault, call.query, ids).or(limited).unwrap_or_else(|| match refused {
             Some(failure) => failure.reply(ids),
-            None => {
-                let tenant = self.tenant.read().expect("no panic while changing the tenant");
-                graph::answer(&tenant, call).unwrap_or_else(|failure| failure.reply(ids))
-            }
+            None => self.endpoint(call, fault).unwrap_or_else(|failure| failure.reply(ids)),
         });
-        reply = reply
-            .with("x-ms-resource-unit", units.to_string())
-            .with("OData-Version", "4.0")
-            .with("Cache-Control", "no-cache");
+        if matches!(fault, Some(FaultKind::Odd)) && reply.status == 200 {
+            odd::disguise(&mut reply);
+        }
+        if units > 0 {
+            reply = reply.with("x-ms-resource-unit", units.to_string());
+        }
+        reply = reply.with("OData-Version", "4.0").with("Cache-Control", "no-cache");
         if reply.status == 410 {
             reply = reply.with("Location", delta::restart(call.base, call.path, call.query));
         }
@@ -300,19 +315,67 @@ impl Service {
         (reply, units)
     }
 
+    /// The endpoint's answer, or that of the replica that lags behind.
+    fn endpoint(&self, call: &Call<'_>, fault: Option<&FaultKind>) -> Result<Reply, Failure> {
+        // Rounds of changes are never mixed from two replicas: their tokens say what they have seen.
+        let one_replica = call.path.contains("/delta") && call.query.contains("token=");
+        if matches!(fault, Some(FaultKind::Stale)) && !one_replica {
+            let replica = self.replica.read().expect("no panic while copying the tenant");
+            if let Some(replica) = replica.as_ref() {
+                return graph::answer(replica, call);
+            }
+        }
+        graph::answer(&self.tenant.read().expect("no panic while changing the tenant"), call)
+    }
+
     /// The quota's say: a 429 or nothing, and the share in use.
     fn limit(&self, call: &Call<'_>, units: u32, ids: &Ids) -> (Option<Reply>, f64) {
-        let Some((bucket, sign_ins)) = &self.bucket else { return (None, 0.0) };
-        let verdict = bucket.take(units);
-        let signs = call.query.contains("signInActivity").then(|| sign_ins.take()).flatten();
-        let Some(seconds) = verdict.retry_after.or(signs) else { return (None, verdict.used) };
+        let Some(limits) = &self.limits else { return (None, 0.0) };
+        let verdict = limits.take(Workload::of(call.path, call.query), units);
+        let refused = verdict.retry_after.map(|seconds| {
+            self.throttled(ids, "Tenant_Application/ReadWrite", "ResourceUnitLimitExceeded")
+                .with("Retry-After", seconds.to_string())
+        });
+        (refused, verdict.used)
+    }
+
+    /// A 429 that says who is throttled and why; without `Retry-After`.
+    /// <https://learn.microsoft.com/graph/throttling>
+    fn throttled(&self, ids: &Ids, scope: &str, information: &str) -> Reply {
         let registration = self.registration.read().expect("no panic while registering");
-        let scope = format!("Tenant_Application/ReadWrite/{}/{}", registration.client_id, registration.tenant);
-        let reply = throttled(ids)
-            .with("Retry-After", seconds.to_string())
-            .with("x-ms-throttle-scope", scope)
-            .with("x-ms-throttle-information", "ResourceUnitLimitExceeded");
-        (Some(reply), verdict.used)
+        throttled(ids)
+            .with("x-ms-throttle-scope", format!("{scope}/{}/{}", registration.client_id, registration.tenant))
+            .with("x-ms-throttle-information", information)
+    }
+
+    /// The answers that a fault gives in place of the endpoint.
+    fn refusal(&self, fault: Option<&FaultKind>, query: &str, ids: &Ids) -> Option<Reply> {
+        let failure = |status, code, message: &str| Failure::new(status, code, message).reply(ids);
+        Some(match fault? {
+            FaultKind::Throttle(after) => {
+                retry_after(self.throttled(ids, "Tenant/ReadWrite", "CPULimitExceeded"), after)
+            }
+            FaultKind::Unavailable(after) => retry_after(
+                failure(503, "serviceNotAvailable", "The service is temporarily unavailable. Please try again later."),
+                after,
+            ),
+            FaultKind::Expired if query.contains("$deltatoken=") => delta::lost().reply(ids),
+            FaultKind::Expired if query.contains("$skiptoken=") => expired_page().reply(ids),
+            FaultKind::Status(401) => {
+                failure(401, "InvalidAuthenticationToken", "Access token has expired or is not yet valid.")
+            }
+            FaultKind::Status(403) => Failure::denied().reply(ids),
+            FaultKind::Status(404) => Failure::not_found("00000000-0000-0000-0000-000000000000").reply(ids),
+            FaultKind::Status(410) => {
+                failure(410, "resyncRequired", "Resync required. Replace any local items with the server's version.")
+            }
+            FaultKind::Status(502) => Reply::html(502),
+            FaultKind::Status(504) => failure(504, "UnknownError", ""),
+            FaultKind::Status(500) => failure(500, "InternalServerError", "Something went wrong."),
+            FaultKind::Status(status) => failure(*status, "UnknownError", ""),
+            FaultKind::Html => Reply::html(200),
+            _ => return None,
+        })
     }
 
     /// What is not Graph: the token endpoint and what sign-in libraries ask for before it.
@@ -353,32 +416,6 @@ impl Service {
     }
 }
 
-/// The answers that a fault gives in place of the endpoint.
-fn refusal(fault: Option<&FaultKind>, ids: &Ids) -> Option<Reply> {
-    let failure = |status, code, message: &str| Failure::new(status, code, message).reply(ids);
-    Some(match fault? {
-        FaultKind::Throttle(after) => retry_after(throttled(ids), after),
-        FaultKind::Unavailable(after) => retry_after(
-            failure(503, "serviceNotAvailable", "The service is temporarily unavailable. Please try again later."),
-            after,
-        ),
-        FaultKind::Status(401) => {
-            failure(401, "InvalidAuthenticationToken", "Access token has expired or is not yet valid.")
-        }
-        FaultKind::Status(403) => Failure::denied().reply(ids),
-        FaultKind::Status(404) => Failure::not_found("00000000-0000-0000-0000-000000000000").reply(ids),
-        FaultKind::Status(410) => {
-            failure(410, "resyncRequired", "Resync required. Replace any local items with the server's version.")
-        }
-        FaultKind::Status(502) => Reply::html(502),
-        FaultKind::Status(504) => failure(504, "UnknownError", ""),
-        FaultKind::Status(500) => failure(500, "InternalServerError", "Something went wrong."),
-        FaultKind::Status(status) => failure(*status, "UnknownError", ""),
-        FaultKind::Html => Reply::html(200),
-        _ => return None,
-    })
-}
-
 fn retry_after(reply: Reply, after: &RetryAfter) -> Reply {
     match after {
         RetryAfter::Seconds(seconds) => reply.with("Retry-After", seconds.to_string()),
@@ -392,6 +429,7 @@ fn retry_after(reply: Reply, after: &RetryAfter) -> Reply {
 fn deform(outgoing: &mut Outgoing, fault: Option<&FaultKind>) {
     match fault {
         Some(FaultKind::Slow(delay)) => outgoing.delay += *delay,
+        Some(FaultKind::Drip(pause)) => outgoing.manner = Manner::Drip(*pause),
         Some(FaultKind::Reset) => outgoing.manner = Manner::Reset,
         Some(FaultKind::Cut) => outgoing.manner = Manner::Cut,
         Some(FaultKind::Truncated) => {

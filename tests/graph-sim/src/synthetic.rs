@@ -25,6 +25,8 @@ pub struct Size {
     pub groups: usize,
     /// Direct memberships, about.
     pub memberships: usize,
+    /// The share of the groups, in per cent, that holds 95 % of the memberships.
+    pub large_percent: usize,
     /// Devices.
     pub devices: usize,
     /// subscribedSkus, at most as many as are known here (6).
@@ -35,7 +37,7 @@ pub struct Size {
 
 impl Default for Size {
     fn default() -> Self {
-        Self { users: 200, groups: 60, memberships: 900, devices: 80, skus: 5, deleted: 3 }
+        Self { users: 200, groups: 60, memberships: 900, large_percent: 25, devices: 80, skus: 5, deleted: 3 }
     }
 }
 
@@ -43,7 +45,15 @@ impl Size {
     /// Usual proportions for a number of users.
     #[must_use]
     pub fn of_users(users: usize) -> Self {
-        Self { users, groups: users / 4 + 1, memberships: users * 6, devices: users / 2, skus: 6, deleted: users / 100 }
+        Self {
+            users,
+            groups: users / 4 + 1,
+            memberships: users * 6,
+            large_percent: 25,
+            devices: users / 2,
+            skus: 6,
+            deleted: users / 100,
+        }
     }
 }
 
@@ -176,7 +186,7 @@ impl Tenant {
             tenant.put(Kind::Device, device);
         }
         maker.others(&mut tenant);
-        maker.memberships(&mut tenant, size.memberships);
+        maker.memberships(&mut tenant, size.memberships, size.large_percent.clamp(1, 99));
         maker.bury(&mut tenant, size);
         maker.surroundings(&mut tenant);
         tenant.set_recording(true);
@@ -417,16 +427,19 @@ impl Maker {
         );
     }
 
-    /// A quarter of the groups holds 95 % of the memberships; one in ten members of the large ones is no user.
-    fn memberships(&mut self, tenant: &mut Tenant, wanted: usize) {
+    /// Some of the groups, a quarter unless told otherwise, hold 95 % of the memberships; one in ten members of the large ones is no user.
+    fn memberships(&mut self, tenant: &mut Tenant, wanted: usize, percent: usize) {
         let groups = self.groups.len();
         if groups == 0 || self.users.is_empty() {
             return;
         }
-        let large = groups.div_ceil(4);
+        let large = (groups * percent).div_ceil(100);
         for number in 0..groups {
-            let share =
-                if number % 4 == 0 { wanted * 95 / 100 / large } else { wanted * 5 / 100 / (groups - large).max(1) };
+            let share = if number * percent % 100 < percent {
+                wanted * 95 / 100 / large
+            } else {
+                wanted * 5 / 100 / (groups - large).max(1)
+            };
             let spread =
                 if share > 3 { self.rng.usize(share / 2..=share * 3 / 2) } else { self.rng.usize(..=share * 2 + 1) };
             let members = self.members(number, spread.min(self.users.len()));

@@ -441,8 +441,8 @@ impl Tenant {
         HOLDERS.into_iter().find(|kind| self.get(*kind, id).is_some()).unwrap_or(Kind::Group)
     }
 
-    /// As [`Tenant::add_member`] for a list known to hold each member once: no search, for loading.
-    pub(crate) fn set_members(&mut self, group: &Arc<str>, members: Vec<Member>) {
+    /// As [`Tenant::add_member`] for a list known to hold each member once: no search, for loading. Not journaled.
+    pub fn set_members(&mut self, group: &Arc<str>, members: Vec<Member>) {
         self.members.insert(group.clone(), members);
     }
 

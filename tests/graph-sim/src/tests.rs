@@ -88,6 +88,7 @@ impl Client {
             query: query.into(),
             host: "localhost".into(),
             authorization: Some(format!("Bearer {}", self.token)),
+            gzip: false,
             client_request_id: None,
             identity: None,
             eventual,
@@ -668,4 +669,91 @@ fn relationships_can_be_filtered_and_counted_in_advanced_queries() {
     assert_eq!(count(&format!("/groups/{GROUP}/members/$count")), "3");
     assert_eq!(count(&format!("/groups/{GROUP}/members/microsoft.graph.device/$count")), "1");
     assert_eq!(count("/directory/deletedItems/microsoft.graph.user/$count"), "0");
+}
+
+#[test]
+fn links_expire_on_order() {
+    let client = Client::new(Tenant::synthetic(3, &Size::default()), Options::default());
+    let link = client.get("/users?$select=id&$top=50").json()["@odata.nextLink"].as_str().unwrap().to_owned();
+    let round = client.get("/groups/delta?$select=displayName&$deltatoken=latest").json();
+    let delta = round["@odata.deltaLink"].as_str().unwrap();
+    client.service.faults.add(Fault::new("/v1.0", FaultKind::Expired));
+    assert_eq!((client.get(&link).status, client.get(&link).code().as_str()), (400, "Directory_ExpiredPageToken"));
+    assert_eq!((client.get(delta).status, client.get(delta).code().as_str()), (400, "syncStateNotFound"));
+    assert_eq!(client.get("/users?$select=id&$top=50").status, 200, "a first page has no link that could expire");
+}
+
+#[test]
+fn a_replica_that_lags_behind_answers_from_the_past() {
+    let client = Client::new(contoso(), Options::default());
+    *client.service.replica.write().unwrap() = Some(client.service.tenant.read().unwrap().clone());
+    client.service.tenant.write().unwrap().remove(Kind::User, USER, Deletion::Soft);
+    assert_eq!(client.get("/users?$select=id").ids(), [ADMIN]);
+    client.service.faults.add(Fault::new("/v1.0", FaultKind::Stale).times(1));
+    assert_eq!(client.get("/users?$select=id").ids().len(), 2);
+    assert_eq!(client.get("/users?$select=id").ids(), [ADMIN]);
+}
+
+#[test]
+fn odd_json_says_the_same() {
+    let mut tenant = contoso();
+    tenant.set(Kind::User, USER, "displayName", "Zoë \"😀\"\u{202e}\n".into());
+    let client = Client::new(tenant, Options::default());
+    let plain = client.get("/users?$select=id,displayName,businessPhones").json();
+    client.service.faults.add(Fault::new("/v1.0", FaultKind::Odd));
+    let odd = client.get("/users?$select=id,displayName,businessPhones");
+    assert!(odd.text.is_ascii() && odd.text.contains("\\uD83D\\uDE00") && odd.text.contains("unheardOf"));
+    let odd = odd.json();
+    for (number, user) in plain["value"].as_array().unwrap().iter().enumerate() {
+        assert_eq!(odd["value"][number]["displayName"], user["displayName"]);
+        assert_eq!(odd["value"][number]["businessPhones"], Value::Null, "an empty list may come as null");
+    }
+    let group = client.get(&format!("/groups/{GROUP}?$select=id&$expand=owners")).json();
+    assert_eq!(group["owners"], json!([]), "an empty relationship stays a list");
+}
+
+#[test]
+fn other_workloads_have_limits_of_their_own() {
+    let roles = ["Directory.Read.All", "AuditLog.Read.All", "DeviceManagementManagedDevices.Read.All"];
+    let roles = roles.map(str::to_owned).to_vec();
+    let client = Client::new(contoso(), Options { roles, quota: Some(Quota::L), ..Options::default() });
+    let get = |target: &str| client.get(target).status;
+    assert!((0..10).all(|_| get("/users?$select=id,signInActivity") == 200));
+    let refused = client.get("/users?$select=id,signInActivity");
+    assert_eq!(refused.status, 429);
+    assert!((50..=60).contains(&refused.header("Retry-After").unwrap().parse::<u64>().unwrap()));
+    assert_eq!(get("/users?$select=id"), 200, "the rest goes on");
+    assert!((0..2_000).all(|_| get("/deviceManagement/managedDevices") == 200));
+    let refused = client.get("/deviceManagement/managedDevices");
+    assert_eq!((refused.status, refused.header("x-ms-resource-unit")), (429, None));
+    assert!(refused.header("x-ms-throttle-scope").unwrap().starts_with("Tenant_Application/ReadWrite/"));
+}
+
+#[tokio::test]
+async fn answers_are_compressed_for_who_accepts_it_and_http_2_is_spoken() {
+    let sim = Sim::start(Tenant::synthetic(1, &Size::default()), Options::default()).await.unwrap();
+    let address = sim.base_url().trim_start_matches("http://").to_owned();
+    let ask = async |encoding: &str| {
+        let mut stream = TcpStream::connect(&address).await.unwrap();
+        let request = format!("GET /v1.0/users HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{encoding}\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).await.unwrap();
+        let head = bytes.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+        (String::from_utf8_lossy(&bytes[..head]).to_lowercase(), bytes[head + 4..].to_vec())
+    };
+    let (plain, body) = ask("").await;
+    assert!(plain.contains("vary: accept-encoding") && !plain.contains("content-encoding"));
+    let (head, packed) = ask("Accept-Encoding: gzip\r\n").await;
+    assert!(head.contains("content-encoding: gzip"), "{head}");
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(packed.as_slice()), &mut text).unwrap();
+    assert_eq!(text.len(), body.len());
+    // The connection preface of HTTP/2 and an empty SETTINGS frame; what comes back begins with one, too.
+    let mut stream = TcpStream::connect(&address).await.unwrap();
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    let mut frame = [0; 9];
+    stream.read_exact(&mut frame).await.unwrap();
+    assert_eq!(frame[3], 4, "a SETTINGS frame");
+    sim.shutdown().await;
 }

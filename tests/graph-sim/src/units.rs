@@ -1,7 +1,7 @@
-//! Resource units and the quota made of them.
+//! Resource units, the quota made of them, and the limits of other workloads.
 //!
 //! Hides: the price list and the token bucket. <https://learn.microsoft.com/graph/throttling-limits>
-//! Deliberately does not: model write limits, other workloads' limits, or the tenant-independent limits.
+//! Deliberately does not: model write limits, limits over all tenants, or Bookings' four requests at the same time.
 
 use std::sync::Mutex;
 use std::time::Instant;
@@ -20,6 +20,16 @@ pub enum Quota {
 }
 
 impl Quota {
+    /// The class of a tenant with so many users.
+    #[must_use]
+    pub fn of_users(users: usize) -> Self {
+        match users {
+            0..50 => Self::S,
+            50..=500 => Self::M,
+            _ => Self::L,
+        }
+    }
+
     fn units(self) -> f64 {
         match self {
             Self::S => 3_500.0,
@@ -31,8 +41,12 @@ impl Quota {
 }
 
 /// What a request costs: the base price of its path, changed by `$select`, `$expand` and a small `$top`; never below 1.
+/// Other workloads than the directory count requests, not units.
 pub(crate) fn price(method: &str, path: &str, query: &str) -> u32 {
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    if matches!(Workload::of(path, query), Workload::Intune | Workload::Other) {
+        return 0;
+    }
     let mut selects = false;
     let mut expands = false;
     let mut small = false;
@@ -71,21 +85,23 @@ pub(crate) struct Verdict {
 /// A token bucket. Refused requests count, too, so that hammering keeps it empty.
 pub(crate) struct Bucket {
     limit: f64,
-    state: Mutex<(f64, Instant)>,
+    clock: Clock,
+    /// Units left, and when that was.
+    state: Mutex<(f64, f64)>,
 }
 
 impl Bucket {
     /// `units` per ten seconds.
-    pub fn new(quota: Quota) -> Self {
-        Self { limit: quota.units(), state: Mutex::new((quota.units(), Instant::now())) }
+    fn new(quota: Quota, clock: Clock) -> Self {
+        Self { limit: quota.units(), clock, state: Mutex::new((quota.units(), clock.now())) }
     }
 
     /// Takes the price out of the bucket.
-    pub fn take(&self, price: u32) -> Verdict {
+    fn take(&self, price: u32) -> Verdict {
         let mut state = self.state.lock().expect("no panic while counting");
-        let now = Instant::now();
+        let now = self.clock.now();
         let per_second = self.limit / 10.0;
-        let left = (state.0 + now.duration_since(state.1).as_secs_f64() * per_second).min(self.limit);
+        let left = (state.0 + (now - state.1) * per_second).min(self.limit);
         let after = left - f64::from(price);
         *state = (after.max(-0.8 * self.limit), now);
         let used = (self.limit - after) / self.limit;
@@ -94,23 +110,96 @@ impl Bucket {
     }
 }
 
-/// The limit of requests that read `signInActivity`: 10 a minute.
-pub(crate) struct SignInLimit {
-    recent: Mutex<Vec<Instant>>,
+/// Who limits a request. <https://learn.microsoft.com/graph/throttling-limits>
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Workload {
+    /// Identity and access, in resource units.
+    Directory,
+    /// The same, and 10 requests a minute besides: whatever reads `signInActivity`.
+    SignIns,
+    /// Intune's managedDevices: 2,000 requests in 20 seconds.
+    Intune,
+    /// No limit that one job could reach.
+    Other,
 }
 
-impl SignInLimit {
-    pub fn new() -> Self {
-        Self { recent: Mutex::new(Vec::new()) }
+impl Workload {
+    pub fn of(path: &str, query: &str) -> Self {
+        match path.trim_start_matches('/').split('/').next() {
+            Some("deviceManagement") => Self::Intune,
+            Some("solutions") => Self::Other,
+            _ if query.contains("signInActivity") => Self::SignIns,
+            _ => Self::Directory,
+        }
+    }
+}
+
+/// All limits of one application in one tenant.
+pub(crate) struct Limits {
+    bucket: Bucket,
+    sign_ins: Window,
+    intune: Window,
+}
+
+impl Limits {
+    /// `time_factor`: how many times faster than real time the limits recover.
+    pub fn new(quota: Quota, time_factor: f64) -> Self {
+        let clock = Clock { start: Instant::now(), factor: time_factor };
+        Self {
+            bucket: Bucket::new(quota, clock),
+            sign_ins: Window::new(10, 60.0, clock),
+            intune: Window::new(2_000, 20.0, clock),
+        }
+    }
+
+    /// Books a request and says how it stands.
+    pub fn take(&self, workload: Workload, units: u32) -> Verdict {
+        let free = |retry_after| Verdict { used: 0.0, retry_after };
+        match workload {
+            Workload::Directory => self.bucket.take(units),
+            Workload::SignIns => {
+                let verdict = self.bucket.take(units);
+                Verdict { retry_after: self.sign_ins.take().max(verdict.retry_after), ..verdict }
+            }
+            Workload::Intune => free(self.intune.take()),
+            Workload::Other => free(None),
+        }
+    }
+}
+
+/// Seconds since the start, on a clock that may run faster than others.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    start: Instant,
+    factor: f64,
+}
+
+impl Clock {
+    fn now(self) -> f64 {
+        self.start.elapsed().as_secs_f64() * self.factor
+    }
+}
+
+/// So many requests in any span of so many seconds; refused ones count, too.
+struct Window {
+    most: usize,
+    seconds: f64,
+    clock: Clock,
+    recent: Mutex<Vec<f64>>,
+}
+
+impl Window {
+    fn new(most: usize, seconds: f64, clock: Clock) -> Self {
+        Self { most, seconds, clock, recent: Mutex::new(Vec::new()) }
     }
 
     /// Seconds to wait, or nothing when the request may go on.
-    pub fn take(&self) -> Option<u64> {
+    fn take(&self) -> Option<u64> {
         let mut recent = self.recent.lock().expect("no panic while counting");
-        let now = Instant::now();
-        recent.retain(|at| now.duration_since(*at).as_secs() < 60);
+        let now = self.clock.now();
+        recent.retain(|at| now - at < self.seconds);
         recent.push(now);
-        let tenth = recent.len().checked_sub(11)?;
-        Some(60 - now.duration_since(recent[tenth + 1]).as_secs())
+        let oldest = recent[recent.len().checked_sub(self.most + 1)?];
+        Some((oldest + self.seconds - now).ceil().max(1.0) as u64)
     }
 }

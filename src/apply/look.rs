@@ -1,0 +1,169 @@
+//! Looking what became of changes that were sent by themselves and whose end nobody saw.
+//!
+//! Hides how a record's present state tells whether a change happened. Deliberately sends nothing: what did not happen
+//! is for a plan to decide anew.
+
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::crash;
+use crate::error::Result;
+use crate::ledger::{ChangeEnd, EntryId, Intent, Ledger};
+use crate::plan::change::{Action, Change, Current, Row, TypeSpec};
+use crate::plan::datum::Datum;
+use crate::target::WriteRecords;
+
+/// What a look at the target shows of a change.
+#[derive(Debug, PartialEq)]
+pub(super) enum Verdict {
+    /// It happened: what the target calls the record, and the ledger's row, with values as they stand there.
+    Happened(String, Option<Box<Row>>),
+    /// It did not happen.
+    Nothing,
+    /// Several records carry the key: which of them is the one cannot be said, and the plan will name them.
+    Several,
+}
+
+/// Settles every change that an earlier run left in the journal.
+pub(super) async fn settle(
+    target: &dyn WriteRecords,
+    delay: Duration,
+    ledger: &mut Ledger,
+    clock: &Clock,
+    words: &mut Vec<String>,
+) -> Result<()> {
+    for unfinished in ledger.unfinished_changes()? {
+        let (run, change) = (unfinished.run, &unfinished.intent.change);
+        let about = format!("{} {} ({})", change.ty, change.label, change.key);
+        let word = change.action.word();
+        let verdict = look(target, delay, clock, &unfinished.intent).await?;
+        crash::point("unfinished change looked at");
+        words.push(match &verdict {
+            Verdict::Happened(..) => format!("Run {run} had sent the {word} of {about} when it ended: recorded now."),
+            Verdict::Nothing => format!("Run {run} ended before the {word} of {about} arrived: nothing to put right."),
+            Verdict::Several => {
+                format!("Run {run} ended during the {word} of {about}, and several records carry its key by now.")
+            }
+        });
+        ledger.end_changes(vec![end(unfinished.id, change, verdict)])?;
+    }
+    Ok(())
+}
+
+/// The end of a journal entry that follows from a look.
+pub(super) fn end(id: EntryId, change: &Change, verdict: Verdict) -> ChangeEnd {
+    match verdict {
+        Verdict::Happened(_, row) => (id, Some((change.key.clone(), row.map(|row| *row)))),
+        Verdict::Nothing | Verdict::Several => (id, None),
+    }
+}
+
+/// Looks, once the target is sure to show what was sent.
+pub(super) async fn look(
+    target: &dyn WriteRecords,
+    delay: Duration,
+    clock: &Clock,
+    intent: &Intent,
+) -> Result<Verdict> {
+    let Intent { at, change, spec } = intent;
+    let sure = i64::try_from(delay.as_secs()).unwrap_or(i64::MAX);
+    let due = at.saturating_add(jiff::SignedDuration::from_secs(sure)).unwrap_or(*at);
+    // A clock that went back must not make this wait for days.
+    clock.sleep(clock.until(due).min(delay)).await;
+    Ok(judge(spec, change, &target.look_up(spec, change).await?))
+}
+
+/// What the records found say about a change.
+fn judge(spec: &TypeSpec, change: &Change, found: &[Current]) -> Verdict {
+    let [current] = found else {
+        return match (found.is_empty(), change.action) {
+            (true, Action::Delete) => Verdict::Happened(change.target_id.clone().unwrap_or_default(), None),
+            (true, _) => Verdict::Nothing,
+            (false, _) => Verdict::Several,
+        };
+    };
+    let stands = |name: &str| {
+        let at = spec.attributes.iter().position(|attribute| attribute.name == name)?;
+        current.values.get(at)
+    };
+    let arrived = |after: &Datum, name: &str| stands(name) == Some(after);
+    let happened = match change.action {
+        Action::Delete => false,
+        // It carries the key that only this change would have given it.
+        Action::Create => true,
+        // An update is one request: where one of its values stands, it arrived.
+        _ => change
+            .attributes
+            .iter()
+            .any(|written| written.before != written.after && arrived(&written.after, &written.name)),
+    };
+    if !happened {
+        return Verdict::Nothing;
+    }
+    let row = change.ledger.clone().map(|mut row| {
+        row.target_id.clone_from(&current.id);
+        for written in change.attributes.iter().filter(|written| !arrived(&written.after, &written.name)) {
+            // Someone wrote it since, or the target keeps it in a form of its own: compared anew.
+            row.values.remove(&written.name);
+        }
+        Box::new(row)
+    });
+    Verdict::Happened(current.id.clone(), row)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::change::{Held, Origin, State};
+    use crate::target::conformance::{change, people};
+
+    fn intent(action: Action) -> Change {
+        let written = [("Name", Datum::text("new")), ("Email", Datum::text("mail"))];
+        let mut change = change(&people(), action, Some("1"), &written);
+        change.attributes.iter_mut().for_each(|written| written.before = Datum::text("old"));
+        let both = |value: &Datum| Held { applied: value.clone(), settled: value.clone() };
+        let values = written.iter().map(|(name, value)| ((*name).to_string(), both(value))).collect();
+        change.ledger = (action != Action::Delete).then(|| Row {
+            mapping: "m".into(),
+            state: State::Owned,
+            origin: Origin::Created,
+            target_id: String::new(),
+            label: "l".into(),
+            values,
+            missing_since: None,
+        });
+        change
+    }
+
+    fn record(name: &str, email: &str) -> Current {
+        let values = [Datum::text("key"), Datum::text(name), Datum::text(email), Datum::Empty];
+        Current { id: "7".into(), values: values.to_vec() }
+    }
+
+    /// What was found against what is concluded: the attributes whose values the ledger holds afterwards.
+    #[test]
+    fn what_stands_in_the_target_tells_what_happened() {
+        let cases: [(Action, &[Current], &str); 9] = [
+            (Action::Create, &[], "nothing"),
+            (Action::Create, &[record("new", "mail")], "Email Name"),
+            (Action::Create, &[record("new", "edited")], "Name"),
+            (Action::Update, &[], "nothing"),
+            (Action::Update, &[record("old", "old")], "nothing"),
+            (Action::Update, &[record("new", "mail")], "Email Name"),
+            (Action::Update, &[record("new", "edited")], "Name"),
+            (Action::Delete, &[], "forgotten"),
+            (Action::Delete, &[record("new", "mail")], "nothing"),
+        ];
+        for (action, found, expected) in cases {
+            let got = match judge(&people(), &intent(action), found) {
+                Verdict::Happened(_, Some(row)) => row.values.into_keys().collect::<Vec<_>>().join(" "),
+                Verdict::Happened(_, None) => "forgotten".into(),
+                Verdict::Nothing => "nothing".into(),
+                Verdict::Several => "several".into(),
+            };
+            assert_eq!(got, expected, "{action:?} {found:?}");
+        }
+        let twice = [record("new", "mail"), record("new", "mail")];
+        assert_eq!(judge(&people(), &intent(Action::Create), &twice), Verdict::Several);
+    }
+}

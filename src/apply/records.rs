@@ -1,0 +1,519 @@
+//! Applying to a target record by record: in the plan's order, several at a time where none needs another.
+//!
+//! Hides journal and concurrency, ids that become known on the way (a reference to a record this plan creates reads
+//! `new:KEY` until then), the second pass that reference cycles need, and the proof by the first record of each type
+//! that the target keeps what it is sent. Deliberately repeats nothing: whether a request may be sent again is the
+//! target's business, and whether a change is still wanted the next plan's.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+
+use super::look::{self, Verdict};
+use super::{Sink, TypeOutcome, Watch, as_read_back, reason, stopped_on_request};
+use crate::crash;
+use crate::error::{Error, Exit, Result};
+use crate::ledger::{EntryId, Intent, Ledger, RunId};
+use crate::plan::Plan;
+use crate::plan::change::{Action, AttributeChange, Change, Current, Held, TypeSpec};
+use crate::plan::datum::{Datum, Set};
+use crate::record::Key;
+use crate::target::{Outcome, Sent, WriteRecords};
+
+/// What stands before the source key of a record that the plan creates, where its id is not known beforehand.
+const NEW: &str = "new:";
+
+/// How many changes are journalled together. A crash leaves at most so many to look up.
+const WAVE: usize = 64;
+
+/// One application of a plan.
+pub(super) struct Work<'a, 'w> {
+    plan: &'a Plan,
+    target: &'a dyn WriteRecords,
+    delay: Duration,
+    ledger: &'a mut Ledger,
+    run: RunId,
+    sink: &'a mut Sink,
+    watch: &'a mut Watch<'w>,
+    outcomes: Vec<TypeOutcome>,
+    /// What the plan creates, by index of the type.
+    made: HashMap<(usize, Key), Made>,
+    /// Types of which a created record was read back.
+    proven: HashSet<usize>,
+    /// What waits for records that come later in the order.
+    second: Vec<Task>,
+    /// Sent, and the answer is not known: looked at once everything else is done.
+    open: Vec<(EntryId, Task, Intent)>,
+    /// Why nothing more is sent.
+    stopped: Option<Error>,
+}
+
+/// What became of a record that the plan creates.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Made {
+    /// Not reached yet, or under way.
+    ToCome,
+    Done(String),
+    /// Refused, uncertain or not attempted.
+    Failed,
+}
+
+/// One change on its way.
+struct Task {
+    /// Of the type in the plan's header.
+    ty: usize,
+    change: Change,
+    /// Attributes that refer to records still to come: written in a second pass, which belongs to the same outcome.
+    later: Vec<(AttributeChange, Option<Held>)>,
+    /// The action the plan shows; what is sent in the second pass is an update.
+    shown: Action,
+    second: bool,
+}
+
+impl<'a, 'w> Work<'a, 'w> {
+    pub(super) fn new(
+        plan: &'a Plan,
+        target: &'a dyn WriteRecords,
+        delay: Duration,
+        ledger: &'a mut Ledger,
+        run: RunId,
+        sink: &'a mut Sink,
+        watch: &'a mut Watch<'w>,
+    ) -> Work<'a, 'w> {
+        let outcome =
+            |ty: &crate::plan::TypeSummary| TypeOutcome { ty: ty.spec.name.clone(), ..TypeOutcome::default() };
+        Work {
+            plan,
+            target,
+            delay,
+            ledger,
+            run,
+            sink,
+            watch,
+            outcomes: plan.header.types.iter().map(outcome).collect(),
+            made: HashMap::new(),
+            proven: HashSet::new(),
+            second: Vec::new(),
+            open: Vec::new(),
+            stopped: None,
+        }
+    }
+
+    /// Sends everything, and accounts for each change once.
+    pub(super) async fn run(mut self) -> Result<(Vec<TypeOutcome>, Option<Error>)> {
+        self.foresee()?;
+        let plan = self.plan;
+        let mut wave: Vec<Task> = Vec::new();
+        let mut of_ledger: Vec<(usize, Change)> = Vec::new();
+        let mut removing = false;
+        for entry in plan.typed_changes() {
+            let (ty, change) = entry?;
+            if !sends(&change) {
+                of_ledger.push((ty, change));
+                continue;
+            }
+            if removes(change.action) && !removing {
+                // What refers must be complete before anything it may have referred to goes.
+                removing = true;
+                self.send(std::mem::take(&mut wave)).await?;
+                self.second_pass().await?;
+            }
+            let mut task = Task { ty, shown: change.action, second: false, change, later: Vec::new() };
+            if self.must_wait(&wave, &task) {
+                self.send(std::mem::take(&mut wave)).await?;
+            }
+            match self.resolve(&mut task) {
+                Ok(()) => wave.push(task),
+                Err(why) => self.account(&task, Outcome::NotAttempted { reason: why })?,
+            }
+        }
+        self.send(wave).await?;
+        self.second_pass().await?;
+        self.look_at_open().await?;
+        self.write_of_ledger(of_ledger)?;
+        Ok((self.outcomes, self.stopped))
+    }
+
+    fn spec(&self, ty: usize) -> &'a TypeSpec {
+        &self.plan.header.types[ty].spec
+    }
+
+    /// Notes what the plan creates, so that a reference is known to wait for it.
+    fn foresee(&mut self) -> Result<()> {
+        for entry in self.plan.typed_changes() {
+            let (ty, change) = entry?;
+            if change.action == Action::Create {
+                self.made.insert((ty, change.key), Made::ToCome);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the changes gathered so far must be done before this one may be sent.
+    fn must_wait(&self, wave: &[Task], task: &Task) -> bool {
+        let Some(last) = wave.last() else { return false };
+        let proves = |task: &Task| task.change.action == Action::Create && !self.proven.contains(&task.ty);
+        let kind = |task: &Task| (task.ty, removes(task.change.action));
+        let refers_into = || {
+            let spec = self.spec(task.ty);
+            let new = references(spec, &task.change).filter_map(|(ty, text)| Some((ty, text.strip_prefix(NEW)?)));
+            let mut new = new.map(|(ty, key)| (ty, Key::parse(key)));
+            new.any(|(to, key)| {
+                wave.iter().any(|other| {
+                    other.change.action == Action::Create && other.change.key == key && self.spec(other.ty).name == to
+                })
+            })
+        };
+        wave.len() >= WAVE || kind(last) != kind(task) || proves(last) || proves(task) || refers_into()
+    }
+
+    /// Puts ids in place of the records this plan created. Attributes that refer to one still to come are put off; a
+    /// record that failed is left out of sets, and leaves a single reference as it is. Says why the change cannot be
+    /// sent at all.
+    fn resolve(&self, task: &mut Task) -> Result<(), String> {
+        let spec = self.spec(task.ty);
+        let change = &mut task.change;
+        let mut kept = Vec::with_capacity(change.attributes.len());
+        for mut written in std::mem::take(&mut change.attributes) {
+            let at = spec.attributes.iter().position(|attribute| attribute.name == written.name);
+            let to = at.and_then(|at| spec.attributes[at].reference.as_deref());
+            let found = to.map_or(Reference::Known, |to| self.look_for(to, &mut written.after));
+            let held = change.ledger.as_mut().and_then(|row| row.values.get_mut(&written.name));
+            match found {
+                Reference::Known => {
+                    if let (Some(held), true) = (held, to.is_some()) {
+                        *held = Held { applied: written.after.clone(), settled: written.after.clone() };
+                    }
+                    kept.push(written);
+                }
+                _ if at.is_some_and(|at| spec.key.contains(&at)) => {
+                    return Err(format!("its {} was not created", written.name));
+                }
+                other => {
+                    let held = change.ledger.as_mut().and_then(|row| row.values.remove(&written.name));
+                    if other == Reference::ToCome {
+                        task.later.push((written, held));
+                    }
+                }
+            }
+        }
+        change.attributes = kept;
+        Ok(())
+    }
+
+    fn look_for(&self, to: &str, value: &mut Datum) -> Reference {
+        let made = |text: &str| {
+            let key = text.strip_prefix(NEW)?;
+            let ty = self.outcomes.iter().position(|other| other.ty == to)?;
+            self.made.get(&(ty, Key::parse(key)))
+        };
+        match value {
+            Datum::One(text) => match made(text) {
+                None => Reference::Known,
+                Some(Made::ToCome) => Reference::ToCome,
+                Some(Made::Failed) => Reference::Failed,
+                Some(Made::Done(id)) => {
+                    *value = Datum::text(id.as_str());
+                    Reference::Known
+                }
+            },
+            Datum::Set(set) => {
+                if set.items.iter().any(|text| made(text) == Some(&Made::ToCome)) {
+                    return Reference::ToCome;
+                }
+                let items = set.items.iter().filter_map(|text| match made(text) {
+                    None => Some(text.clone()),
+                    Some(Made::Done(id)) => Some(id.as_str().into()),
+                    Some(_) => None,
+                });
+                *set = Set::new(items.collect(), set.maybe.to_vec(), set.rest.clone());
+                Reference::Known
+            }
+            Datum::Empty | Datum::Unknown(_) => Reference::Known,
+        }
+    }
+
+    /// Journals the changes, sends them, and records each as its answer comes.
+    async fn send(&mut self, wave: Vec<Task>) -> Result<()> {
+        if wave.is_empty() {
+            return Ok(());
+        }
+        self.look_for_stop();
+        if let Some(error) = &self.stopped {
+            let why = reason(error);
+            return wave.iter().try_for_each(|task| self.account(task, Outcome::NotAttempted { reason: why.clone() }));
+        }
+        let at = self.watch.clock.now();
+        let intent = |task: &Task| Intent { at, change: task.change.clone(), spec: self.spec(task.ty).clone() };
+        let intents: Vec<Intent> = wave.iter().map(intent).collect();
+        let ids = self.ledger.journal_changes(self.run, &intents)?;
+        let mut waiting: VecDeque<(EntryId, Task, Intent)> =
+            ids.into_iter().zip(wave).zip(intents).map(|((id, task), intent)| (id, task, intent)).collect();
+        let mut flight: FuturesUnordered<BoxFuture<'a, (EntryId, Task, Intent, Sent)>> = FuturesUnordered::new();
+        loop {
+            self.look_for_stop();
+            while self.stopped.is_none() && flight.len() < self.target.in_flight_max().max(1) {
+                let Some((id, task, intent)) = waiting.pop_front() else { break };
+                crash::point("before a record is sent");
+                let (target, spec) = (self.target, self.spec(task.ty));
+                flight.push(Box::pin(async move {
+                    let sent = target.write(spec, &task.change).await;
+                    (id, task, intent, sent)
+                }));
+            }
+            let Some(first) = flight.next().await else { break };
+            crash::point("after a record was sent");
+            let mut answers = vec![first];
+            while let Some(Some(answer)) = futures::FutureExt::now_or_never(flight.next()) {
+                answers.push(answer);
+            }
+            self.record(answers).await?;
+        }
+        self.leave(waiting)
+    }
+
+    fn look_for_stop(&mut self) {
+        if self.stopped.is_none() && self.watch.stop.load(Ordering::Relaxed) {
+            self.stopped = Some(stopped_on_request("while records were being written"));
+        }
+    }
+
+    /// What was journalled and is not sent any more.
+    fn leave(&mut self, waiting: VecDeque<(EntryId, Task, Intent)>) -> Result<()> {
+        self.ledger.end_changes(waiting.iter().map(|(id, ..)| (*id, None)).collect())?;
+        let why = self.stopped.as_ref().map(reason).unwrap_or_default();
+        waiting.iter().try_for_each(|(_, task, _)| self.account(task, Outcome::NotAttempted { reason: why.clone() }))
+    }
+
+    /// Takes answers into the ledger, all at once, and then into the books.
+    async fn record(&mut self, answers: Vec<(EntryId, Task, Intent, Sent)>) -> Result<()> {
+        let mut ends = Vec::new();
+        let mut finished = Vec::new();
+        for (id, task, intent, Sent { outcome, lost }) in answers {
+            if let Some(error) = lost {
+                self.stopped.get_or_insert(error);
+            }
+            match &outcome {
+                Outcome::Done { target_id, read_back } => {
+                    let row = task.change.ledger.clone();
+                    let row = row.map(|row| as_read_back(row, &task.change, target_id.clone(), read_back.clone()));
+                    ends.push((id, Some((task.change.key.clone(), row))));
+                    finished.push((task, outcome));
+                }
+                Outcome::Uncertain { .. } => self.open.push((id, task, intent)),
+                Outcome::Rejected { .. } | Outcome::NotAttempted { .. } => {
+                    ends.push((id, None));
+                    finished.push((task, outcome));
+                }
+            }
+        }
+        self.ledger.end_changes(ends)?;
+        for (task, outcome) in finished {
+            self.finished(task, outcome).await?;
+        }
+        Ok(())
+    }
+
+    /// A change whose end is known: what waits for it learns of it.
+    async fn finished(&mut self, task: Task, outcome: Outcome) -> Result<()> {
+        let place = (task.ty, task.change.key.clone());
+        if let (Outcome::Done { target_id, .. }, Action::Create) = (&outcome, task.change.action) {
+            self.made.insert(place, Made::Done(target_id.clone()));
+            if self.proven.insert(task.ty) {
+                self.prove(&task, target_id).await?;
+            }
+        }
+        if task.later.is_empty() || !matches!(outcome, Outcome::Done { .. }) {
+            return self.account(&task, outcome);
+        }
+        self.second.push(task);
+        Ok(())
+    }
+
+    /// Reads the first record of a type back, and goes no further when a value that was sent is not there: better one
+    /// wrong record than ten thousand.
+    async fn prove(&mut self, task: &Task, target_id: &str) -> Result<()> {
+        let mut change = task.change.clone();
+        change.target_id = Some(target_id.to_string());
+        let spec = self.spec(task.ty);
+        let found = match self.target.look_up(spec, &change).await {
+            Ok(found) => found,
+            Err(error) => {
+                self.stopped.get_or_insert(error);
+                return Ok(());
+            }
+        };
+        let lost = found.first().map(|current| lost_values(spec, &change, current));
+        let cause = match lost {
+            None => format!("it cannot be read back by its id {target_id}"),
+            Some(lost) if lost.is_empty() => return Ok(()),
+            Some(lost) => format!("the target kept nothing of what was sent for {}", lost.join(", ")),
+        };
+        let what = format!("the first {} that was created, {}, is not as it was sent", spec.name, change.label);
+        let hint = "look at the record and at the attributes' types in the target; then run again";
+        self.stopped.get_or_insert(Error::new(Exit::Partial, what).cause(cause).hint(hint));
+        Ok(())
+    }
+
+    /// Writes what had to wait for records that came later.
+    async fn second_pass(&mut self) -> Result<()> {
+        let mut wave = Vec::new();
+        for mut task in std::mem::take(&mut self.second) {
+            let id = match self.made.get(&(task.ty, task.change.key.clone())) {
+                Some(Made::Done(id)) => Some(id.clone()),
+                _ => task.change.target_id.clone(),
+            };
+            let mut row = self.ledger.row(&self.spec(task.ty).name, &task.change.key)?;
+            task.change.attributes.clear();
+            for (written, held) in std::mem::take(&mut task.later) {
+                if let (Some(row), Some(held)) = (&mut row, held) {
+                    row.values.insert(written.name.clone(), held);
+                }
+                task.change.attributes.push(written);
+            }
+            task.change.action = Action::Update;
+            task.second = true;
+            task.change.target_id = id;
+            task.change.ledger = row;
+            match self.resolve(&mut task) {
+                // What it waits for was never made.
+                Ok(()) if task.change.attributes.is_empty() => {
+                    let target_id = task.change.target_id.clone().unwrap_or_default();
+                    self.account(&task, Outcome::Done { target_id, read_back: Vec::new() })?;
+                }
+                Ok(()) => wave.push(task),
+                Err(why) => self.account(&task, Outcome::NotAttempted { reason: why })?,
+            }
+            if wave.len() >= WAVE {
+                self.send(std::mem::take(&mut wave)).await?;
+            }
+        }
+        self.send(wave).await
+    }
+
+    /// Looks what became of what got no answer; whatever still cannot be said is left to the next run.
+    async fn look_at_open(&mut self) -> Result<()> {
+        for (id, task, intent) in std::mem::take(&mut self.open) {
+            let looked = match &self.stopped {
+                Some(_) => Err(Error::failed("the target is not asked any more in this run")),
+                None => look::look(self.target, self.delay, self.watch.clock, &intent).await,
+            };
+            let outcome = match looked {
+                Err(error) => Outcome::Uncertain { reason: format!("{}; the next run looks", reason(&error)) },
+                Ok(verdict) => {
+                    let outcome = match &verdict {
+                        Verdict::Happened(id, _) => Outcome::Done { target_id: id.clone(), read_back: Vec::new() },
+                        Verdict::Nothing => Outcome::NotAttempted {
+                            reason: "no answer came, and it did not arrive; the next run tries again".into(),
+                        },
+                        Verdict::Several => Outcome::Uncertain { reason: "several records carry its key".into() },
+                    };
+                    self.ledger.end_changes(vec![look::end(id, &task.change, verdict)])?;
+                    outcome
+                }
+            };
+            self.account(&task, outcome)?;
+        }
+        Ok(())
+    }
+
+    /// What concerns the ledger alone, type by type.
+    fn write_of_ledger(&mut self, changes: Vec<(usize, Change)>) -> Result<()> {
+        for ty in 0..self.outcomes.len() {
+            let of_type = || changes.iter().filter(|(of, _)| *of == ty).map(|(_, change)| change);
+            if self.stopped.is_none() && of_type().next().is_some() {
+                let rows = of_type().map(|change| Ok((change.key.clone(), change.ledger.clone())));
+                self.ledger.write_rows(self.run, &self.spec(ty).name, rows)?;
+            }
+        }
+        for (ty, change) in changes {
+            let outcome = match &self.stopped {
+                Some(error) => Outcome::NotAttempted { reason: reason(error) },
+                None => Outcome::Done { target_id: String::new(), read_back: Vec::new() },
+            };
+            self.account(&Task { ty, shown: change.action, second: false, change, later: Vec::new() }, outcome)?;
+        }
+        Ok(())
+    }
+
+    /// The one place where a change gets its outcome.
+    fn account(&mut self, task: &Task, outcome: Outcome) -> Result<()> {
+        self.sink.tell(&task.change.ty, self.watch);
+        let books = &mut self.outcomes[task.ty];
+        match &outcome {
+            Outcome::Done { .. } => {
+                *books.done.entry(task.shown).or_default() += 1;
+                return Ok(());
+            }
+            Outcome::Rejected { .. } => books.rejected += 1,
+            Outcome::Uncertain { .. } => books.uncertain += 1,
+            Outcome::NotAttempted { .. } => books.not_attempted += 1,
+        }
+        if !task.second && task.shown == Action::Create {
+            self.made.insert((task.ty, task.change.key.clone()), Made::Failed);
+        }
+        let named = || task.change.attributes.iter().map(|a| a.name.as_str()).collect::<Vec<_>>().join(", ");
+        let outcome = if task.second { outcome.after(&format!("written, but without {}", named())) } else { outcome };
+        let change = Change { action: task.shown, ..task.change.clone() };
+        self.sink.push(&change, outcome)
+    }
+}
+
+/// How a reference stands.
+#[derive(PartialEq, Eq)]
+enum Reference {
+    Known,
+    ToCome,
+    Failed,
+}
+
+/// Whether the target is sent anything; an adoption that writes nothing is the ledger's business alone.
+fn sends(change: &Change) -> bool {
+    change.action.writes() && (change.action == Action::Delete || !change.attributes.is_empty())
+}
+
+fn removes(action: Action) -> bool {
+    matches!(action, Action::Retire | Action::Delete)
+}
+
+/// What a change's attributes refer to: the type's name and the id.
+fn references<'c>(spec: &'c TypeSpec, change: &'c Change) -> impl Iterator<Item = (&'c str, &'c str)> {
+    change.attributes.iter().flat_map(|written| {
+        let attribute = spec.attributes.iter().find(|attribute| attribute.name == written.name);
+        let to = attribute.and_then(|attribute| attribute.reference.as_deref());
+        let texts: &[Box<str>] = match &written.after {
+            Datum::One(text) => std::slice::from_ref(text),
+            Datum::Set(set) => &set.items,
+            Datum::Empty | Datum::Unknown(_) => &[],
+        };
+        to.into_iter().flat_map(move |to| texts.iter().map(move |text| (to, &**text)))
+    })
+}
+
+/// Attributes that were sent with a value and are empty in the target.
+fn lost_values(spec: &TypeSpec, change: &Change, current: &Current) -> Vec<String> {
+    let stands = |name: &str| spec.attributes.iter().position(|a| a.name == name).and_then(|at| current.values.get(at));
+    let mut lost = Vec::new();
+    for written in &change.attributes {
+        let now = stands(&written.name);
+        if !written.after.is_empty() && now.is_none_or(Datum::is_empty) {
+            lost.push(written.name.clone());
+        } else if now != Some(&written.after) {
+            tracing::warn!(
+                attribute = written.name,
+                sent = %written.after,
+                kept = %now.unwrap_or(&Datum::Empty),
+                "the target keeps another value than it was sent"
+            );
+        }
+    }
+    lost
+}
+
+#[cfg(test)]
+#[path = "records_tests.rs"]
+mod tests;

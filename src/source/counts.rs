@@ -1,0 +1,105 @@
+//! Holds what a read brought against how many objects Graph says there are.
+//!
+//! Hides `$count` and how far two answers of an eventually consistent service may differ. Asks for a page of one object
+//! with its `@odata.count`: the bare number of `/$count` would still be a number if the answer were cut short. Deliberately one request a
+//! collection, beside the read: a count that cannot be had says nothing, and a read is never longer for it.
+//! <https://learn.microsoft.com/graph/aad-advanced-queries>
+
+use reqwest::header::{HeaderName, HeaderValue};
+use serde::Deserialize;
+
+use super::Reader;
+use super::collections::{RESOURCES, Resource};
+use super::units::{Price, units};
+use crate::http::{Request, Response};
+use crate::record::{Collection, Coverage};
+use crate::snapshot::Extent;
+
+const CONSISTENCY_LEVEL: HeaderName = HeaderName::from_static("consistencylevel");
+
+/// Counts come from an index that lags behind the lists: so many objects, or so many thousandths, mean nothing.
+const SLACK: u64 = 10;
+const SLACK_THOUSANDTHS: u64 = 1;
+
+/// What a page says of the whole list.
+#[derive(Deserialize)]
+struct Counted {
+    #[serde(rename = "@odata.count")]
+    count: u64,
+}
+
+impl Reader<'_> {
+    /// What Graph says of every collection that is needed and can be counted.
+    pub(super) async fn counts(&self) -> Vec<(Collection, u64)> {
+        let counted =
+            RESOURCES.into_iter().filter(|resource| resource.counted && self.needs.wants(resource.collection));
+        let counts = futures::future::join_all(counted.map(|resource| self.count(resource))).await;
+        counts.into_iter().flatten().collect()
+    }
+
+    async fn count(&self, resource: &Resource) -> Option<(Collection, u64)> {
+        let graph = self.graph();
+        let query = ["$count=true", "$select=id", "$top=1"].map(str::to_owned);
+        let url = graph.url(resource.path, &query);
+        let mut request = Request::get(url).units(units(Price::Other, false));
+        request.headers.insert(CONSISTENCY_LEVEL, HeaderValue::from_static("eventual"));
+        let decode = |response: &Response| {
+            let page: Counted = serde_json::from_slice(&response.body).map_err(|cause| cause.to_string())?;
+            Ok(page.count)
+        };
+        match graph.fetch(&graph.lane, request, decode).await {
+            Ok(count) => Some((resource.collection, count)),
+            Err(stop) => {
+                tracing::info!(collection = %resource.collection, reason = %stop, "the collection could not be counted");
+                None
+            }
+        }
+    }
+}
+
+/// Notes the count; a collection of which clearly fewer or more came than there are is not whole.
+pub(super) fn compare(collection: Collection, extent: &mut Extent, came: u64, expected: u64) {
+    extent.expected = Some(expected);
+    let apart = came.abs_diff(expected);
+    if apart == 0 {
+        return;
+    }
+    tracing::info!(%collection, came, expected, "what was read differs from what Graph counts");
+    let slack = SLACK.max(expected.saturating_mul(SLACK_THOUSANDTHS) / 1000);
+    if apart > slack && extent.coverage.is_complete() {
+        extent.coverage = Coverage::partial(format!("Graph counts {expected} {collection}, but {came} came"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_difference_is_noted_and_a_large_one_is_a_gap() {
+        let check = |came: u64, expected: u64, complete: bool| {
+            let mut extent = Extent::new(Coverage::Complete);
+            compare(Collection::Users, &mut extent, came, expected);
+            assert_eq!(
+                (extent.coverage.is_complete(), extent.expected),
+                (complete, Some(expected)),
+                "{came} {expected}"
+            );
+        };
+        check(100, 100, true);
+        check(90, 100, true);
+        check(89, 100, false);
+        check(110, 100, true);
+        check(111, 100, false);
+        check(99_900, 100_000, true);
+        check(99_899, 100_000, false);
+        check(0, 10, true);
+    }
+
+    #[test]
+    fn an_older_gap_keeps_its_reason() {
+        let mut extent = Extent::new(Coverage::partial("page 2 did not arrive"));
+        compare(Collection::Users, &mut extent, 1, 1000);
+        assert_eq!(extent.coverage, Coverage::partial("page 2 did not arrive"));
+    }
+}

@@ -461,8 +461,9 @@ async fn an_expansion_costs_what_the_formula_says() {
     assert!(is_whole(&extracted.snapshot));
     let tenant = world.sim.read_tenant();
     let full = tenant.list(Kind::Group).filter(|group| tenant.members(group.id()).len() >= 20).count() as u64;
-    // 3 pages of users, one each of groups, devices, SKUs and expanded groups, and the lists of those that show 20.
-    assert_eq!(world.sim.counters().graph, 7 + full);
+    // 3 pages of users, one each of groups, devices, SKUs and expanded groups, 3 counts, and the lists of those that show
+    // 20.
+    assert_eq!(world.sim.counters().graph, 10 + full);
     let read_by = extracted.snapshot.manifest().collections[&Collection::Memberships].read_by.clone().unwrap();
     assert_eq!((read_by.cost.requests, read_by.cost.units), (1 + full, 1 + 2 * full));
     assert_eq!(read_by.estimate.requests, 1 + full, "{read_by:?}");

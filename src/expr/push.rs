@@ -540,10 +540,10 @@ mod tests {
         assert_eq!((found.filter.as_str(), found.advanced), (expected, advanced), "{filter}");
     }
 
-    /// Filters that Graph's documentation prints as its own pass as they are.
+    /// Filters of the forms that Graph's documentation spells pass as they are, in the mode it gives for each.
     /// <https://learn.microsoft.com/graph/aad-advanced-queries>, <https://learn.microsoft.com/graph/filter-query-parameter>
     #[test]
-    fn what_the_documentation_prints_is_pushed_as_printed() {
+    fn filters_in_the_words_of_the_documentation_pass_as_they_are() {
         use Collection::{Devices, Groups, Users};
         for (collection, filter, advanced) in [
             (Users, "accountEnabled eq true", false),

@@ -302,16 +302,17 @@ pub struct Check {
     pub format: Format,
 }
 
-/// Show one user, group or device with what hangs on it, or what a filter keeps. Writes nothing.
+/// Show one user, group or device with what hangs on it, or what a filter keeps.
 ///
 /// An object is named by id, user principal name, mail address or display name. The tenant is read for it, which takes as
-/// long as its memberships take; a snapshot answers at once. What is not known is said, and makes the exit code 3.
+/// long as its memberships take; a snapshot answers at once. Nothing is written. What is not known is said, and makes the
+/// exit code 3.
 #[derive(Subcommand, Debug)]
 #[command(after_help = "\
 Examples:
-  entra-import lookup user adele@contoso.com --job contoso.toml                  manager, groups, licenses
+  entra-import lookup user adele@contoso.com --job contoso.toml        manager, groups, licenses
   entra-import lookup group \"VPN Users\" --job contoso.toml --from-snapshot last
-  entra-import lookup users --where \"department eq null\" --job contoso.toml     how many, and the first")]
+  entra-import lookup users --where \"department eq null\" --job contoso.toml")]
 pub enum Lookup {
     /// One user: properties, manager, groups with the way to each, licenses
     User(LookupOne),

@@ -222,9 +222,7 @@ async fn a_token_is_renewed_before_it_ends_and_once_for_all_who_wait() {
 fn platforms_are_recognised_by_their_variables() {
     let world =
         World::with(Tenant::synthetic(7, &Size { users: 20, groups: 2, ..Size::default() }), trusting_contoso());
-    let tenant = world.sim.read_tenant().id().to_owned();
     world.job(&["users"], "");
-    world.edit("job.toml", world::TENANT, &tenant);
     let secret = "credential = { secret = { env = \"ENTRA_SECRET\" } }";
     world.edit(
         "job.toml",
@@ -273,8 +271,7 @@ fn a_person_at_a_desk_signs_in_by_the_azure_cli_and_proves_no_removal() {
     for delegated in [false, true] {
         let world = World::with(tenant.clone(), Options { delegated, ..world::all_rights() });
         let id = world.sim.read_tenant().id().to_owned();
-        world.job(&["users"], "");
-        world.edit("job.toml", world::TENANT, &id);
+        world.job(&["groups"], "");
         let secret = "credential = { secret = { env = \"ENTRA_SECRET\" } }";
         world.edit("job.toml", &format!("client_id = \"{CLIENT_ID}\"\n{secret}"), "credential = { azure_cli = true }");
         let folder = tempfile::tempdir().unwrap();
@@ -286,6 +283,11 @@ fn a_person_at_a_desk_signs_in_by_the_azure_cli_and_proves_no_removal() {
         // A user's token shows what the user may see: nothing follows from what it does not.
         ran.exits(if delegated { 3 } else { 0 });
         ran.check(ran.stdout.contains("signed-in user") == delegated, "tells whose eyes it saw with");
+        // Nor does such a read leave a link from which a later one would go on.
+        world.edit("job.toml", "{ azure_cli = true }", "{ azure_cli = true }\ndelta = true");
+        let ran = world.run_with(["run", "job.toml"], &[("PATH", &path)]);
+        let linked = ran.requests.iter().any(|request| request.target.contains("/delta"));
+        ran.exits(if delegated { 3 } else { 0 }).check(linked != delegated, "a link only of a whole read");
         let arguments = std::fs::read_to_string(folder.path().join("arguments")).unwrap();
         assert!(arguments.contains(&format!("--tenant {id}")) && arguments.contains("/.default"), "{arguments}");
     }
@@ -296,8 +298,6 @@ fn check_tells_when_a_certificate_ends_and_how_far_the_clock_is_off() {
     let tenant = Tenant::synthetic(7, &Size { users: 20, groups: 2, ..Size::default() });
     let world = World::with(tenant, Options { clock_ahead_s: 150, ..registered(&["app.crt"]) });
     world.job(&["users"], "");
-    let id = world.sim.read_tenant().id().to_owned();
-    world.edit("job.toml", world::TENANT, &id);
     world.edit("job.toml", "{ secret = { env = \"ENTRA_SECRET\" } }", "{ certificate = { file = \"app.pem\" } }");
     std::fs::write(world.path("app.pem"), file("app.pem")).unwrap();
     let ran = world.run(["check", "job.toml"]);

@@ -11,6 +11,7 @@ use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use crate::plan::LimitName;
 use crate::plan::change::Action;
 use crate::record::Collection;
+use crate::report::lookup::AnswerFormat;
 use crate::report::permissions::PageFormat;
 use crate::report::{Colour, Detail, Format};
 
@@ -88,6 +89,8 @@ pub enum Command {
     Resolve(Resolve),
     Extract(Extract),
     Check(Check),
+    #[command(subcommand)]
+    Lookup(Lookup),
     Permissions(Permissions),
     Test(Test),
     Config(Config),
@@ -297,6 +300,68 @@ pub struct Check {
     /// How the findings are printed
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+}
+
+/// Show one user, group or device with what hangs on it, or what a filter keeps.
+///
+/// An object is named by id, user principal name, mail address or display name. The tenant is read for it, which takes as
+/// long as its memberships take; a snapshot answers at once. Nothing is written. What is not known is said, and makes the
+/// exit code 3.
+#[derive(Subcommand, Debug)]
+#[command(after_help = "\
+Examples:
+  entra-import lookup user adele@contoso.com --job contoso.toml        manager, groups, licenses
+  entra-import lookup group \"VPN Users\" --job contoso.toml --from-snapshot last
+  entra-import lookup users --where \"department eq null\" --job contoso.toml")]
+pub enum Lookup {
+    /// One user: properties, manager, groups with the way to each, licenses
+    User(LookupOne),
+    /// One group: properties, the groups it is in, members with the way to each
+    Group(LookupOne),
+    /// One device: properties, groups with the way to each
+    Device(LookupOne),
+    /// How many users a filter keeps, and the first of them
+    Users(LookupSome),
+    /// How many groups a filter keeps, and the first of them
+    Groups(LookupSome),
+    /// How many devices a filter keeps, and the first of them
+    Devices(LookupSome),
+}
+
+/// `lookup user`, `lookup group`, `lookup device`.
+#[derive(Args, Debug)]
+pub struct LookupOne {
+    /// Its id, user principal name, mail address or display name; of a device also its device id
+    #[arg(value_name = "WHO")]
+    pub who: String,
+    #[command(flatten)]
+    pub from: LookupFrom,
+}
+
+/// `lookup users`, `lookup groups`, `lookup devices`.
+#[derive(Args, Debug)]
+pub struct LookupSome {
+    /// A filter as in a job's [scope]
+    #[arg(long = "where", value_name = "EXPR")]
+    pub filter: String,
+    #[command(flatten)]
+    pub from: LookupFrom,
+}
+
+/// Of which tenant or snapshot, and how it is printed.
+#[derive(Args, Debug)]
+pub struct LookupFrom {
+    /// The job file, for the tenant and how to sign in
+    #[arg(long, value_name = "JOB")]
+    pub job: PathBuf,
+    #[command(flatten)]
+    pub snapshot: Snapshot,
+    /// How the answer is printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: AnswerFormat,
+    /// Show the first N of each list, not 20; JSON of one object always has all
+    #[arg(long, value_name = "N")]
+    pub first: Option<usize>,
 }
 
 /// Print the permissions that a job needs, as a page for who must consent. Contacts nobody.

@@ -21,6 +21,7 @@ pub mod job;
 pub mod json;
 pub mod ledger;
 pub mod lock;
+pub mod lookup;
 pub mod mapping;
 pub mod plan;
 pub mod record;

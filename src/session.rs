@@ -5,7 +5,7 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -16,7 +16,7 @@ use crate::baseline::{self, Base};
 use crate::cli::SnapshotChoice;
 use crate::crash;
 use crate::directory::Directory;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Context as _, Error, Exit, Result};
 use crate::find::Found;
 use crate::job::{GraphSource, Job, Source as JobSource};
 use crate::ledger::{ApprovalId, GoodRun, HeldPlan, Identity, Ledger, Run, RunId, RunState};
@@ -127,11 +127,7 @@ impl<'a> Session<'a> {
 
     /// Reads the source, or opens the snapshot that was asked for.
     pub async fn read(&mut self) -> Result<Read> {
-        let chosen = match &self.options.snapshot {
-            Some(SnapshotChoice::Last) => Some(self.state.last_snapshot()?),
-            Some(SnapshotChoice::Folder(folder)) => Some(folder.clone()),
-            None => None,
-        };
+        let chosen = self.options.snapshot.as_ref().map(|choice| chosen_folder(&self.state, choice)).transpose()?;
         let graph = match (&self.job.source, chosen) {
             (_, Some(folder)) => return self.read_folder(&folder),
             (JobSource::Snapshot { dir, .. }, None) => return self.read_folder(dir),
@@ -140,9 +136,7 @@ impl<'a> Session<'a> {
         let graph = &*graph;
         let source = Source::new(source::config(graph)?, &self.context.http)?;
         let temporary = match self.options.dry_run {
-            true => Some(tempfile::tempdir().map_err(|cause| {
-                Error::failed("cannot create a temporary folder for what is read from Entra").because(cause)
-            })?),
+            true => Some(temporary_folder()?),
             false => None,
         };
         let folder = match &temporary {
@@ -217,7 +211,7 @@ impl<'a> Session<'a> {
 
     fn read_folder(&self, folder: &Path) -> Result<Read> {
         let snapshot = Snapshot::open(folder)?;
-        refuse_other_tenant(&snapshot, &self.identity, folder)?;
+        refuse_other_tenant(&snapshot, &self.identity.tenant, folder)?;
         Ok(Read { snapshot, requests: 0, _temporary: None })
     }
 
@@ -646,11 +640,33 @@ fn tenant(job: &Job, options: &Options) -> Result<String> {
     }
 }
 
-fn refuse_other_tenant(snapshot: &Snapshot, identity: &Identity, folder: &Path) -> Result<()> {
-    if snapshot.tenant() == identity.tenant {
+fn chosen_folder(state: &State, choice: &SnapshotChoice) -> Result<PathBuf> {
+    match choice {
+        SnapshotChoice::Last => state.last_snapshot(),
+        SnapshotChoice::Folder(folder) => Ok(folder.clone()),
+    }
+}
+
+/// Opens the snapshot that was chosen for a job. Takes no lock and looks into no ledger.
+pub fn chosen_snapshot(job: &Job, choice: &SnapshotChoice) -> Result<Snapshot> {
+    let folder = chosen_folder(&State::of(job), choice)?;
+    let snapshot = Snapshot::open(&folder)?;
+    if let JobSource::Graph(graph) = &job.source {
+        refuse_other_tenant(&snapshot, &graph.tenant, &folder)?;
+    }
+    Ok(snapshot)
+}
+
+/// Where a read goes that is not kept.
+pub fn temporary_folder() -> Result<tempfile::TempDir> {
+    tempfile::tempdir().failing(|| "cannot create a temporary folder for what is read from Entra".into())
+}
+
+fn refuse_other_tenant(snapshot: &Snapshot, tenant: &str, folder: &Path) -> Result<()> {
+    if snapshot.tenant() == tenant {
         return Ok(());
     }
     Err(Error::usage(format!("the snapshot in {} is of another tenant", folder.display()))
-        .cause(format!("it is of {}, the job is for {}", snapshot.tenant(), identity.tenant))
+        .cause(format!("it is of {}, the job is for {tenant}", snapshot.tenant()))
         .hint("name a snapshot of this job's tenant"))
 }

@@ -4,6 +4,7 @@
 
 mod check;
 mod decisions;
+mod lookup;
 mod offline;
 mod permissions;
 
@@ -128,6 +129,7 @@ impl Work<'_> {
                 recorded(recorder, self.extract(extract).await)
             }
             Command::Check(check) => check::check(check, self).await,
+            Command::Lookup(command) => lookup::lookup(command, self).await,
             Command::Permissions(command) => permissions::permissions(command),
             Command::Pending(pending) => decisions::pending(&pending.jobs),
             Command::Approve(approve) => decisions::approve(approve, &self.context),

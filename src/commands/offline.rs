@@ -179,7 +179,7 @@ fn functions(name: Option<&str>) -> Result<Exit> {
 }
 
 /// The mistake with the text and a caret, as job files show theirs.
-fn shown(text: &str, error: &SyntaxError) -> Error {
+pub(super) fn shown(text: &str, error: &SyntaxError) -> Error {
     let file = SourceFile::named("expression", text);
     let place = Place { file, range: error.span.clone() };
     let mut problems = Problems::default();

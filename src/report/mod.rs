@@ -10,6 +10,7 @@ pub mod csv;
 pub mod defect;
 pub mod json;
 pub mod log;
+pub mod lookup;
 pub mod permissions;
 mod private;
 pub mod progress;

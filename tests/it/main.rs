@@ -7,6 +7,7 @@ mod crash;
 mod delta;
 mod docs;
 mod faults;
+mod lookup;
 mod push_down;
 mod recipes;
 mod recording;

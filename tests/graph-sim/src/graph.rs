@@ -480,7 +480,7 @@ fn get_by_ids(tenant: &Tenant, call: &Call<'_>) -> Result<Reply, Failure> {
     let columns = request.related_columns(request.query.select.as_deref())?;
     let mut page = request.begin("directoryObjects");
     page.start();
-    for id in ids.iter().filter_map(Value::as_str) {
+    for id in ids.iter().filter_map(Value::as_str).take(request.size(ids.len())) {
         let Some((kind, object)) = tenant.find(&id.to_ascii_lowercase()).or_else(|| tenant.find(id)) else { continue };
         if types.as_ref().is_none_or(|types| types.contains(&kind)) {
             page.item(|out| {

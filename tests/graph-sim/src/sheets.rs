@@ -113,7 +113,7 @@ impl Request<'_> {
         let columns = Columns::listed(sheet, self.query.select.as_deref())?;
         let mut page = self.begin(set);
         page.start();
-        for object in objects {
+        for object in objects.iter().take(self.size(objects.len())) {
             page.item(|out| {
                 columns.open(out, None, object);
                 out.push('}');

@@ -25,6 +25,7 @@ mod literal;
 mod lookup;
 mod operators;
 mod parse;
+mod push;
 mod set;
 
 use std::collections::BTreeSet;
@@ -43,6 +44,7 @@ pub use compare::{compare_text, fold};
 pub use decode::{DecodeError, InlineError};
 pub use functions::{Accepts, Example, FUNCTIONS, Function, Origin, Parameter, Returns, named as function};
 pub use lookup::Table;
+pub use push::{Allowed, PushDown};
 
 /// Why a text is not an expression, or not one that fits the schema.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,6 +8,7 @@ mod delta;
 mod docs;
 mod faults;
 mod lookup;
+mod push_down;
 mod recipes;
 mod recording;
 mod rules;

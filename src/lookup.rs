@@ -487,6 +487,7 @@ fn guid(object: &Value, name: &str) -> Option<Guid> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::SourceNeeds;
 
     #[test]
     fn what_an_answer_goes_by_is_in_the_schema_and_read() {
@@ -495,7 +496,8 @@ mod tests {
             for name in details(collection) {
                 assert!(catalog.property(collection, name).is_some(), "{name} of {collection}");
             }
-            assert!(catalog.uses(Collection::Memberships) && catalog.uses(Collection::Groups), "{collection}");
+            let needs = SourceNeeds::of(&catalog);
+            assert!(needs.memberships && needs.wants(Collection::Groups), "{collection}");
         }
         let read: Vec<Collection> =
             Collection::ALL.into_iter().filter(|other| needs(Collection::Devices).uses(*other)).collect();

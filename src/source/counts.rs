@@ -36,10 +36,13 @@ struct Counted {
 
 /// How many objects there are according to Graph, or why that is not known; asked once for each collection.
 #[derive(Default)]
-pub(super) struct Counts(Mutex<BTreeMap<Collection, Arc<OnceCell<Result<u64, String>>>>>);
+pub(super) struct Counts(Mutex<BTreeMap<Collection, Arc<Answer>>>);
+
+/// Set by whoever asks first; the others wait for it.
+type Answer = OnceCell<Result<u64, String>>;
 
 impl Counts {
-    fn cell(&self, collection: Collection) -> Arc<OnceCell<Result<u64, String>>> {
+    fn cell(&self, collection: Collection) -> Arc<Answer> {
         // A map of cells is whole at any time.
         self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(collection).or_default().clone()
     }

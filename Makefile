@@ -41,6 +41,6 @@ bench: ## Measures the program against simulated tenants; P="extract decode" for
 	target/release/bench $(P)
 
 fuzz: ## Feeds random text to the expression language for FUZZ_SECONDS (60); needs nightly and cargo-fuzz
-	cd fuzz && cargo +nightly fuzz run expression -- -max_total_time=$(or $(FUZZ_SECONDS),60)
+	cargo +nightly fuzz run expression -- -dict=fuzz/expression.dict -timeout=10 -max_total_time=$(or $(FUZZ_SECONDS),60)
 
 .PHONY: help check test fmt docs demo sample bless simulator faults referee bench fuzz

@@ -449,7 +449,8 @@ pub struct Config {
 #[command(after_help = "\
 Examples:
   entra-import schema job > job.schema.json
-  entra-import schema mapping > mapping.schema.json")]
+  entra-import schema mapping > mapping.schema.json
+  entra-import schema profile > profile.schema.json")]
 pub struct Schema {
     /// Which kind of file
     #[arg(value_enum, value_name = "FORMAT")]
@@ -459,10 +460,12 @@ pub struct Schema {
 /// The kinds of files that have a schema.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub enum SchemaFormat {
-    /// Job files (`format = \"job/1\"`)
+    /// Job files (`format = "job/1"`)
     Job,
-    /// Mapping files (`format = \"mapping/1\"`)
+    /// Mapping files (`format = "mapping/1"`)
     Mapping,
+    /// Profiles of REST systems (`format = "profile/1"`); no target reads them yet
+    Profile,
 }
 
 /// `expr eval`.

@@ -93,6 +93,7 @@ pub fn schema(format: SchemaFormat) -> Exit {
     let text = match format {
         SchemaFormat::Job => schemas::JOB,
         SchemaFormat::Mapping => schemas::MAPPING,
+        SchemaFormat::Profile => schemas::PROFILE,
     };
     say!("{}", text.trim_end());
     Exit::Done

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value as Json};
 
-use super::{JOB, MAPPING};
+use super::{JOB, MAPPING, PROFILE};
 use crate::diagnostic::{Problems, SourceFile};
+use crate::expr::{Catalog, compile};
 use crate::job::{Job, LoadOptions};
 use crate::mapping::{shipped, test_file};
 use crate::tree;
@@ -245,4 +246,122 @@ fn readers_and_schemas_know_the_same_keys() {
     for (title, keys) in &read {
         assert_eq!(keys, &known[title], "the keys of {title}: read, and in schemas/*.json");
     }
+}
+
+/// The example profiles, by name.
+fn profiles() -> BTreeMap<String, String> {
+    let mut files = Vec::new();
+    toml_files(&root().join("tests/data/profile"), &mut files);
+    let name = |path: &Path| path.file_stem().unwrap().to_string_lossy().into_owned();
+    files.iter().map(|path| (name(path), std::fs::read_to_string(path).unwrap())).collect()
+}
+
+/// All conditions of a profile: they are written in our language.
+fn conditions<'j>(json: &'j Json, found: &mut Vec<&'j str>) {
+    match json {
+        Json::Object(members) => {
+            for (key, value) in members {
+                match (key.as_str(), value) {
+                    ("when" | "row_ok" | "exists_when" | "expect", Json::String(text)) => found.push(text),
+                    _ => conditions(value, found),
+                }
+            }
+        }
+        Json::Array(items) => items.iter().for_each(|item| conditions(item, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_example_profiles_fit_their_schema() {
+    let profiles = profiles();
+    assert_eq!(profiles.keys().collect::<Vec<_>>(), ["itop", "snipe-it", "zendesk"]);
+    let mut checked = 0;
+    for (name, text) in profiles {
+        let json = json(&text);
+        let found = validator::misfits(&schema(PROFILE), &json);
+        assert!(found.is_empty(), "{name}: {found:#?}");
+        let mut texts = Vec::new();
+        conditions(&json, &mut texts);
+        // `expect` is also a word: of `[http]`, and for a probe that finds nothing.
+        for text in texts.into_iter().filter(|text| !["json", "empty"].contains(text)) {
+            checked += 1;
+            compile(text, None, &mut Catalog::new()).unwrap_or_else(|error| panic!("{name}: {text}: {error}"));
+        }
+    }
+    assert!(checked > 12, "{checked} conditions");
+}
+
+#[test]
+fn wrong_profiles_do_not_fit_their_schema() {
+    let (schema, profiles) = (schema(PROFILE), profiles());
+    for (name, from, to) in [
+        ("snipe-it", "profile/1", "profile/2"),
+        ("snipe-it", "format = \"profile/1\"", "format = 1"),
+        ("snipe-it", "title  =", "titel  ="),
+        ("snipe-it", "tested = \"no\"", "tested = \"yes\""),
+        ("snipe-it", "kind  = \"bearer\"", "kind  = \"ntlm\""),
+        ("snipe-it", "token = ", "toke = "),
+        ("snipe-it", "\"50/min\"", "\"50 a minute\""),
+        ("snipe-it", "max_wait_s   = 120", ""),
+        ("snipe-it", "redirects = \"never\"", "redirects = \"always\""),
+        ("snipe-it", "outcome = \"throttled\"", "outcome = \"wait\""),
+        ("snipe-it", "when    = \"status eq 429\"", ""),
+        ("snipe-it", "style = \"offset\"", "style = \"offsets\""),
+        ("snipe-it", "[\"total\", \"empty\"]", "[\"total\", \"end\"]"),
+        ("snipe-it", ", stop = [\"total\", \"empty\"]", ""),
+        ("snipe-it", "GET /users", "get /users"),
+        ("snipe-it", "POST /users", "POST users"),
+        ("snipe-it", "send    = \"changed\"", "send    = \"some\""),
+        ("snipe-it", "decode = \"html\"", "decode = \"xml\""),
+        ("snipe-it", "on_missing = \"create\"", "on_missing = \"guess\""),
+        ("snipe-it", "compare = \"nocase\"", "compare = \"similar\""),
+        ("snipe-it", "phase = 2", "phase = 3"),
+        ("snipe-it", "style = \"slots\"", "style = \"places\""),
+        ("snipe-it", "[link.license_seat.take]", "[link.license_seat.grab]"),
+        ("snipe-it", "[entity.user.create]", "[entity.user.script]"),
+        ("snipe-it", "[[preflight]]", "[[preflights]]"),
+        ("zendesk", "client_id     = \"{param.client_id}\"\n", ""),
+        ("zendesk", "correlate = \"id:id\"", "correlate = \"luck\""),
+        ("zendesk", "fallback_on = \"denied\"", "fallback_on = \"never\""),
+        ("zendesk", "running  = [\"queued\", \"working\"]", "running  = []"),
+        ("zendesk", "poll     = \"GET ", "poll     = \"FETCH "),
+        ("itop", "form_field = \"json_data\"", "form_field = \"json_data\", query_field = \"json_data\""),
+        ("itop", "in = \"body\"", "in = \"header\""),
+        ("itop", "regex = ", "pattern = "),
+        ("itop", "clear = \"zero\"", "clear = \"keep\""),
+    ] {
+        let right = &profiles[name];
+        assert!(right.contains(from), "{name} has no {from}");
+        assert!(!misfits(&schema, &right.replacen(from, to, 1)).is_empty(), "{name} fits with {to:?} for {from:?}");
+    }
+}
+
+/// Nobody reads profiles yet, so the schema itself must say what each key is for and leave no table open.
+fn explained(schema: &Json, root: &Json, at: &str) {
+    let Json::Object(members) = schema else { return };
+    if let Some(Json::Object(properties)) = members.get("properties") {
+        for (name, of) in properties {
+            let named = of["$ref"].as_str().and_then(|path| path.strip_prefix("#/definitions/"));
+            let described = named.map_or(of, |named| &root["definitions"][named]);
+            // A choice (`anyOf` by the value of one key) repeats keys that are described above.
+            let choice = of.as_object().is_some_and(|of| of.len() == 1 && of.contains_key("enum"));
+            let words = described["description"].as_str().is_some_and(|words| words.len() > 8);
+            assert!(words || choice, "{at}/{name} is not described");
+        }
+        assert!(members.contains_key("additionalProperties") || !members.contains_key("type"), "{at} is open");
+    }
+    for (name, of) in members {
+        match of {
+            Json::Array(items) => items.iter().for_each(|item| explained(item, root, &format!("{at}/{name}"))),
+            of => explained(of, root, &format!("{at}/{name}")),
+        }
+    }
+}
+
+#[test]
+fn every_key_of_a_profile_is_explained() {
+    let schema = schema(PROFILE);
+    assert!(schema["description"].as_str().unwrap().contains("no REST system yet"));
+    explained(&schema, &schema, "");
 }

@@ -154,6 +154,23 @@ fn matches(pattern: &str, text: &str) -> bool {
             first.is_some_and(|c| c.is_ascii_alphabetic())
                 && all(|c| c.is_ascii_alphanumeric() || "/._$()='-".contains(c))
         }
+        "^(GET|POST|PUT|PATCH|DELETE)( /[^ ]*)?$" => {
+            let (method, path) = text.split_once(' ').unwrap_or((text, "/"));
+            ["GET", "POST", "PUT", "PATCH", "DELETE"].contains(&method) && path.starts_with('/') && !path.contains(' ')
+        }
+        "^[1-9][0-9]*/(s|min|h|day)$" => text.split_once('/').is_some_and(|(number, unit)| {
+            !number.starts_with('0')
+                && !number.is_empty()
+                && number.chars().all(|c| c.is_ascii_digit())
+                && ["s", "min", "h", "day"].contains(&unit)
+        }),
+        "^(no|fixtures|live .+)$" => {
+            ["no", "fixtures"].contains(&text) || text.strip_prefix("live ").is_some_and(|version| !version.is_empty())
+        }
+        "^(index|order|reread|(key|id):.+)$" => {
+            ["index", "order", "reread"].contains(&text)
+                || text.split_once(':').is_some_and(|(by, path)| ["key", "id"].contains(&by) && !path.is_empty())
+        }
         other => panic!("a pattern that this validator does not know: {other}"),
     }
 }

@@ -183,6 +183,7 @@ impl Memory {
             limits: Vec::new(),
         };
         let inputs = Inputs {
+            refused: &BTreeMap::new(),
             header,
             times: Times { as_of: at(day), source_as_of: at(day) },
             limits: &Limits::default(),
@@ -403,6 +404,7 @@ proptest! {
                 ids_are_keys: true,
             };
             let inputs = Inputs {
+            refused: &BTreeMap::new(),
                 header: whole.header.clone(),
                 times: Times { as_of: at(day), source_as_of: at(day) },
                 limits: &Limits::default(),

@@ -195,6 +195,8 @@ pub enum Strategy {
     Expand,
     /// One list for each group.
     PerGroup,
+    /// The groups with their members by the first round of a delta query.
+    Delta,
 }
 
 impl Strategy {
@@ -203,6 +205,7 @@ impl Strategy {
         match self {
             Strategy::Expand => "expand",
             Strategy::PerGroup => "per-group",
+            Strategy::Delta => "delta",
         }
     }
 }

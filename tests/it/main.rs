@@ -15,4 +15,5 @@ mod rules;
 mod samples;
 mod sign_in;
 mod source;
+mod tls;
 mod world;

@@ -266,19 +266,19 @@ fn undo_values(case: &Case<'_>, done: &Done, row: &Row, current: &Current, about
                     held.applied = if let Back::Write(applied) = applied { applied } else { restored.clone() };
                 }
                 let name = value.name.clone();
-                let cause = Some(format!("run {} is taken back", about.run));
                 change.attributes.push(AttributeChange {
                     name,
                     before: now.clone(),
                     after: restored,
-                    cause,
                     ..AttributeChange::default()
                 });
             }
             Back::Changed => {
+                // What Entra said last, as far as it is remembered.
+                let settled = row.values.get(&value.name).map(|held| held.settled.clone());
                 let difference = Difference {
                     name: value.name.clone(),
-                    desired: value.before.clone(),
+                    desired: settled.unwrap_or_else(|| value.after.clone()),
                     current: now.clone(),
                     applied: Some(value.after.clone()),
                     hidden: false,

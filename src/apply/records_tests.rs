@@ -549,7 +549,8 @@ async fn swapped_keys_are_parked_and_a_chain_waits_for_the_key_to_be_free() {
     spec.key = vec![1];
     let text = |text: &str| Datum::text(text);
     // From name to name, by key, in the order of a plan: `order::levels` puts whoever frees first and cuts cycles.
-    let cases: [(&str, &[(&str, &str, &str)]); 3] = [
+    type Move = (&'static str, &'static str, &'static str);
+    let cases: [(&str, &[Move]); 3] = [
         ("a swap", &[("a", "x", "y"), ("b", "y", "x")]),
         ("a ring", &[("a", "x", "y"), ("c", "z", "x"), ("b", "y", "z")]),
         ("a chain", &[("b", "y", "z"), ("a", "x", "y")]),

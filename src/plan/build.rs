@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::change::{Action, Change, Counts, Note, NoteKind, Refusal, Row};
+use super::change::{Action, Adoption, Change, Counts, Note, NoteKind, Refusal, Row};
 use super::datum::{Datum, Set};
 use super::decide::{self, Case, Decision, Desired, Found, Source, Times, TypePolicy};
 use super::limits::{self, Approved, CollectionBase, Tally, TypeBase};
@@ -222,6 +222,8 @@ struct Walk<'a> {
 struct Collected {
     counts: Counts,
     tally: Tally,
+    /// By the adopt rule that found a record, the key first: how many are taken over, and how many collisions.
+    adoption: BTreeMap<Option<u8>, (u64, u64)>,
     /// In key order, as the walk goes.
     decisions: Vec<(Place, Action)>,
     /// Decisions about records that refer to others of their type, ascending.
@@ -263,6 +265,7 @@ impl Walk<'_> {
             *collected.counts.notes.entry(note.kind).or_default() += 1;
         }
         writer.notes.append(&mut collected.notes);
+        collected.counts.adoption = self.adoption(&collected);
         let policy = &self.ty.input.policy;
         let summary = TypeSummary {
             spec: policy.spec.clone(),
@@ -322,7 +325,31 @@ impl Walk<'_> {
         }
         notes.append(&mut decision.notes);
         decision.notes = notes;
+        self.count_adoption(index, &decision, collected);
         self.keep(&entry.key, decision, writer, collected)
+    }
+
+    /// Counts what a rule found for a record that the ledger does not know.
+    fn count_adoption(&self, index: usize, decision: &Decision, collected: &mut Collected) {
+        let found_by = &self.ty.matched.found_by;
+        let Ok(at) = found_by.binary_search_by_key(&(index as u32), |(desired, _)| *desired) else { return };
+        let refused = |note: &Note| matches!(note.kind, NoteKind::Collision | NoteKind::Returner);
+        let ways = collected.adoption.entry(found_by[at].1).or_default();
+        ways.0 += u64::from(decision.change.as_ref().is_some_and(|change| change.action == Action::Adopt));
+        ways.1 += u64::from(decision.notes.iter().any(refused));
+    }
+
+    /// The totals per rule, in the order in which they are tried.
+    fn adoption(&self, collected: &Collected) -> Vec<Adoption> {
+        let spec = &self.ty.input.policy.spec;
+        let named = |rule: u8| spec.attributes[spec.adopt[usize::from(rule)]].name.clone();
+        let ways = collected.adoption.iter().filter(|(_, (adopted, collisions))| adopted + collisions > 0);
+        ways.map(|(rule, (adopted, collisions))| Adoption {
+            by: rule.map(named),
+            adopted: *adopted,
+            collisions: *collisions,
+        })
+        .collect()
     }
 
     fn undesired(

@@ -122,7 +122,10 @@ fn type_base<'a>(ty: &Joined, summary: &'a TypeSummary, tally: &'a Tally, first_
         owned: summary.owned,
         owned_there,
         there: summary.there,
-        entra_ids: ty.input.current.keys.iter().filter(|record| is_entra_id(record.target_key.as_ref())).count() as u64,
+        entra_ids: match first_run {
+            true => ty.input.current.keys.iter().filter(|key| is_entra_id(key.target_key.as_ref())).count() as u64,
+            false => 0,
+        },
         edited: summary.counts.notes.get(&NoteKind::FilterEdit).copied().unwrap_or_default(),
         complete: summary.coverage.is_complete(),
         tally,

@@ -144,7 +144,7 @@ pub struct TypeBase<'a> {
     pub owned_there: u64,
     /// Records in the target before the run.
     pub there: u64,
-    /// Of these, records whose key is an Entra id.
+    /// Of these, where no run of the job went through yet, records whose key is an Entra id.
     pub entra_ids: u64,
     /// Left scope only because scope or mapping was edited: wait for approval.
     pub edited: u64,

@@ -186,8 +186,12 @@ impl Mapping {
 
     /// Turns a source record into the target's values, or says why that is not possible.
     pub fn apply(&self, record: &Record, navigate: &dyn Navigate) -> Result<Mapped, Rejection> {
-        let value = |attribute: &Attribute| attribute.of(|expr| expr.eval(record, navigate));
-        self.checked(self.attributes.iter().map(value).collect())
+        self.checked(self.values(record, navigate))
+    }
+
+    /// One value for each attribute, as its expression has it: not cut, and whether or not the record can be mapped.
+    pub fn values(&self, record: &Record, navigate: &dyn Navigate) -> Vec<Datum> {
+        self.attributes.iter().map(|attribute| attribute.of(|expr| expr.eval(record, navigate))).collect()
     }
 
     /// [`Mapping::apply`] for a mapping of distinct values.

@@ -6,6 +6,7 @@ mod collections;
 mod crash;
 mod delta;
 mod docs;
+mod explain;
 mod faults;
 mod lookup;
 mod push_down;

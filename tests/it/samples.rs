@@ -158,6 +158,7 @@ impl<'a> Scenario<'a> {
             text = text.replace(id.as_str(), &format!("{{plan-{}}}", index + 1));
         }
         let text = number_after(&text, "requests in ", "{seconds}");
+        let text = number_after(&text, "took_ms=", "{ms}");
         number_after(&text, "by uid ", "{me}")
     }
 

@@ -222,6 +222,8 @@ pub enum Strategy {
     Expand,
     /// One list for each group.
     PerGroup,
+    /// The groups with their members by the first round of a delta query.
+    Delta,
 }
 
 impl Strategy {
@@ -230,6 +232,7 @@ impl Strategy {
         match self {
             Strategy::Expand => "expand",
             Strategy::PerGroup => "per-group",
+            Strategy::Delta => "delta",
         }
     }
 }

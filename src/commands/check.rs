@@ -158,7 +158,8 @@ fn granted(token: &Token, graph: &GraphSource, job: &Job, check: &mut Check) -> 
         });
         return Exit::Done;
     };
-    let review = rights::review(rights::needed(&SourceNeeds::of(&job.catalog), true), &roles);
+    let needs = rights::needed(&SourceNeeds::of(&job.catalog), graph.credential.is_secret());
+    let review = rights::review(needs, &roles);
     for (need, standing) in &review.standings {
         check.findings.extend(standing_words(need, standing));
         check.rights.push(Right {

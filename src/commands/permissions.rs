@@ -16,7 +16,7 @@ pub fn permissions(command: &cli::Permissions) -> Result<Exit> {
         say!("{} reads a snapshot: it needs no permission", job.name);
         return Ok(Exit::Done);
     };
-    let needs = rights::needed(&SourceNeeds::of(&job.catalog), true);
+    let needs = rights::needed(&SourceNeeds::of(&job.catalog), graph.credential.is_secret());
     let authority = graph.authority.clone().unwrap_or_else(|| graph.cloud.unwrap_or_default().authority());
     // Known only where the job runs: a managed identity's, or what a platform sets.
     let client_id = graph.client_id.map_or_else(|| "CLIENT-ID".to_owned(), |id| id.to_string());

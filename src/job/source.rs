@@ -71,6 +71,13 @@ pub enum Credential {
     AzureCli,
 }
 
+impl Credential {
+    /// Whether it is a client secret, whose end only Entra knows.
+    pub fn is_secret(&self) -> bool {
+        matches!(self, Credential::Secret(_))
+    }
+}
+
 /// Where a certificate with its key lies.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CertificateFrom {
@@ -229,8 +236,9 @@ fn memberships(node: &Node, problems: &mut Problems) -> Option<Memberships> {
         "auto" => Some(Memberships::Auto),
         "expand" => Some(Memberships::Expand),
         "per-group" => Some(Memberships::PerGroup),
+        "delta" => Some(Memberships::Delta),
         other => {
-            let help = did_you_mean(other, &["auto", "expand", "per-group"], "ways");
+            let help = did_you_mean(other, &["auto", "expand", "per-group", "delta"], "ways");
             problems.add_with_help(&node.place, format!("memberships cannot be read by `{other}`"), help);
             None
         }

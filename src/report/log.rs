@@ -42,7 +42,11 @@ impl Log {
             log: log.clone(),
             progress,
         };
-        let own = Targets::new().with_default(LevelFilter::WARN).with_target(env!("CARGO_CRATE_NAME"), level(options));
+        let own = Targets::new()
+            .with_default(LevelFilter::WARN)
+            // Its doubts about a certificate come back as an error, which is told in words for people.
+            .with_target("rustls_platform_verifier", LevelFilter::OFF)
+            .with_target(env!("CARGO_CRATE_NAME"), level(options));
         tracing_subscriber::registry().with(lines.with_filter(own)).try_init()?;
         Ok(log)
     }

@@ -12,7 +12,7 @@ use url::Url;
 use super::visible::visible;
 use super::write_failed;
 use crate::error::{Context, Result};
-use crate::source::collections::{GRAPH_APP_ID, role_id};
+use crate::source::collections::{GRAPH_APP_ID, WRITE, role_id};
 use crate::source::rights::{Need, least};
 
 /// How the page is printed.
@@ -176,7 +176,15 @@ fn row(permission: &'static str, needs: &[&Need]) -> Row {
         what: need.what.clone(),
         why: need.why.clone(),
         without: need.without.clone(),
-        instead: need.sufficient[1..].iter().copied().filter(|other| !other.contains("Write")).collect(),
+        // Those before it allow less, but what it allows is needed anyway.
+        instead: need
+            .sufficient
+            .iter()
+            .copied()
+            .skip_while(|other| *other != permission)
+            .skip(1)
+            .filter(|other| !other.contains(WRITE))
+            .collect(),
     };
     let required = needs.iter().any(|need| need.required);
     Row { permission, id: role_id(permission), required, uses: needs.iter().map(of).collect() }
@@ -206,7 +214,16 @@ mod tests {
         };
         let authority = Url::parse("https://login.microsoftonline.us").unwrap();
         let client = "00001111-aaaa-2222-bbbb-3333cccc4444";
-        Page::new(job, "contoso.onmicrosoft.com", client, &authority, &needed(&needs, true))
+        let mut needs = needed(&needs, true);
+        // A list of the job's own, with a permission whose id this program does not know.
+        needs.push(Need {
+            what: "sites".into(),
+            sufficient: &["Sites.Read.All"],
+            why: "the list sites".into(),
+            without: "no sites are read".into(),
+            required: true,
+        });
+        Page::new(job, "contoso.onmicrosoft.com", client, &authority, &needs)
     }
 
     fn printed(page: &Page, format: PageFormat) -> String {

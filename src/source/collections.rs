@@ -279,7 +279,7 @@ pub const GRAPH_APP_ID: &str = "00000003-0000-0000-c000-000000000000";
 
 /// The ids by which app roles stand in an app registration's manifest.
 /// <https://learn.microsoft.com/graph/permissions-reference>
-const ROLE_IDS: [(&str, &str); 18] = [
+const ROLE_IDS: [(&str, &str); 19] = [
     ("Directory.Read.All", "7ab1d382-f21e-4acd-a863-ba3e13f7da61"),
     ("User.Read.All", "df021288-bdef-4463-88db-98f22de89214"),
     ("User.ReadBasic.All", "97235f07-e226-4f63-ace3-39588e11d3a1"),
@@ -298,6 +298,7 @@ const ROLE_IDS: [(&str, &str); 18] = [
     ("OrgContact.Read.All", "e1a88a34-94c4-4418-be12-c87b00e26bea"),
     ("User-LifeCycleInfo.Read.All", "8556a004-db57-4d7a-8b82-97a13428e96f"),
     ("Reports.Read.All", "230c1aed-a721-4c5d-9cb4-a90514e508ef"),
+    ("CustomSecAttributeAssignment.Read.All", "3b37c5a4-1226-493d-bec3-5d6c6b866f3f"),
 ];
 
 /// The app role's id, of the permissions that this program asks for. Permissions that Microsoft added or that cannot
@@ -322,6 +323,14 @@ pub const USERS_WHOLE: &[&str] = &[
     "DeviceManagementApps.Read.All",
     "DeviceManagementServiceConfig.Read.All",
 ];
+
+/// What an organization shows to who may read users but not organizations; every other property may come as null.
+/// <https://learn.microsoft.com/graph/api/organization-get?view=graph-rest-1.0>
+pub const ORGANIZATION_BASIC: [&str; 3] = ["displayName", "id", "verifiedDomains"];
+
+/// What suffices for all other properties of the organization.
+pub const ORGANIZATION_WHOLE: &[&str] =
+    &["Organization.Read.All", DIRECTORY, "Organization.ReadWrite.All", DIRECTORY_WRITE];
 
 /// Sign-in activity has a quota of its own, 10 requests a minute.
 /// <https://learn.microsoft.com/graph/throttling-limits>
@@ -355,15 +364,18 @@ impl Rights {
 
     /// Why the app cannot see a property, if it cannot.
     pub fn unreadable(&self, collection: Collection, property: &str) -> Option<Unknown> {
-        if !matches!(collection, Collection::Users | Collection::SignInActivity) {
-            return None;
-        }
+        let of = if collection == Collection::Organization { "the organization" } else { "users" };
         let needs = |permissions: &[&str]| {
             (!self.any(permissions)).then(|| {
                 let needed = permissions[0];
-                Unknown::new(format!("the app may not read {property} of users: it needs the permission {needed}"))
+                Unknown::new(format!("the app may not read {property} of {of}: it needs the permission {needed}"))
             })
         };
+        match collection {
+            Collection::Users | Collection::SignInActivity => {}
+            Collection::Organization if !ORGANIZATION_BASIC.contains(&property) => return needs(ORGANIZATION_WHOLE),
+            _ => return None,
+        }
         let guarded =
             GUARDED.iter().find(|(name, _)| *name == property).and_then(|(_, permissions)| needs(permissions));
         guarded.or_else(|| if BASIC_PROPERTIES.contains(&property) { None } else { needs(USERS_WHOLE) })
@@ -425,5 +437,10 @@ mod tests {
         check(&["Directory.Read.All", "AuditLog.Read.All"], "signInActivity", true);
         check(&["AuditLog.Read.All", "User.ReadBasic.All"], "signInActivity", false);
         assert!(Rights(None).unreadable(Collection::Users, "signInActivity").is_none());
+        let organization = |property| rights(&["User.Read.All"]).unreadable(Collection::Organization, property);
+        assert!(organization("displayName").is_none());
+        assert!(organization("city").unwrap().to_string().contains("of the organization: it needs the permission Org"));
+        assert!(rights(&["Organization.Read.All"]).unreadable(Collection::Organization, "city").is_none());
+        assert!(rights(&["Device.Read.All"]).unreadable(Collection::Devices, "city").is_none());
     }
 }

@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 
 use super::collections::{ADMINISTRATIVE_UNITS, DEVICES, DIRECTORY_ROLES, GET_BY_IDS, GROUPS, Resource, USERS};
 use super::graph::Stop;
+use super::members::Tally;
 use super::objects::{Group, Row, fatal, select, words};
 use super::units::{Price, units};
 use super::{Missing, Reader, selection};
@@ -50,7 +51,7 @@ impl Reader<'_> {
             let groups = self.look_up(resource, rest, &mut extent).await?;
             add_lookups(manifest, collection, &extent);
             if self.needs.memberships && !groups.is_empty() {
-                let read = self.members(&groups).await?;
+                let read = self.members(&groups, Tally::new(self), None).await?;
                 vanished += read.vanished;
                 add_lookups(manifest, Collection::Memberships, &read.extent);
             }

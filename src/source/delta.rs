@@ -5,19 +5,23 @@
 //! that broke, a selection that differs, a count that does not fit) leads to a full read of that collection in the same
 //! run, with the reason kept in [`Extent::how`]. <https://learn.microsoft.com/graph/delta-query-overview>
 //!
-//! A full read asks for its link *before* its first page (`$deltatoken=latest`), so that what changes while it reads is
+//! The same rounds serve a full read of the groups with their members: the first one, over no base, tells everything.
+//!
+//! A full read by lists asks for its link *before* its first page (`$deltatoken=latest`), so that what changes while it reads is
 //! told again next time; being told twice does no harm.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 use jiff::SignedDuration;
 use url::Url;
 
 use super::changes::{Entry, Round, RoundWriter};
-use super::collections::{self, HIDDEN_MEMBERS, Resource};
-use super::graph::{Stop, Walk, read_page};
-use super::members::MembersRead;
+use super::collections::{self, GROUPS, HIDDEN_MEMBERS, Resource};
+use super::graph::{List, Stop, Walk, read_page};
+use super::members::{MembersRead, Tally};
 use super::objects::{Group, Read, Row, Why, words};
+use super::strategy::{Choice, Seen};
 use super::units::{Price, units};
 use super::{Missing, Reader, counts};
 use crate::error::{Error, Result};
@@ -59,7 +63,11 @@ impl<'a> Delta<'a> {
         (links, self.doubtful.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Keeps a link for the next read, if there will be one by changes.
     pub fn keep(&self, collection: Collection, link: DeltaLink) {
+        if matches!(self.since, Since::Never) {
+            return;
+        }
         self.links.lock().unwrap_or_else(PoisonError::into_inner).0.insert(collection, link);
     }
 
@@ -84,6 +92,16 @@ fn is_untracked(property: &str) -> bool {
 
 /// What was read by changes, or why that did not do.
 type Outcome = Result<(Read, Option<MembersRead>), String>;
+
+/// A round that came to its end.
+struct Told {
+    round: Round,
+    walk: Walk,
+    /// What reading members came to so far. A first round brings them all; of a later one its pages count for the groups.
+    tally: Tally,
+    /// Of a first round.
+    choice: Option<Choice>,
+}
 
 impl<'a> Reader<'a> {
     /// Reads a collection (groups with their members, if these are needed) by its changes. None when it must be read in
@@ -113,6 +131,20 @@ impl<'a> Reader<'a> {
         };
         extent.how = How::Full(Some(why));
         Ok(None)
+    }
+
+    /// Reads the groups with their members by the first round of a delta query, or says why that did not do; nothing is
+    /// written then.
+    pub(super) async fn by_first_round(&self, extent: &Extent) -> Result<Outcome> {
+        if let Some(property) = extent.properties.iter().find(|property| is_untracked(property)) {
+            return Ok(Err(format!("{property} comes with no delta query")));
+        }
+        let outcome = self.round(&GROUPS, extent.clone(), None, self.first_round(&GROUPS, extent, &[])).await?;
+        if let Err(why) = &outcome {
+            tracing::warn!(why, "groups and members are read another way after all");
+            self.writer.restart(Collection::Groups)?;
+        }
+        Ok(outcome)
     }
 
     /// Asks for a link to the changes from now on. None where Graph gives none; the read does without.
@@ -174,7 +206,8 @@ impl<'a> Reader<'a> {
         Url::parse(&link.url).map_err(|_| "the delta link is no address".into())
     }
 
-    /// Reads all pages of one round, lays them over the base, and keeps the link to the next round.
+    /// Reads all pages of one round, lays them over the base (of a first round there is none), and keeps the link to the
+    /// next round.
     async fn round(
         &self,
         resource: &'static Resource,
@@ -185,8 +218,19 @@ impl<'a> Reader<'a> {
         let graph = self.graph();
         let taken = graph.clock.now();
         let mut writer = RoundWriter::new()?;
-        let take = |entry: Entry, text: &str| writer.take(entry, text);
-        let mut walk = graph.walk(&graph.lane, first, units(Price::Other, false), take).await;
+        let tally = Tally::new(self);
+        // What the first page with anything on it showed, and how long a page took until then.
+        let (pages, mut first_page, mut shown, mut page_s) = (AtomicU64::new(0), None, 0, 0.0);
+        let take = |entry: Entry, text: &str| {
+            let page = pages.load(Relaxed);
+            if *first_page.get_or_insert(page) == page {
+                shown += 1;
+                page_s = tally.seconds() / page.max(1) as f64;
+            }
+            writer.take(entry, text)
+        };
+        let list = List { units: units(Price::Other, false), pages: Some(&pages), ..List::new(&graph.lane, first) };
+        let mut walk = graph.walk_list(list, take).await;
         let link = match (walk.stop.take(), walk.delta.take()) {
             (Some(Stop::Local(error)), _) => return Err(error),
             (Some(stop), _) => return Ok(Err(broken(&stop))),
@@ -196,7 +240,13 @@ impl<'a> Reader<'a> {
             (None, None) => return Ok(Err("the changes ended without a link to the next ones".into())),
             (None, Some(url)) => DeltaLink { url, taken },
         };
-        let outcome = self.merge(resource, extent, base, &writer.finish()?, &walk).await?;
+        let round = writer.finish()?;
+        let choice = base.is_none().then(|| {
+            tally.add(&walk);
+            let (groups, units_per_s) = (round.len() as u64, graph.lane.pace().units_per_s);
+            Seen { groups, shown, full: 0, pages: 1, page_s, units_per_s, divisible: false }.by_delta()
+        });
+        let outcome = self.merge(resource, extent, base, Told { round, walk, tally, choice }).await?;
         if outcome.is_ok() {
             self.delta.keep(resource.collection, link);
         }
@@ -210,24 +260,22 @@ impl<'a> Reader<'a> {
         resource: &'static Resource,
         mut extent: Extent,
         base: Option<&Snapshot>,
-        round: &Round,
-        walk: &Walk,
+        told: Told,
     ) -> Result<Outcome> {
         let collection = resource.collection;
-        extent.pages += walk.pages;
-        extent.requests += walk.requests;
+        let round = &told.round;
+        extent.pages += told.walk.pages;
+        extent.requests += told.walk.requests;
         if let Some(base) = base {
             extent.how =
                 How::Delta { since: base.as_of(), full: last_full(base, collection), changed: round.len() as u64 };
         }
         let groups = self.write_objects(resource, &extent, base, round)?;
-        if base.is_some()
-            && let Some(why) = self.count_differs(resource).await
-        {
+        if let Some(why) = self.count_differs(resource, base.is_none()).await {
             return Ok(Err(why));
         }
         let members = match collection == Collection::Groups && self.needs.memberships {
-            true => Some(self.write_members(&groups, base, round, &extent).await?),
+            true => Some(self.write_members(&groups, base, told, &extent).await?),
             false => None,
         };
         Ok(Ok((Read { resource, extent, why: Why::Complete, groups }, members)))
@@ -275,10 +323,12 @@ impl<'a> Reader<'a> {
         Ok(groups)
     }
 
-    /// Compares with the number that Graph counts; the reason when they differ by more than an index lags behind.
-    async fn count_differs(&self, resource: &Resource) -> Option<String> {
+    /// Compares with the number that Graph counts; the reason when they differ by more than an index lags behind. A first
+    /// round is believed without such a number, as a list is.
+    async fn count_differs(&self, resource: &Resource, is_first: bool) -> Option<String> {
         let counted = match self.counted(resource).await {
             Ok(counted) => counted,
+            Err(_) if is_first => return None,
             Err(reason) => return Some(format!("its number could not be checked: {reason}")),
         };
         let here = self.writer.count(resource.collection);
@@ -291,13 +341,13 @@ impl<'a> Reader<'a> {
         &self,
         groups: &[Group],
         base: Option<&Snapshot>,
-        round: &Round,
+        told: Told,
         of_groups: &Extent,
     ) -> Result<MembersRead> {
         let before = base.map(Snapshot::members).transpose()?.unwrap_or_default();
         let mut again = Vec::new();
         for group in groups {
-            let members = fold_members(group.id, &before, round);
+            let members = fold_members(group.id, &before, &told.round);
             let in_doubt = (group.hidden && !self.rights.surely(&[HIDDEN_MEMBERS]))
                 || before.gap(group.id).is_some()
                 || (before.of(group.id).is_none()
@@ -307,8 +357,7 @@ impl<'a> Reader<'a> {
                 false => self.writer.members(group.id, &members, None)?,
             }
         }
-        let mut read = self.members(&again).await?;
-        // The pages of the round count for the groups; here only what was asked for besides.
+        let mut read = self.members(&again, told.tally, told.choice).await?;
         read.extent.how = of_groups.how.clone();
         Ok(read)
     }

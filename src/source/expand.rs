@@ -52,6 +52,7 @@ impl Row {
 /// One read of all groups and their members.
 struct Pass<'p> {
     reader: &'p Reader<'p>,
+    wanted: Memberships,
     tally: Tally,
     /// Groups whose lists are to be read.
     lists: UnboundedSender<Group>,
@@ -97,10 +98,21 @@ impl Reader<'_> {
         if !self.needs.memberships {
             return Ok((Some(self.objects_in_full(&GROUPS, extent).await?), None));
         }
+        let mut wanted = self.source.config.memberships;
+        let mut instead = None;
+        if wanted == Memberships::Delta {
+            match self.by_first_round(&extent).await? {
+                Ok((groups, members)) => {
+                    members.iter().for_each(log_cost);
+                    return Ok((Some(groups), members));
+                }
+                Err(why) => (wanted, instead) = (Memberships::Auto, Some(why)),
+            }
+        }
         // Before anything is read: what changes from now on, members too, will be told of next time.
         let link = self.latest(&GROUPS, &extent).await;
         let (lists, waiting) = mpsc::unbounded();
-        let pass = Pass { reader: self, tally: Tally::new(self), lists, state: Mutex::default() };
+        let pass = Pass { reader: self, wanted, tally: Tally::new(self), lists, state: Mutex::default() };
         let pass = &pass;
         let listing = waiting
             .map(|group: Group| async move {
@@ -109,14 +121,22 @@ impl Reader<'_> {
             })
             .buffer_unordered(self.source.config.in_flight_max.max(1))
             .try_collect::<()>();
-        let ((read, choice), ()) = futures::try_join!(pass.run(self.objects_after(&GROUPS, extent, link)), listing)?;
+        let ((read, mut choice), ()) =
+            futures::try_join!(pass.run(self.objects_after(&GROUPS, extent, link)), listing)?;
+        if let Some(why) = instead {
+            choice.reason = format!("not by delta: {why}; {}", choice.reason);
+        }
         let mut members = pass.tally.sum(&read.extent.coverage, Some(choice));
         members.extent.how = read.extent.how.clone();
-        if let Some(by) = &members.extent.read_by {
-            let (estimate, cost) = (by.estimate.to_string(), by.cost.to_string());
-            tracing::info!(strategy = by.strategy.name(), reason = by.reason, estimate, cost, "memberships were read");
-        }
+        log_cost(&members);
         Ok((Some(read), Some(members)))
+    }
+}
+
+fn log_cost(members: &MembersRead) {
+    if let Some(by) = &members.extent.read_by {
+        let (estimate, cost) = (by.estimate.to_string(), by.cost.to_string());
+        tracing::info!(strategy = by.strategy.name(), reason = by.reason, estimate, cost, "memberships were read");
     }
 }
 
@@ -124,7 +144,7 @@ impl Pass<'_> {
     /// Shows what it can of all groups, which `groups` lists, and has the others' members listed. Ends when nothing more
     /// will be put into `lists`.
     async fn run(&self, groups: impl Future<Output = Result<Read>>) -> Result<(Read, Choice)> {
-        let wanted = self.reader.source.config.memberships;
+        let wanted = self.wanted;
         let enough = AtomicBool::new(wanted == Memberships::PerGroup);
         let listing = async {
             let read = groups.await?;

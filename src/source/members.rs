@@ -102,7 +102,8 @@ impl Tally {
         }
     }
 
-    fn seconds(&self) -> f64 {
+    /// Since it began.
+    pub fn seconds(&self) -> f64 {
         self.clock.elapsed().saturating_sub(self.began).as_secs_f64()
     }
 
@@ -126,9 +127,9 @@ impl Tally {
 }
 
 impl Reader<'_> {
-    /// Reads the members of a few `groups`, each by its list.
-    pub(super) async fn members(&self, groups: &[Group]) -> Result<MembersRead> {
-        let tally = Tally::new(self);
+    /// Reads the members of a few `groups`, each by its list, and sums up: with what `tally` has so far, as the end of
+    /// the way that was chosen, if one was.
+    pub(super) async fn members(&self, groups: &[Group], tally: Tally, choice: Option<Choice>) -> Result<MembersRead> {
         let in_flight = self.source.config.in_flight_max.max(1);
         futures::stream::iter(groups)
             .map(|group| async {
@@ -138,7 +139,7 @@ impl Reader<'_> {
             .buffer_unordered(in_flight)
             .try_collect::<()>()
             .await?;
-        Ok(tally.sum(&Coverage::Complete, None))
+        Ok(tally.sum(&Coverage::Complete, choice))
     }
 
     /// One group's members, and why the list is incomplete, if it is.

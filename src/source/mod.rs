@@ -287,7 +287,7 @@ impl Source {
         let since = if token.is_delegated() { Since::Never } else { since };
         let rights = token.rights();
         if self.config.refuse_excess_rights {
-            rights::refuse_excess(needs, &rights, &self.config.client_id)?;
+            rights::refuse_excess(needs, &rights, &self.config)?;
         }
         let writer = Writer::create(out)?;
         let mut manifest = Manifest::new(&self.config.tenant, self.graph.clock.now());

@@ -6,11 +6,11 @@
 
 use std::collections::BTreeSet;
 
-use super::SourceNeeds;
 use super::collections::{
-    APPLICATIONS, BASIC_PROPERTIES, GUARDED, HIDDEN_MEMBERS, RESOURCES, Resource, Rights, USERS_WHOLE, WRITE,
-    is_guarded,
+    APPLICATIONS, BASIC_PROPERTIES, GUARDED, HIDDEN_MEMBERS, ORGANIZATION_BASIC, ORGANIZATION_WHOLE, RESOURCES,
+    Resource, Rights, USERS_WHOLE, WRITE, is_guarded,
 };
+use super::{Credential, SourceConfig, SourceNeeds};
 use crate::custom::Custom;
 use crate::error::{Error, Exit, Result};
 use crate::record::Collection;
@@ -78,7 +78,7 @@ impl Review {
 }
 
 /// What a read of these needs takes, in the order of the collections; what is optional comes last. `signs_by_secret`:
-/// whether the end of a client secret is of interest, which only Entra knows.
+/// whether the end of a client secret is of interest, which only Entra knows; that of a certificate stands in it.
 pub fn needed(needs: &SourceNeeds, signs_by_secret: bool) -> Vec<Need> {
     let mut all = Vec::new();
     // Sign-in activity counts as the guarded property of users that it is.
@@ -102,6 +102,16 @@ pub fn needed(needs: &SourceNeeds, signs_by_secret: bool) -> Vec<Need> {
             required: false,
         });
     }
+    if needs.links.contains(&Collection::AdministrativeUnitMembers) {
+        all.push(Need {
+            what: "members of administrative units that hide them".into(),
+            sufficient: &[HIDDEN_MEMBERS],
+            why: "Graph returns no member of a unit whose visibility is HiddenMembership".into(),
+            without: "the members of such units are unknown and stay as they are; a run that meets one is partial"
+                .into(),
+            required: false,
+        });
+    }
     if signs_by_secret {
         all.push(Need {
             what: "the app registration".into(),
@@ -114,16 +124,31 @@ pub fn needed(needs: &SourceNeeds, signs_by_secret: bool) -> Vec<Need> {
     all
 }
 
-/// The least permissions that meet the needs, each once, with what each is for.
+/// The fewest of the least permissions that meet the needs, each once, with what each is for: one that a need takes is not
+/// asked for where another, that is needed anyway, allows the same.
 pub fn least(needs: &[Need]) -> Vec<(&'static str, Vec<&Need>)> {
-    let mut least: Vec<(&'static str, Vec<&Need>)> = Vec::new();
-    for need in needs {
-        match least.iter_mut().find(|(permission, _)| *permission == need.least()) {
-            Some((_, of)) => of.push(need),
-            None => least.push((need.least(), vec![need])),
+    let mut least: Vec<&'static str> = Vec::new();
+    for permission in needs.iter().map(Need::least) {
+        if !least.contains(&permission) {
+            least.push(permission);
         }
     }
+    // What may be left out is nothing to build on.
+    let firm: BTreeSet<&str> = needs.iter().filter(|need| need.required).map(Need::least).collect();
+    for candidate in least.clone() {
+        let met_otherwise = |need: &Need| {
+            let others = need.sufficient.iter().filter(|other| **other != candidate && least.contains(other));
+            others.into_iter().any(|other| !need.required || firm.contains(other))
+        };
+        if needs.iter().filter(|need| need.least() == candidate).all(met_otherwise) {
+            least.retain(|permission| *permission != candidate);
+        }
+    }
+    let serves = |need: &Need| need.sufficient.iter().copied().find(|permission| least.contains(permission));
     least
+        .iter()
+        .map(|permission| (*permission, needs.iter().filter(|need| serves(need) == Some(permission)).collect()))
+        .collect()
 }
 
 /// Compares. Of several granted permissions that are enough, the least counts as the one in use.
@@ -153,21 +178,27 @@ pub fn review(needs: Vec<Need>, granted: &BTreeSet<String>) -> Review {
 
 /// Refuses an application that is allowed more than the least that these needs take; also one whose rights are not
 /// known, since then nothing shows that they are not in excess.
-pub(super) fn refuse_excess(needs: &SourceNeeds, rights: &Rights, client_id: &str) -> Result<()> {
+pub(super) fn refuse_excess(needs: &SourceNeeds, rights: &Rights, config: &SourceConfig) -> Result<()> {
     let refused = |why: String| {
-        Error::new(Exit::SignIn, format!("application {client_id} is not used to read"))
+        Error::new(Exit::SignIn, format!("application {} is not used to read", config.client_id))
             .cause("the job says `refuse_excess_rights = true`")
             .cause(why)
     };
     let Some(granted) = &rights.0 else { return Err(refused("its token cannot be read".into())) };
     // What `check` may use is no excess.
-    let review = review(needed(needs, true), granted);
+    let signs_by_secret = matches!(config.credential, Credential::Secret(_));
+    let review = review(needed(needs, signs_by_secret), granted);
     let beyond = review.beyond_least();
     if beyond.is_empty() {
         return Ok(());
     }
-    Err(refused(format!("it is allowed more than it needs: {}", beyond.join(", ")))
-        .hint("revoke these application permissions; `entra-import permissions JOB` lists those that the job needs"))
+    let mut hint =
+        "revoke these application permissions; `entra-import permissions JOB` lists those that the job needs"
+            .to_owned();
+    if let Some(custom) = needs.custom.iter().find(|custom| custom.permission.is_empty()) {
+        hint.push_str(&format!("; what {} takes, its description must name as `permission`", custom.name()));
+    }
+    Err(refused(format!("it is allowed more than it needs: {}", beyond.join(", "))).hint(hint))
 }
 
 fn is_read(needs: &SourceNeeds, collection: Collection) -> bool {
@@ -221,6 +252,12 @@ fn of_collection(needs: &SourceNeeds, resource: &Resource) -> Need {
             named(&wanted),
             resource.permissions[0]
         );
+    }
+    let beyond_basic: Vec<&str> =
+        read.iter().copied().filter(|property| !ORGANIZATION_BASIC.contains(property)).collect();
+    if collection == Collection::Organization && !beyond_basic.is_empty() {
+        need.sufficient = ORGANIZATION_WHOLE;
+        need.why = format!("their {}", named(&beyond_basic));
     }
     need
 }
@@ -312,6 +349,66 @@ mod tests {
     }
 
     #[test]
+    fn what_is_needed_anyway_is_not_asked_for_twice() {
+        let read = |collections: &[(Collection, &[&str])]| SourceNeeds {
+            properties: collections
+                .iter()
+                .map(|(of, names)| (*of, names.iter().map(|&name| name.to_owned()).collect()))
+                .collect(),
+            ..SourceNeeds::default()
+        };
+        let check = |needs: &SourceNeeds, expected: &[&str]| {
+            let needs = needed(needs, true);
+            let permissions: Vec<&str> = least(&needs).into_iter().map(|(permission, _)| permission).collect();
+            assert_eq!(permissions, expected);
+            let served: usize = least(&needs).iter().map(|(_, of)| of.len()).sum();
+            assert_eq!(served, needs.len(), "each need once");
+        };
+        use Collection::{DeletedUsers, Licenses, Organization, Users};
+        check(&read(&[(Users, &["mail"])]), &["User.ReadBasic.All", "Application.Read.All"]);
+        check(&read(&[(Users, &["mail"]), (DeletedUsers, &[])]), &["User.Read.All", "Application.Read.All"]);
+        // The name of the organization comes with the right to users, its city does not.
+        let named = read(&[(Users, &["city"]), (Organization, &["displayName"])]);
+        check(&named, &["User.Read.All", "Application.Read.All"]);
+        let placed = read(&[(Licenses, &[]), (Organization, &["city"])]);
+        check(&placed, &["Organization.Read.All", "Application.Read.All"]);
+    }
+
+    #[test]
+    fn every_collection_has_its_least_right_and_nothing_of_it_is_in_excess() {
+        use Collection::*;
+        let check = |needs: SourceNeeds, least_right: &str, optional: &[&str]| {
+            let needs = needed(&needs, false);
+            let collection = needs[0].what.clone();
+            assert_eq!(least(&needs)[0].0, least_right, "{collection}");
+            assert!(role_id(least_right).is_some(), "{collection}: its id for the manifest");
+            let rights = [&[least_right], optional].concat();
+            let review = review(needs, &granted(&rights));
+            assert!(review.beyond_least().is_empty() && !review.is_lacking(), "{collection}: {review:?}");
+        };
+        let objects =
+            |collection| SourceNeeds { properties: [(collection, BTreeSet::new())].into(), ..SourceNeeds::default() };
+        let links = |collection| SourceNeeds { links: [collection].into(), ..SourceNeeds::default() };
+        for (collection, least_right) in [
+            (Groups, "GroupMember.Read.All"),
+            (Licenses, "LicenseAssignment.Read.All"),
+            (Devices, "Device.Read.All"),
+            (AdministrativeUnits, "AdministrativeUnit.Read.All"),
+            (DirectoryRoles, "RoleManagement.Read.Directory"),
+            (Organization, "Organization.Read.All"),
+            (DeletedUsers, "User.Read.All"),
+            (DeletedGroups, "Group.Read.All"),
+        ] {
+            check(objects(collection), least_right, &[]);
+        }
+        check(links(GroupOwners), "GroupMember.Read.All", &[]);
+        check(links(DeviceOwners), "Device.Read.All", &[]);
+        check(links(DeviceUsers), "Device.Read.All", &[]);
+        check(links(AdministrativeUnitMembers), "AdministrativeUnit.Read.All", &[HIDDEN_MEMBERS]);
+        check(links(DirectoryRoleMembers), "RoleManagement.Read.Directory", &[]);
+    }
+
+    #[test]
     fn what_writes_is_named() {
         let review =
             review(needed(&needs(&["mail"], false), false), &granted(&["User.ReadWrite.All", "Sites.Read.All"]));
@@ -321,7 +418,8 @@ mod tests {
 
     #[test]
     fn what_is_suggested_can_be_granted_and_only_reads() {
-        let everything = needs(&["accountEnabled", "signInActivity", "employeeLeaveDateTime"], true);
+        let guarded = ["accountEnabled", "signInActivity", "employeeLeaveDateTime", "customSecurityAttributes"];
+        let everything = needs(&guarded, true);
         for need in needed(&everything, true) {
             assert!(role_id(need.least()).is_some(), "{}", need.least());
             assert!(!need.least().contains(WRITE), "{}", need.least());

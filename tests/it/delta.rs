@@ -9,7 +9,7 @@ use entra_import::clock::Clock;
 use entra_import::http::{Http, HttpSettings};
 use entra_import::record::{Collection, Guid};
 use entra_import::snapshot::{How, Member as SnapshotMember, Snapshot};
-use entra_import::source::{Credential, Extracted, Since, Source, SourceConfig, SourceNeeds};
+use entra_import::source::{Credential, Extracted, Memberships, Since, Source, SourceConfig, SourceNeeds};
 use fastrand::Rng;
 use graph_sim::{CLIENT_ID, CLIENT_SECRET, Deletion, Fault, FaultKind, Kind, Member, Options, Sim, Size, Tenant};
 use serde_json::{Value, json};
@@ -40,6 +40,8 @@ struct Nights {
     sim: Sim,
     root: TempDir,
     needs: SourceNeeds,
+    /// The way of full reads.
+    memberships: Memberships,
     night: usize,
 }
 
@@ -57,7 +59,8 @@ impl Nights {
             ..SourceNeeds::default()
         };
         let sim = Sim::start(tenant, options).await.unwrap();
-        Nights { sim, root: tempfile::tempdir().unwrap(), needs, night: 0 }
+        let memberships = Memberships::Auto;
+        Nights { sim, root: tempfile::tempdir().unwrap(), needs, memberships, night: 0 }
     }
 
     fn source(&self) -> Source {
@@ -67,6 +70,7 @@ impl Nights {
         config.authority = base.clone();
         config.graph = base;
         config.pages_max = 5000;
+        config.memberships = self.memberships;
         let settings = HttpSettings { read_timeout: Duration::from_secs(5), ..HttpSettings::default() };
         Source::new(config, &Http::new(Clock::scaled(20_000), settings)).unwrap()
     }
@@ -259,7 +263,10 @@ async fn equals_a_full_read(seed: u64, options: Options) {
     }
     let mut nights = Nights::new(tenant, options).await;
     let mut life = Life::new(seed);
+    // Every other tenant begins with a round that serves as a full read and as the first of the changes.
+    nights.memberships = if seed.is_multiple_of(2) { Memberships::Delta } else { Memberships::Auto };
     let mut base = nights.full().await;
+    nights.memberships = Memberships::Auto;
     for night in 1..=NIGHTS {
         life.night(&mut nights.sim.tenant());
         let told = format!("DELTA_FIRST={seed} DELTA_SEEDS=1, night {night}");
@@ -344,6 +351,23 @@ async fn expired_links_lead_to_a_full_read() {
     for collection in DELTAS {
         reads_in_full(&read, collection, "no longer knows the delta link (HTTP 400 syncStateNotFound)");
     }
+    let full = nights.full().await;
+    assert_eq!(Content::of(&read).differences(&Content::of(&full)), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_link_that_leads_to_another_host_is_not_followed() {
+    let (mut nights, base) = after_some_changes().await;
+    let elsewhere = Sim::start(small_tenant(5), all_rights()).await.unwrap();
+    let links = base.dir().join("delta.json");
+    let text = std::fs::read_to_string(&links).unwrap();
+    assert!(text.contains(&nights.sim.base_url()));
+    std::fs::write(&links, text.replace(&nights.sim.base_url(), &elsewhere.base_url())).unwrap();
+    let read = nights.read(Since::Base(&Snapshot::open(base.dir()).unwrap())).await;
+    for collection in DELTAS {
+        reads_in_full(&read, collection, "which is not the configured host");
+    }
+    assert!(elsewhere.requests().is_empty(), "neither a request nor a token: {:?}", elsewhere.requests());
     let full = nights.full().await;
     assert_eq!(Content::of(&read).differences(&Content::of(&full)), [""; 0]);
 }

@@ -16,4 +16,5 @@ mod rules;
 mod samples;
 mod sign_in;
 mod source;
+mod tls;
 mod world;

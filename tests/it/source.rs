@@ -7,7 +7,7 @@ use entra_import::clock::Clock;
 use entra_import::error::{Error, Exit};
 use entra_import::http::{Http, HttpSettings};
 use entra_import::record::{Collection, Guid};
-use entra_import::snapshot::{MemberKind, Snapshot};
+use entra_import::snapshot::{MemberKind, Snapshot, Strategy};
 use entra_import::source::{Credential, Extracted, Memberships, Source, SourceConfig, SourceNeeds};
 use graph_sim::{CLIENT_ID, CLIENT_SECRET, Deletion, Fault, FaultKind, Kind, Options, RetryAfter, Sim, Size, Tenant};
 use serde_json::Value;
@@ -416,17 +416,32 @@ fn memberships(snapshot: &Snapshot) -> BTreeMap<Guid, (Vec<entra_import::snapsho
     members.iter().map(|(group, list)| (group, (list.to_vec(), gap(group)))).collect()
 }
 
+/// The group as it was read, without what says how.
+fn group_of(snapshot: &Snapshot, id: Guid) -> Value {
+    let mut group = object(snapshot, Collection::Groups, id);
+    group.as_object_mut().unwrap().retain(|name, _| !name.starts_with('@'));
+    group
+}
+
+fn strategy(snapshot: &Snapshot) -> Strategy {
+    snapshot.manifest().collections[&Collection::Memberships].read_by.as_ref().unwrap().strategy
+}
+
 /// Reads `tenant` in every way; what was asked for the members, by way, and what came.
 async fn in_every_way(tenant: &Tenant, roles: &[&str], faults: &[Fault], context: &str) -> Vec<World> {
     let mut worlds = Vec::new();
     let mut first = None;
-    for way in [Memberships::PerGroup, Memberships::Expand, Memberships::Auto] {
+    for way in [Memberships::PerGroup, Memberships::Expand, Memberships::Auto, Memberships::Delta] {
         let roles = roles.iter().map(|&role| role.to_owned()).collect();
         let options = Options { roles, faults: faults.to_vec(), ..Options::default() };
         let world = World { memberships: way, ..World::of(tenant.clone(), options).await };
         let snapshot = world.extract().await.unwrap().snapshot;
-        let here = (memberships(&snapshot), snapshot.coverage(Collection::Memberships));
+        let groups: BTreeMap<Guid, Value> =
+            snapshot.objects(Collection::Groups).ids().map(|id| (id, group_of(&snapshot, id))).collect();
+        let here = (memberships(&snapshot), snapshot.coverage(Collection::Memberships), groups);
         assert_eq!(here.0.len(), tenant.count(Kind::Group), "{way:?}, {context}");
+        let by = strategy(&snapshot);
+        assert_eq!(by == Strategy::Delta, way == Memberships::Delta && faults.is_empty(), "{by:?} {way:?}, {context}");
         match &first {
             None => first = Some(here),
             Some(there) => assert!(here == *there, "{way:?} brings something else, {context}"),
@@ -447,7 +462,10 @@ async fn members_are_the_same_whichever_way_they_are_read() {
         let groups = if round == 3 { 500 } else { random.usize(1..130) };
         let size =
             Size { users: random.usize(20..120), groups, memberships: groups * 9, deleted: 0, ..Size::default() };
-        let tenant = Tenant::synthetic(seed, &size);
+        let mut tenant = Tenant::synthetic(seed, &size);
+        if round % 2 == 1 {
+            tenant.tell_badly(seed);
+        }
         for roles in [&everything[..], &everything[..1], &recommended] {
             in_every_way(&tenant, roles, &[], &format!("seed {seed}, {size:?}, {roles:?}")).await;
         }
@@ -467,6 +485,48 @@ async fn an_expansion_costs_what_the_formula_says() {
     let read_by = extracted.snapshot.manifest().collections[&Collection::Memberships].read_by.clone().unwrap();
     assert_eq!((read_by.cost.requests, read_by.cost.units), (1 + full, 1 + 2 * full));
     assert_eq!(read_by.estimate.requests, 1 + full, "{read_by:?}");
+}
+
+#[tokio::test]
+async fn a_delta_query_costs_one_unit_a_page() {
+    let tenant = Tenant::synthetic(5, &Size { users: 60, groups: 500, memberships: 3_000, ..Size::default() });
+    let world = World { memberships: Memberships::Delta, ..World::of(tenant, all_rights()).await };
+    let snapshot = world.extract().await.unwrap().snapshot;
+    assert!(is_whole(&snapshot));
+    assert_eq!(world.differences(&snapshot), [""; 0]);
+    let asked: Vec<String> = world.sim.requests().into_iter().map(|request| request.target).collect();
+    let pages = asked.iter().filter(|target| target.contains("/groups/delta?")).count() as u64;
+    assert!(pages >= 3 && !asked.iter().any(|target| target.contains("/members")), "{asked:#?}");
+    let by = snapshot.manifest().collections[&Collection::Memberships].read_by.clone().unwrap();
+    assert_eq!((by.strategy, by.cost.requests, by.cost.units), (Strategy::Delta, pages, pages), "{by:?}");
+    assert!(by.estimate.requests.abs_diff(pages) <= pages, "{by:?}");
+    assert!(!snapshot.dir().join("delta.json").exists(), "a job without `delta` keeps no link");
+}
+
+#[tokio::test]
+async fn whatever_becomes_of_a_delta_query_the_members_are_whole() {
+    let seed = fastrand::u64(..);
+    let tenant = Tenant::synthetic(seed, &Size { users: 60, groups: 250, memberships: 1_500, ..Size::default() });
+    let kinds = [
+        FaultKind::Status(403),
+        FaultKind::Status(410),
+        FaultKind::Status(500),
+        FaultKind::Reset,
+        FaultKind::Truncated,
+        FaultKind::Html,
+        FaultKind::Foreign("https://graph.contoso.example".into()),
+    ];
+    let both = kinds.iter().flat_map(|kind| [("groups/delta?$select", kind), ("groups/delta?$skip", kind)]);
+    // One empty page is nothing; a chain that has no others does not end.
+    for (path, kind) in both.chain([("groups/delta?$skip", &FaultKind::Empty)]) {
+        let options = Options { faults: vec![Fault::new(path, kind.clone())], ..all_rights() };
+        let world = World { memberships: Memberships::Delta, ..World::of(tenant.clone(), options).await };
+        let snapshot = world.extract().await.unwrap().snapshot;
+        assert!(is_whole(&snapshot), "{kind:?} at {path}, seed {seed}: {:?}", snapshot.manifest());
+        assert_eq!(world.differences(&snapshot), [""; 0], "{kind:?} at {path}, seed {seed}");
+        let by = snapshot.manifest().collections[&Collection::Memberships].read_by.clone().unwrap();
+        assert!(by.strategy != Strategy::Delta && by.reason.starts_with("not by delta: "), "{kind:?} {path} {by:?}");
+    }
 }
 
 #[tokio::test]

@@ -44,6 +44,8 @@ pub struct World {
     pub sim: Sim,
     root: TempDir,
     now: Cell<Timestamp>,
+    /// What the clock showed when everything was put aside.
+    then: Cell<Timestamp>,
     pub environment: BTreeMap<&'static str, String>,
 }
 
@@ -73,7 +75,8 @@ impl World {
             ("ENTRA_SECRET", CLIENT_SECRET.to_owned()),
             ("ENTRA_IMPORT_TIME_FACTOR", "20000".to_owned()),
         ]);
-        World { runtime, sim, root, now: Cell::new("2026-03-01T02:00:00Z".parse().unwrap()), environment }
+        let now: Timestamp = "2026-03-01T02:00:00Z".parse().unwrap();
+        World { runtime, sim, root, now: Cell::new(now), then: Cell::new(now), environment }
     }
 
     /// The usual world: [`contoso`], all mappings, what leaves is deleted, no limit holds; imported once.
@@ -270,15 +273,17 @@ impl World {
         self.plan()["generation"].as_u64().unwrap()
     }
 
-    /// Puts everything that outlives a run aside.
+    /// Puts everything that outlives a run aside, and notes the time.
     pub fn save(&self) {
+        self.then.set(self.now.get());
         for name in ["export", "state"] {
             copy(&self.path(name), &self.path("saved").join(name));
         }
     }
 
-    /// Brings back what was put aside; nothing when nothing was.
+    /// Brings back what was put aside, nothing when nothing was; the time is what it was then.
     pub fn restore(&self) {
+        self.now.set(self.then.get());
         for name in ["export", "state"] {
             let _ = fs::remove_dir_all(self.path(name));
             copy(&self.path("saved").join(name), &self.path(name));

@@ -128,10 +128,10 @@ fn extension(name: &str) -> Option<Property> {
 /// `!` one that only a single object can be asked for, `=0` a number that is 0 when unset.
 /// <https://learn.microsoft.com/graph/api/resources/user?view=graph-rest-1.0>
 const USER: &str = "*businessPhones[] *displayName *givenName *jobTitle *mail *mobilePhone *officeLocation \
-    *preferredLanguage *surname *userPrincipalName *id accountEnabled ageGroup assignedLicenses[] assignedPlans[] city companyName \
+    *preferredLanguage *surname *userPrincipalName *id accountEnabled ageGroup assignedLicenses[] assignedPlans[] authorizationInfo city companyName \
     consentProvidedForMinor country createdDateTime creationType customSecurityAttributes deletedDateTime department \
     deviceEnrollmentLimit employeeHireDate employeeId employeeLeaveDateTime employeeOrgData employeeType externalUserState \
-    externalUserStateChangeDateTime faxNumber identities[] imAddresses[] isManagementRestricted isResourceAccount \
+    externalUserStateChangeDateTime faxNumber identities[] identityParentId imAddresses[] isManagementRestricted isResourceAccount \
     lastPasswordChangeDateTime legalAgeGroupClassification licenseAssignmentStates[] mailNickname onPremisesDistinguishedName \
     onPremisesDomainName onPremisesExtensionAttributes onPremisesImmutableId onPremisesLastSyncDateTime \
     onPremisesProvisioningErrors[] onPremisesSamAccountName onPremisesSecurityIdentifier onPremisesSyncEnabled \
@@ -147,12 +147,12 @@ const GROUP: &str = "*id *deletedDateTime *classification *createdDateTime *desc
     *onPremisesSamAccountName *onPremisesSecurityIdentifier *onPremisesSyncEnabled *preferredDataLocation *preferredLanguage \
     *proxyAddresses[] *renewedDateTime *resourceBehaviorOptions[] *resourceProvisioningOptions[] *securityEnabled \
     *securityIdentifier *theme *visibility assignedLabels[] assignedLicenses[] isManagementRestricted licenseProcessingState \
-    serviceProvisioningErrors[] uniqueName accessType! allowExternalSenders! autoSubscribeNewMembers! hideFromAddressLists! \
+    serviceProvisioningErrors[] uniqueName infoCatalogs[] onPremisesExtensionAttributes organizationId accessType! allowExternalSenders! autoSubscribeNewMembers! hideFromAddressLists! \
     hideFromOutlookClients! isSubscribedByMail! unseenCount!";
 
 /// <https://learn.microsoft.com/graph/api/resources/device?view=graph-rest-1.0>
 const DEVICE: &str = "*id *deletedDateTime *accountEnabled *approximateLastSignInDateTime *complianceExpirationDateTime \
-    *createdDateTime *deviceCategory *deviceId *deviceMetadata *deviceOwnership *deviceVersion *displayName *enrollmentProfileName \
+    *deviceCategory *deviceId *deviceMetadata *deviceOwnership *deviceVersion *displayName *enrollmentProfileName \
     *enrollmentType *isCompliant *isManaged *isRooted *managementType *manufacturer *mdmAppId *model *onPremisesLastSyncDateTime \
     *onPremisesSyncEnabled *operatingSystem *operatingSystemVersion *physicalIds[] *profileType *registrationDateTime \
     *systemLabels[] *trustType *alternativeSecurityIds[] isManagementRestricted onPremisesSecurityIdentifier";
@@ -209,8 +209,10 @@ const SKU: &str = "*accountName *accountId *appliesTo *capabilityStatus *consume
 
 /// <https://learn.microsoft.com/graph/api/resources/organization?view=graph-rest-1.0>
 const ORGANIZATION: &str = "*id *deletedDateTime *assignedPlans[] *businessPhones[] *city *country *countryLetterCode \
-    *createdDateTime *defaultUsageLocation *displayName *onPremisesLastSyncDateTime *onPremisesSyncEnabled *partnerTenantType \
-    *postalCode *preferredLanguage *state *street *technicalNotificationMails[] *tenantType *verifiedDomains[]";
+    *createdDateTime *defaultUsageLocation *displayName *marketingNotificationEmails[] *mobileDeviceManagementAuthority \
+    *onPremisesLastSyncDateTime *onPremisesSyncEnabled *partnerTenantType *postalCode *preferredLanguage *privacyProfile \
+    *provisionedPlans[] *securityComplianceNotificationMails[] *securityComplianceNotificationPhones[] *state *street \
+    *technicalNotificationMails[] *tenantType *verifiedDomains[]";
 
 fn parse(table: &'static str) -> Type {
     let order: Vec<(&'static str, Property)> = table

@@ -706,12 +706,9 @@ impl Teller<'_> {
         held_by.dedup();
         let notes = self.plan.notes().iter().filter(|note| note.ty == spec.name && note.key == *key).cloned();
         let notes: Vec<Note> = notes.map(|note| private::without_values_of_note(note, &is_private)).collect();
-        Fate {
-            outcome: outcome(decided, &notes),
-            change: change.map(|change| private::without_values(change, &is_private)),
-            notes,
-            held_by,
-        }
+        let any_private = spec.attributes.iter().any(|attribute| attribute.private);
+        let shown = |change: Change| if any_private { private::without_values(change, &is_private) } else { change };
+        Fate { outcome: outcome(decided, &notes), change: change.map(shown), notes, held_by }
     }
 }
 

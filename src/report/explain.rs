@@ -83,7 +83,9 @@ impl Page<'_> {
                 }
             }
             let lists = lists_of(object, if self.is_full() { usize::MAX } else { SHOWN });
-            lists.lines().for_each(|line| self.text.push_str(&format!("{line}\n")));
+            lists
+                .lines()
+                .for_each(|line| self.line(1, line.strip_prefix("  manager").map_or(line, |_| line.trim_start())));
         }
         for (name, value) in &source.properties {
             let value = self.json(value);

@@ -6,7 +6,9 @@ use graph_sim::Deletion;
 use graph_sim::Kind;
 use serde_json::{Value, json};
 
-use crate::world::{ALL, DELETE, NO_LIMITS, Ran, SCOPE, World, all_rights, busy_night, contoso, id, pair, scoped_world};
+use crate::world::{
+    ALL, DELETE, NO_LIMITS, Ran, SCOPE, World, all_rights, busy_night, contoso, id, pair, scoped_world,
+};
 
 fn explained(world: &World, who: &str) -> (Ran, Value) {
     let ran = world.run(["explain", "job.toml", who, "--format", "json"]);
@@ -36,9 +38,8 @@ fn planned(plan: &Value, what: &str) -> BTreeMap<(String, String), Vec<Value>> {
 fn every_explanation_is_the_plan(world: &World) {
     let plan = world.plan();
     let (wanted, notes) = (planned(&plan, "changes"), planned(&plan, "notes"));
-    let people = (1..=13).chain(101..=104).chain(201..=203).chain([301]).map(id);
-    let keys: BTreeSet<String> =
-        wanted.keys().chain(notes.keys()).map(|(_, key)| key.clone()).chain(people).collect();
+    let people = [3, 13, 103, 202, 301].map(id);
+    let keys: BTreeSet<String> = wanted.keys().chain(notes.keys()).map(|(_, key)| key.clone()).chain(people).collect();
     let mut told = 0;
     for key in keys {
         let (ran, found) = explained(world, &key);
@@ -66,9 +67,9 @@ fn every_explanation_is_the_plan(world: &World) {
 fn what_is_explained_is_what_the_plan_does() {
     let world = World::with(contoso(), all_rights());
     world.job(&ALL, &format!("{DELETE}{NO_LIMITS}{SCOPE}"));
-    let state = || (world.path("state").exists(), world.export());
-    every_explanation_is_the_plan(&world);
-    assert_eq!(state(), (false, BTreeMap::new()), "something was written");
+    let (_, first) = explained(&world, &id(1));
+    assert_eq!(changes(&first)["users"]["action"], "create");
+    assert!(!world.path("state").exists() && world.export().is_empty(), "something was written");
     world.run(["run", "job.toml"]).exits(0);
     world.night(busy_night);
     world.edit("export/users.csv", "user3@contoso.com", "three@contoso.com");
@@ -87,7 +88,10 @@ fn who_left_is_explained_by_what_is_known_of_them() {
     let (ran, gone) = explained(&world, "USER12@contoso.com");
     ran.exits(0);
     assert_eq!((&gone["key"], &gone["name"]), (&json!(id(12)), &json!("User 12")));
-    assert_eq!((&gone["sources"][0]["state"], &gone["targets"][0]["change"]["action"]), (&json!("gone"), &json!("delete")));
+    assert_eq!(
+        (&gone["sources"][0]["state"], &gone["targets"][0]["change"]["action"]),
+        (&json!("gone"), &json!("delete"))
+    );
     let (ran, missed) = explained(&world, &id(10));
     ran.exits(3);
     assert_eq!(missed["sources"][0]["state"], "not-found");
@@ -101,7 +105,7 @@ fn who_left_is_explained_by_what_is_known_of_them() {
     ran.exits(3);
     assert_eq!(nobody["sources"][0]["state"], "not-found");
     world.run(["explain", "job.toml", "User 77"]).exits(2).says("did you mean");
-    world.run(["explain", "job.toml", &pair(101, 77)]).exits(0).says("nothing");
+    world.run(["explain", "job.toml", &pair(101, 77)]).exits(3).says("nothing");
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod docs;
 mod explain;
 mod faults;
 mod lookup;
+mod odata;
 mod push_down;
 mod recipes;
 mod recording;

@@ -15,14 +15,18 @@ use serde::Deserialize;
 
 use crate::closure::Closure;
 use crate::error::{Context, Result};
-use crate::expr::{Catalog, Navigate};
+use crate::expr::{Catalog, Field, Navigate};
 use crate::record::{Collection, Coverage, Form, Guid, Key, List, Record, Unknown, Value};
 use crate::schema::{Navigation, SIGN_IN_ACTIVITY, Source};
 use crate::sku_names;
 use crate::snapshot::{Member, MemberKind, Members, Snapshot};
 
-/// Records decoded for navigation and kept, each about 2 KB; one that is not is decoded again in microseconds.
-const CACHED_RECORDS_MAX: usize = 32_768;
+/// Whole records that are kept, each about 2 KB. Few are asked for: those of assignments, and those that are split.
+const WHOLE_RECORDS_MAX: usize = 4_096;
+
+/// Records that navigations led to and that are kept, each some hundred bytes; one that is not is decoded again in
+/// microseconds.
+const FOLLOWED_RECORDS_MAX: usize = 65_536;
 
 /// One snapshot, read through one catalog.
 pub struct Directory<'a> {
@@ -45,7 +49,10 @@ pub struct Directory<'a> {
     backward: RefCell<HashMap<Collection, Rc<Backward>>>,
     /// Groups of which not every effective member is known; built when first asked for.
     doubtful: OnceCell<Doubtful>,
-    cache: RefCell<Cache>,
+    /// Records with everything that is read of them.
+    whole: RefCell<Cache>,
+    /// Records with what is asked of those that navigations lead to.
+    followed: RefCell<Cache>,
 }
 
 /// Records by collection and id; `None` for what the snapshot does not hold. Two generations: when the young one is
@@ -54,9 +61,15 @@ pub struct Directory<'a> {
 struct Cache {
     young: HashMap<(Collection, Guid), Option<Arc<Record>>>,
     old: HashMap<(Collection, Guid), Option<Arc<Record>>>,
+    /// How many are kept, both generations together.
+    most: usize,
 }
 
 impl Cache {
+    fn of(most: usize) -> RefCell<Cache> {
+        RefCell::new(Cache { most, ..Cache::default() })
+    }
+
     fn get(&mut self, of: (Collection, Guid)) -> Option<Option<Arc<Record>>> {
         if let Some(known) = self.young.get(&of) {
             return Some(known.clone());
@@ -67,7 +80,7 @@ impl Cache {
     }
 
     fn put(&mut self, of: (Collection, Guid), record: Option<Arc<Record>>) {
-        if self.young.len() >= CACHED_RECORDS_MAX / 2 {
+        if self.young.len() >= self.most / 2 {
             self.old = std::mem::take(&mut self.young);
         }
         self.young.insert(of, record);
@@ -132,7 +145,8 @@ impl<'a> Directory<'a> {
             reports: OnceCell::new(),
             backward: RefCell::default(),
             doubtful: OnceCell::new(),
-            cache: RefCell::default(),
+            whole: Cache::of(WHOLE_RECORDS_MAX),
+            followed: Cache::of(FOLLOWED_RECORDS_MAX),
         };
         if catalog.uses(Collection::EffectiveMemberships) {
             directory.effective = Some(directory.closure().effective());
@@ -213,15 +227,46 @@ impl<'a> Directory<'a> {
 
     /// The record of an object, by id; `None` if the snapshot does not hold it.
     pub fn object(&self, collection: Collection, id: Guid) -> Result<Option<Arc<Record>>> {
-        if let Some(known) = self.cache.borrow_mut().get((collection, id)) {
+        if let Some(known) = self.whole.borrow_mut().get((collection, id)) {
             return Ok(known);
         }
         let record = match self.snapshot.objects(collection).get(id)? {
             Some(line) => Some(Arc::new(self.decode(collection, Key::Guid(id), &line)?)),
             None => None,
         };
-        self.cache.borrow_mut().put((collection, id), record.clone());
+        self.whole.borrow_mut().put((collection, id), record.clone());
         Ok(record)
+    }
+
+    /// The record of an object that something leads to, with no more than is asked of such records: the key, and what
+    /// the catalog knows as followed. `None` if the snapshot does not hold it.
+    pub fn followed(&self, collection: Collection, id: Guid) -> Result<Option<Arc<Record>>> {
+        if collection == Collection::Licenses {
+            // A few hundred at most, with properties that are worked out.
+            return self.object(collection, id);
+        }
+        if let Some(known) = self.followed.borrow_mut().get((collection, id)) {
+            return Ok(known);
+        }
+        let record = match self.snapshot.objects(collection).get(id)? {
+            Some(line) => {
+                let shape = self.catalog.shape(collection);
+                let read = shape.decode_followed(Key::Guid(id), &line, &self.absent[&collection]);
+                let mut record = read.failing(|| self.unread(collection, &Key::Guid(id)))?;
+                let signed_in = |field: &Field| field.followed && *field.name == *SIGN_IN_ACTIVITY;
+                if collection == Collection::Users && shape.fields().iter().any(signed_in) {
+                    self.add_sign_ins(&mut record, id)?;
+                }
+                Some(Arc::new(record))
+            }
+            None => None,
+        };
+        self.followed.borrow_mut().put((collection, id), record.clone());
+        Ok(record)
+    }
+
+    fn unread(&self, collection: Collection, key: &Key) -> String {
+        format!("cannot read {key} of {collection} in {}", self.snapshot.dir().display())
     }
 
     /// The record of any key, derived ones included; `None` if the snapshot does not hold it.
@@ -249,8 +294,8 @@ impl<'a> Directory<'a> {
     fn decode(&self, collection: Collection, key: Key, line: &str) -> Result<Record> {
         let shape = self.catalog.shape(collection);
         let id = key.guid();
-        let failed = format!("cannot read {key} of {collection} in {}", self.snapshot.dir().display());
-        let mut record = shape.decode(key, line, &self.absent[&collection]).failing(|| failed)?;
+        let read = shape.decode(key.clone(), line, &self.absent[&collection]);
+        let mut record = read.failing(|| self.unread(collection, &key))?;
         match (collection, id) {
             (Collection::Licenses, Some(sku)) => self.name_license(&mut record, sku),
             (Collection::Users, Some(user)) => self.add_sign_ins(&mut record, user)?,
@@ -372,7 +417,7 @@ impl<'a> Directory<'a> {
 
     fn license_states<'r>(&self, user: &'r Record) -> Option<&'r Value> {
         let slot = self.catalog.shape(Collection::Users).slot("licenseAssignmentStates")?;
-        user.slots[slot].as_ref()
+        user.slots.get(slot)?.as_ref()
     }
 
     /// The SKU's record; one that the tenant's list does not show still has its id and its public name.
@@ -412,7 +457,7 @@ impl<'a> Directory<'a> {
     /// The object behind an id as a value: a record, a stub that knows its id, never null.
     fn follow(&self, collections: &[Collection], id: Guid) -> Value {
         for collection in collections {
-            match self.object(*collection, id) {
+            match self.followed(*collection, id) {
                 Ok(Some(record)) => return Value::Record(record),
                 Ok(None) => {}
                 Err(error) => return Value::Unknown(Unknown::new(error.to_string())),
@@ -619,10 +664,9 @@ impl Navigate for Directory<'_> {
     }
 
     fn describe(&self, record: &Record) -> String {
-        let name =
-            self.catalog.shape(record.collection).slot("displayName").and_then(|slot| record.slots[slot].as_ref());
-        match name {
-            Some(Value::Text(name)) => format!("\"{name}\" ({} {})", record.collection, record.key),
+        let slot = self.catalog.shape(record.collection).slot("displayName");
+        match slot.and_then(|slot| record.slots.get(slot)) {
+            Some(Some(Value::Text(name))) => format!("\"{name}\" ({} {})", record.collection, record.key),
             _ => format!("{} {}", record.collection, record.key),
         }
     }

@@ -34,6 +34,7 @@ impl Values {
     ) -> Result<Values> {
         let mut spellings: BTreeMap<Key, BTreeMap<Box<str>, u64>> = BTreeMap::new();
         let mut values = Values { rest: directory.coverage(collection).gap().cloned(), ..Values::default() };
+        let sight = judge.sight();
         directory.walk(collection, &mut |record| {
             let standing = judge.standing(&record)?;
             let certain = match standing {
@@ -41,7 +42,7 @@ impl Values {
                 Standing::Out(_) | Standing::Gone(_) => return Ok(()),
                 Standing::Edited(_) | Standing::NotFound | Standing::Unknown(_) => false,
             };
-            let (items, maybe, rest) = parts(Datum::of(&distinct.value.eval(&record, directory), true));
+            let (items, maybe, rest) = parts(Datum::of(&distinct.value.eval(&record, &sight), true));
             values.rest = values.rest.take().or(rest);
             for (text, known) in items.iter().map(|text| (text, certain)).chain(maybe.iter().map(|text| (text, false)))
             {
@@ -90,8 +91,13 @@ fn most_frequent(counts: BTreeMap<Box<str>, u64>) -> Option<Box<str>> {
 /// The key of a value and the value without surrounding and doubled blanks; `None` for one without anything in it.
 /// Case and blanks make no other value: people write them as they please.
 pub fn key(text: &str) -> Option<(Key, Box<str>)> {
+    tidy(text).map(|tidy| (Key::parse(&tidy.to_lowercase()), tidy))
+}
+
+/// A text without surrounding and doubled blanks; `None` when nothing is left.
+pub fn tidy(text: &str) -> Option<Box<str>> {
     let tidy = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    (!tidy.is_empty()).then(|| (Key::parse(&tidy.to_lowercase()), tidy.into()))
+    (!tidy.is_empty()).then(|| tidy.into())
 }
 
 /// Values that refer to such records, as their keys.

@@ -14,11 +14,11 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::directory::Directory;
 use crate::error::{Error, Result};
-use crate::expr::{Catalog, Expr, Navigation, Truth};
+use crate::expr::{Catalog, Expr, Navigate, Navigation, Truth};
 use crate::job::Job;
 use crate::ledger::Ledger;
 use crate::lookup::{self, Found as Object, OBJECTS, Parts};
-use crate::mapping::{Attribute, AttributeValue, Mapping};
+use crate::mapping::{Attribute, AttributeValue, Mapping, each};
 use crate::plan::attributes::{ChangedBy, changed_by};
 use crate::plan::build::{Decided, Witness};
 use crate::plan::change::{Action, Change, Note, Origin, Row, State, TypeSpec};
@@ -254,12 +254,17 @@ impl Inquiry {
                     (None, None) => (Subject::Object(likely_home(&homes, snapshot, *id), *id), None),
                 }
             }
-            Key::Text(_) => by_name(who, job, ledger, snapshot)?,
+            Key::Text(_) => match each::split(&key) {
+                // A row that is made of an element of a list: the object is asked about.
+                Some((id, _)) => (Subject::Object(likely_home(&homes, snapshot, id), id), None),
+                None => by_name(who, job, ledger, snapshot)?,
+            },
         };
         let wants: Box<dyn Fn(&Key) -> bool> = match &subject {
             Subject::Object(_, id) => {
-                let chosen = BTreeSet::from([*id]);
-                Box::new(move |key| touches(key, &chosen))
+                let (id, chosen) = (*id, BTreeSet::from([*id]));
+                let element = move |key: &Key| each::split(key).is_some_and(|(of, _)| of == id);
+                Box::new(move |key| touches(key, &chosen) || element(key))
             }
             Subject::Key(wanted) => {
                 let wanted = wanted.clone();
@@ -277,10 +282,10 @@ impl Inquiry {
         }
     }
 
-    /// The mappings that make a record of it, distinct ones left out.
+    /// The mappings that make one record of it. What several rows are made of is told as its links.
     fn mappings<'j>(&self, job: &'j Job) -> Vec<&'j Mapping> {
         let fits = |mapping: &&Mapping| match &self.subject {
-            _ if mapping.distinct.is_some() => false,
+            _ if mapping.distinct.is_some() || mapping.each.is_some() => false,
             Subject::Object(collection, _) => mapping.source == *collection,
             Subject::Key(key) => fits(mapping.source, key),
         };
@@ -294,16 +299,17 @@ impl Inquiry {
             Subject::Object(collection, _) => BTreeSet::from([*collection]),
             Subject::Key(_) => self.mappings(job).iter().map(|mapping| mapping.source).collect(),
         };
+        let sight = judge.sight();
         for collection in collections {
             let private = Private::of(job, collection);
             let record = directory.record(collection, &key)?;
-            let eye = Eye { directory, private: &private, record: record.as_deref() };
+            let eye = Eye { directory, sight: &sight, private: &private, record: record.as_deref() };
             self.sources.push(eye.source(job, judge, collection, &key)?);
         }
         for mapping in self.mappings(job) {
             let private = Private::of(job, mapping.source);
             let record = directory.record(mapping.source, &key)?;
-            let eye = Eye { directory, private: &private, record: record.as_deref() };
+            let eye = Eye { directory, sight: &sight, private: &private, record: record.as_deref() };
             self.mapped.push((mapping.name.clone(), eye.mapped(mapping)));
         }
         Ok(())
@@ -386,9 +392,10 @@ fn homes(job: &Job) -> Vec<Collection> {
     all.filter(|collection| job.catalog.uses(*collection) && *collection != Collection::SignInActivity).collect()
 }
 
-/// Where an id that was not read belongs: where it was looked for in vain, else among the users.
+/// Where an id belongs: where it was read, else where it was looked for in vain, else among the users.
 fn likely_home(homes: &[Collection], snapshot: &Snapshot, id: Guid) -> Collection {
-    let asked = homes.iter().find(|home| snapshot.absent(**home, id)).or(homes.first());
+    let read = homes.iter().find(|home| snapshot.objects(**home).contains(id));
+    let asked = read.or_else(|| homes.iter().find(|home| snapshot.absent(**home, id))).or(homes.first());
     asked.copied().unwrap_or(Collection::Users)
 }
 
@@ -403,7 +410,8 @@ fn owned(job: &Job, ledger: Option<&Ledger>, who: &str) -> Result<Vec<Known>> {
     let Some(ledger) = ledger else { return Ok(Vec::new()) };
     let wanted = who.to_lowercase();
     let mut found: Vec<Known> = Vec::new();
-    for mapping in job.mappings.iter().filter(|mapping| mapping.distinct.is_none() && !mapping.source.is_link()) {
+    let whole = |mapping: &&Mapping| mapping.distinct.is_none() && mapping.each.is_none() && !mapping.source.is_link();
+    for mapping in job.mappings.iter().filter(whole) {
         ledger.rows(&mapping.target, &mut |key, row| {
             let value = |value: &Datum| value.as_text().is_some_and(|text| text.to_lowercase() == wanted);
             let named = row.label.to_lowercase() == wanted || row.values.values().any(|held| value(&held.applied));
@@ -482,6 +490,8 @@ impl Private {
 /// Looks at one record of one collection.
 struct Eye<'a> {
     directory: &'a Directory<'a>,
+    /// The directory with what is in scope, as expressions see it.
+    sight: &'a dyn Navigate,
     private: &'a Private,
     record: Option<&'a Record>,
 }
@@ -560,7 +570,7 @@ impl Eye<'_> {
         let input = |input: Expr| {
             let path = input.to_string();
             let hidden = self.private.hides(&path);
-            let value = (!hidden).then(|| self.words(input.eval(record, self.directory)));
+            let value = (!hidden).then(|| self.words(input.eval(record, self.sight)));
             Input { path, value, hidden }
         };
         expr.inputs().into_iter().map(input).collect()
@@ -568,9 +578,8 @@ impl Eye<'_> {
 
     /// A value as JSON, records by their names.
     fn words(&self, value: Value) -> Json {
-        use crate::expr::Navigate;
         match value {
-            Value::Record(record) => Json::from(self.directory.describe(&record)),
+            Value::Record(record) => Json::from(self.sight.describe(&record)),
             Value::List(list) => {
                 let items: Json = list.items.iter().map(|item| self.words(item.clone())).collect();
                 let maybe: Json = list.maybe.iter().map(|item| self.words(item.clone())).collect();
@@ -586,7 +595,7 @@ impl Eye<'_> {
     }
 
     fn mapped(&self, mapping: &Mapping) -> MappedView {
-        let values = self.record.map(|record| mapping.values(record, self.directory));
+        let values = self.record.map(|record| mapping.values(record, self.sight));
         let attribute = |(index, attribute): (usize, &Attribute)| AttributeView {
             name: attribute.name.clone(),
             expression: match &attribute.value {

@@ -222,6 +222,7 @@ mod tests {
             on_conflict: Side::default(),
             reference: None,
             many: false,
+            separator: None,
             required: false,
             private: false,
             max_length: None,

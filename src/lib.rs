@@ -40,6 +40,7 @@ pub mod source;
 pub mod spill;
 pub mod state;
 pub mod sync;
+pub mod tables;
 pub mod target;
 pub mod tree;
 pub mod trial;

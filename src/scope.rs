@@ -7,12 +7,14 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
+use jiff::Timestamp;
+
 use crate::directory::Directory;
 use crate::distinct::Values;
 use crate::error::Result;
 use crate::expr::{Catalog, Expr, Navigate, Truth};
 use crate::job::{self, Exclude, Job};
-use crate::mapping::{Distinct, Mapping};
+use crate::mapping::{Distinct, Each, Mapping, each};
 use crate::plan::LimitName;
 use crate::plan::build::States;
 use crate::plan::change::{Cause, Row};
@@ -20,6 +22,7 @@ use crate::plan::decide::{Desired, Source};
 use crate::plan::limits::Approved;
 use crate::plan::policy::CauseKind;
 use crate::record::{Collection, Form, Guid, Key, Record, Unknown, Value};
+use crate::schema::Navigation;
 use crate::snapshot::{MemberKind, Members, Snapshot};
 
 /// How one record stands to the scope.
@@ -145,6 +148,8 @@ pub struct Judge<'a> {
     /// Of every accepted scope that differs from today's.
     accepted: Vec<BTreeMap<Collection, Rule<'a>>>,
     verdicts: RefCell<HashMap<Collection, Rc<Verdicts>>>,
+    /// Whose verdicts are being worked out.
+    deciding: RefCell<BTreeSet<Collection>>,
     /// Of the mappings over distinct values, by their names.
     values: RefCell<HashMap<String, Rc<Values>>>,
 }
@@ -173,6 +178,7 @@ impl<'a> Judge<'a> {
             rules: rules(&job.scope),
             accepted: accepted.map(|accepted| rules(&accepted.scope)).collect(),
             verdicts: RefCell::default(),
+            deciding: RefCell::default(),
             values: RefCell::default(),
         }
     }
@@ -203,12 +209,13 @@ impl<'a> Judge<'a> {
 
     /// The record's own clauses, first under today's scope, then under the accepted one.
     fn judged(&self, record: &Record, effects: &mut [Effect]) -> Standing {
-        let clause = match self.rules[&record.collection].judge(record, self.directory, effects) {
+        let sight = Sight { judge: self, deciding: Some(record.collection), accepted: false };
+        let clause = match self.rules[&record.collection].judge(record, &sight, effects) {
             Ok(standing) => return standing,
             Err(clause) => clause,
         };
         for rules in &self.accepted {
-            match rules[&record.collection].judge(record, self.directory, &mut []) {
+            match rules[&record.collection].judge(record, &Sight { accepted: true, ..sight }, &mut []) {
                 Ok(Standing::Unknown(reason)) => return Standing::Unknown(reason),
                 Ok(_) => {
                     let words = format!("{UNTIL_EDITED}{}", told(clause));
@@ -233,6 +240,7 @@ impl<'a> Judge<'a> {
         if let Some(known) = self.verdicts.borrow().get(&collection) {
             return Ok(known.clone());
         }
+        self.deciding.borrow_mut().insert(collection);
         let mut verdicts = Verdicts { effects: self.rules[&collection].effects(), ..Verdicts::default() };
         self.directory.walk(collection, &mut |record| {
             let Key::Guid(id) = record.key else { return Ok(()) };
@@ -249,9 +257,15 @@ impl<'a> Judge<'a> {
             verdicts.ids.push(id);
             Ok(())
         })?;
+        self.deciding.borrow_mut().remove(&collection);
         let verdicts = Rc::new(verdicts);
         self.verdicts.borrow_mut().insert(collection, verdicts.clone());
         Ok(verdicts)
+    }
+
+    /// The directory, as expressions of mappings see it: with what is in scope.
+    pub fn sight(&self) -> impl Navigate + '_ {
+        Sight { judge: self, deciding: None, accepted: false }
     }
 
     /// The distinct values that a mapping makes records of, worked out once.
@@ -372,9 +386,11 @@ impl<'a> Judge<'a> {
 
     /// What today's scope says of a record, part by part; then each accepted scope whose filter of it is another one.
     pub fn opinions(&self, collection: Collection, record: Option<&Record>) -> Vec<Opinion> {
-        let of = |rules: &BTreeMap<Collection, Rule<'_>>| rules[&collection].opinion(record, self.directory);
-        let now = of(&self.rules);
-        let mut all: Vec<Opinion> = self.accepted.iter().map(of).collect();
+        let sight = Sight { judge: self, deciding: Some(collection), accepted: false };
+        let now = self.rules[&collection].opinion(record, &sight);
+        let before =
+            |rules: &BTreeMap<_, Rule<'_>>| rules[&collection].opinion(record, &Sight { accepted: true, ..sight });
+        let mut all: Vec<Opinion> = self.accepted.iter().map(before).collect();
         all.retain(|accepted| accepted.filter != now.filter || accepted.excluded != now.excluded);
         all.insert(0, now);
         all
@@ -385,6 +401,36 @@ impl<'a> Judge<'a> {
         let now = self.job.scope.lists.get(&collection);
         let mut before = self.job.accepted.iter().filter_map(|accepted| accepted.scope.lists.get(&collection));
         before.any(|before| Some(before) != now)
+    }
+
+    /// How a row stands that an element of a record's list becomes.
+    fn part(&self, collection: Collection, each: &Each, key: &Key) -> Result<Standing> {
+        let out = |words: String| Standing::Out(Cause { kind: CauseKind::Out, words });
+        let Some((id, element)) = each::split(key) else {
+            return Ok(out("the mapping makes no such row any more".into()));
+        };
+        let of = self.object(collection, id)?;
+        if of != Standing::In {
+            return Ok(of);
+        }
+        let Some(record) = self.directory.object(collection, id)? else {
+            return Ok(Standing::Unknown(Unknown::new("its record is not in the snapshot")));
+        };
+        Ok(match each.elements(&record, &self.sight()).has(&element) {
+            Some(Ok(())) => Standing::In,
+            Some(Err(reason)) => Standing::Unknown(reason),
+            None => {
+                let words = format!("no longer in {}", each.of);
+                Standing::Gone(Cause { kind: CauseKind::Gone, words })
+            }
+        })
+    }
+
+    /// Whether the mapping made its rows of other things under an accepted scope.
+    fn is_recast(&self, mapping: &Mapping) -> bool {
+        let now = mapping.identity();
+        let mut before = self.job.accepted.iter().flat_map(|accepted| &accepted.mappings);
+        before.any(|before| before.name == now.name && before.target == now.target && !before.makes_the_same(&now))
     }
 
     /// Counts for the plan's header.
@@ -425,6 +471,53 @@ impl<'a> Judge<'a> {
     }
 }
 
+/// The directory with what is in scope. While a filter is judged, the scope of its own collection is not known yet.
+#[derive(Clone, Copy)]
+struct Sight<'j, 'a> {
+    judge: &'j Judge<'a>,
+    /// The collection whose filter is judged.
+    deciding: Option<Collection>,
+    /// What an accepted scope lets in counts as well.
+    accepted: bool,
+}
+
+impl Navigate for Sight<'_, '_> {
+    fn one(&self, from: &Record, via: Navigation) -> Value {
+        self.judge.directory.one(from, via)
+    }
+
+    fn many(&self, from: &Record, via: Navigation) -> Value {
+        self.judge.directory.many(from, via)
+    }
+
+    fn as_of(&self) -> Timestamp {
+        self.judge.directory.as_of()
+    }
+
+    fn describe(&self, record: &Record) -> String {
+        self.judge.directory.describe(record)
+    }
+
+    fn in_scope(&self, record: &Record) -> Value {
+        if self.deciding == Some(record.collection) {
+            return Value::Null;
+        }
+        // An edited filter may ask for what an accepted one asks back.
+        if self.judge.deciding.borrow().contains(&record.collection) {
+            let words = format!("whether it is in scope depends on the scope of {} itself", record.collection);
+            return Value::Unknown(Unknown::new(words));
+        }
+        match self.judge.key(record.collection, &record.key) {
+            Ok(Standing::In) => Value::Bool(true),
+            Ok(Standing::Edited(_)) => Value::Bool(self.accepted),
+            Ok(Standing::Out(_) | Standing::Gone(_)) => Value::Bool(false),
+            Ok(Standing::NotFound) => Value::Unknown(Unknown::new("not found by id; a second run decides")),
+            Ok(Standing::Unknown(reason)) => Value::Unknown(reason),
+            Err(error) => Value::Unknown(Unknown::new(error.to_string())),
+        }
+    }
+}
+
 impl States for Judge<'_> {
     fn state(&self, ty: &str, key: &Key, row: Option<&Row>) -> Result<Source> {
         let approved = |words: &str| {
@@ -449,7 +542,15 @@ impl States for Judge<'_> {
                 }
             });
         }
-        Ok(match self.key(mapping.source, key)? {
+        let standing = match &mapping.each {
+            Some(each) => self.part(mapping.source, each, key)?,
+            None => self.key(mapping.source, key)?,
+        };
+        let left = matches!(standing, Standing::Out(_) | Standing::Gone(_) | Standing::NotFound);
+        if left && self.is_recast(mapping) {
+            return Ok(edited(format!("{UNTIL_RECAST}{}", mapping.name)));
+        }
+        Ok(match standing {
             Standing::In => Source::Desired(wanted()),
             Standing::Out(cause) => Source::Out(cause),
             Standing::Edited(words) => edited(words),
@@ -485,6 +586,7 @@ fn least_certain_of(standings: Vec<Standing>) -> Standing {
 /// Stands for the job's list of excluded records, in the place of a clause.
 const EXCLUDE: &str = "exclude";
 const UNTIL_EDITED: &str = "in scope until the scope was edited; now left out: ";
+const UNTIL_RECAST: &str = "not made since an edit of the mapping ";
 const DISABLED: &str = "disabled: ";
 const NOT_TRUE: &str = " is not true";
 
@@ -553,6 +655,11 @@ pub fn missing(
         }
     };
     match key {
+        key if mapping.each.is_some() => {
+            if let Some((id, _)) = each::split(key).filter(|_| is_looked_up(mapping.source)) {
+                need(mapping.source, id);
+            }
+        }
         Key::Guid(id) if is_looked_up(mapping.source) => need(mapping.source, *id),
         Key::Pair(of, member) => {
             need(container(mapping.source), *of);
@@ -575,13 +682,13 @@ pub fn missing(
 pub fn label(directory: &Directory<'_>, catalog: &Catalog, record: &Record) -> String {
     let text = |record: &Record, name: &str| {
         let slot = catalog.shape(record.collection).slot(name)?;
-        match &record.slots[slot] {
-            Some(Value::Text(text)) => Some(text.to_string()),
+        match record.slots.get(slot) {
+            Some(Some(Value::Text(text))) => Some(text.to_string()),
             _ => None,
         }
     };
     let object = |collection: Collection, id: Guid| {
-        let record = directory.object(collection, id).ok().flatten();
+        let record = directory.followed(collection, id).ok().flatten();
         record.and_then(|record| text(&record, "displayName")).unwrap_or_else(|| id.to_string())
     };
     match (&record.key, record.collection) {

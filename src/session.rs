@@ -24,6 +24,7 @@ use crate::job::{GraphSource, Job, Source as JobSource};
 use crate::ledger::{ApprovalId, GoodRun, HeldPlan, Identity, Ledger, Run, RunId, RunState};
 use crate::lock::Lock;
 use crate::lookup::{self, OBJECTS};
+use crate::mapping::Mapping;
 use crate::plan::build::{Inputs, Rows, TypeInput, build};
 use crate::plan::change::{Action, Change, NoteKind, Row};
 use crate::plan::decide::{Times, TypePolicy};
@@ -567,6 +568,15 @@ impl<'a> Session<'a> {
             return Err(Error::failed("a defect: a dry run has nothing to finish"));
         };
         if applied.stopped.is_none() && !trial {
+            // Before the accepted scope forgets that there ever was such a type.
+            for ty in plan.released() {
+                let mut owned = Vec::new();
+                ledger.keys(ty, &mut |row, _| {
+                    owned.extend(Some(row.key).filter(|_| row.standing.counts()));
+                    Ok(())
+                })?;
+                ledger.write_rows(run, ty, owned.into_iter().map(|key| Ok((key, None))))?;
+            }
             let edited_in = self.approvals.iter().any(|(_, approval)| approval.limit == LimitName::FilterEdit);
             // An older scope is forgotten once nothing can be owned under it alone.
             if !waiting && (edited_in || !unknown) {
@@ -697,6 +707,8 @@ pub fn prepare(job: &mut Job) {
         ends.iter().for_each(|end| job.catalog.require_collection(*end));
         scope::label_needs(&mut job.catalog, collection);
     }
+    let items: BTreeSet<Collection> = job.mappings.iter().flat_map(Mapping::items).copied().collect();
+    items.into_iter().for_each(|collection| scope::label_needs(&mut job.catalog, collection));
 }
 
 /// The ledger's rows for the plan; none before the first run.

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::expr::{self, Catalog, Expr};
 use crate::find::{Found, Tally};
 use crate::job::Job;
+use crate::mapping::each::Element;
 use crate::mapping::{KeyRule, Mapped, Mapping, Rejection};
 use crate::plan::attributes::AttributePolicy;
 use crate::plan::build::merge_twice;
@@ -16,7 +17,7 @@ use crate::plan::datum::Datum;
 use crate::plan::decide::{Desired, MappingPolicy, TypePolicy, protect_name};
 use crate::plan::matching::{CurrentKey, CurrentSide, DesiredKey, DesiredSide, DesiredState};
 use crate::plan::policy::{Removal, StepAction};
-use crate::record::Key;
+use crate::record::{Key, Value};
 use crate::scope::{self, Judge, Standing};
 use crate::spill::SpillWriter;
 use crate::target::Target;
@@ -29,7 +30,8 @@ pub fn types(job: &Job) -> Result<Vec<TypePolicy>> {
             types.push(TypePolicy {
                 spec: TypeSpec { name: mapping.target.clone(), attributes: vec![], key: vec![], adopt: vec![] },
                 mappings: Vec::new(),
-                links: mapping.source.is_link(),
+                // The rows of a split record are the elements of a list: they come and go as links do.
+                links: mapping.source.is_link() || mapping.each.is_some(),
                 rekeyed: false,
             });
             types.len() - 1
@@ -179,16 +181,13 @@ pub fn desired(
         notes: Vec::new(),
         names: Tally::default(),
     };
+    let sight = judge.sight();
     for (index, name) in policy.mappings.iter().map(|mapping| &mapping.name).enumerate() {
         let Some(mapping) = job.mapping(name) else { continue };
+        let maker = Maker::new(index, mapping, &policy.spec);
         if let Some(distinct) = &mapping.distinct {
             for (key, spelling) in &judge.values(mapping, distinct)?.known {
-                wanted.take(
-                    (index, mapping),
-                    key.clone(),
-                    spelling.to_string(),
-                    mapping.apply_value(spelling, directory),
-                )?;
+                wanted.take(&maker, key.clone(), spelling.to_string(), mapping.apply_value(spelling, &sight))?;
             }
             continue;
         }
@@ -197,11 +196,41 @@ pub fn desired(
                 return Ok(());
             }
             let label = scope::label(directory, &job.catalog, &record);
-            let mapped = mapping.apply(&record, directory);
-            wanted.take((index, mapping), record.key, label, mapped)
+            if mapping.each.is_none() {
+                let mapped = mapping.apply(&record, &sight);
+                return wanted.take(&maker, record.key, label, mapped);
+            }
+            for part in mapping.parts(&record, &sight) {
+                let label = match &part.element {
+                    Some(Element { value: Value::Record(item), .. }) => {
+                        format!("{label}: {}", scope::label(directory, &job.catalog, item))
+                    }
+                    Some(element) => format!("{label}: {}", element.spelling),
+                    None => label.clone(),
+                };
+                wanted.take(&maker, part.key, label, part.mapped)?;
+            }
+            Ok(())
         })?;
     }
     wanted.finish()
+}
+
+/// One mapping of a type.
+struct Maker<'a> {
+    /// Its place among the type's mappings.
+    index: usize,
+    mapping: &'a Mapping,
+    /// Of each of its attributes the place among the type's.
+    places: Vec<Option<usize>>,
+}
+
+impl<'a> Maker<'a> {
+    fn new(index: usize, mapping: &'a Mapping, spec: &TypeSpec) -> Maker<'a> {
+        let place = |name: &str| spec.attributes.iter().position(|attribute| attribute.name == name);
+        let places = mapping.attributes.iter().map(|attribute| place(&attribute.name)).collect();
+        Maker { index, mapping, places }
+    }
 }
 
 /// What the source wants of one type, as it is mapped.
@@ -216,15 +245,9 @@ struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    /// Takes one record of a mapping, which is the `index`-th of the type.
-    fn take(
-        &mut self,
-        (index, mapping): (usize, &Mapping),
-        key: Key,
-        label: String,
-        mapped: Result<Mapped, Rejection>,
-    ) -> Result<()> {
-        let entry = match mapped.and_then(|mapped| self.values(mapping, mapped, &key, &label)) {
+    /// Takes one record of a mapping.
+    fn take(&mut self, maker: &Maker<'_>, key: Key, label: String, mapped: Result<Mapped, Rejection>) -> Result<()> {
+        let entry = match mapped.and_then(|mapped| self.values(maker, mapped, &key, &label)) {
             Err(rejection) => DesiredKey {
                 key,
                 target_key: None,
@@ -232,7 +255,7 @@ impl Wanted<'_> {
             },
             Ok(values) => {
                 let target_key = target_key(self.spec, |at| values[at].as_ref());
-                let place = self.records.push(&Desired { mapping: index, label, values })?;
+                let place = self.records.push(&Desired { mapping: maker.index, label, values })?;
                 DesiredKey { key, target_key, state: DesiredState::Mapped(place) }
             }
         };
@@ -244,14 +267,15 @@ impl Wanted<'_> {
     /// everything else is what the target would give back.
     fn values(
         &mut self,
-        mapping: &Mapping,
+        maker: &Maker<'_>,
         mapped: Mapped,
         key: &Key,
         label: &str,
     ) -> Result<Vec<Option<Datum>>, Rejection> {
+        let attributes = &maker.mapping.attributes;
         let mut values = vec![None; self.spec.attributes.len()];
-        for (attribute, value) in mapping.attributes.iter().zip(mapped.values) {
-            let Some(at) = self.spec.attributes.iter().position(|spec| spec.name == attribute.name) else { continue };
+        for ((attribute, at), value) in attributes.iter().zip(&maker.places).zip(mapped.values) {
+            let Some(at) = *at else { continue };
             values[at] = Some(match (&attribute.reference, &attribute.find) {
                 (Some(to), _) => self.job.reference(to, value),
                 (None, Some(find)) => {
@@ -263,7 +287,7 @@ impl Wanted<'_> {
             });
         }
         for (at, words) in mapped.cut {
-            let words = format!("\"{}\" {words}: it is cut.", mapping.attributes[at].name);
+            let words = format!("\"{}\" {words}: it is cut.", attributes[at].name);
             let (kind, ty) = (NoteKind::Shortened, self.spec.name.clone());
             self.notes.push(Note { kind, ty, key: key.clone(), label: label.into(), words, attribute: None });
         }

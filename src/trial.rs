@@ -51,11 +51,18 @@ pub fn keys(trial: &Trial, job: &Job, directory: &Directory<'_>) -> Result<Optio
                 keys.extend(texts(&distinct::references(value)).into_iter().map(Key::parse));
                 return Ok(());
             }
-            if refers && let Ok(mapped) = mapping.apply(&record, directory) {
-                for (attribute, value) in mapping.attributes.iter().zip(mapped.values) {
-                    let Some(to) = &attribute.reference else { continue };
-                    keys.extend(texts(&job.reference(to, value)).into_iter().map(Key::parse));
+            let mut rows = Vec::new();
+            if mapping.each.is_some() {
+                for part in mapping.parts(&record, directory) {
+                    keys.insert(part.key);
+                    rows.extend(part.mapped.ok());
                 }
+            } else if refers {
+                rows.extend(mapping.apply(&record, directory).ok());
+            }
+            for (attribute, value) in rows.into_iter().flat_map(|mapped| mapping.attributes.iter().zip(mapped.values)) {
+                let Some(to) = &attribute.reference else { continue };
+                keys.extend(texts(&job.reference(to, value)).into_iter().map(Key::parse));
             }
             // A link brings the record at its other end along.
             match &record.key {

@@ -137,8 +137,12 @@ fn tables(given: &[String]) -> Result<Catalog> {
             return Err(Error::usage(format!("--table {one} names no file")).hint("write --table sites=sites.csv"));
         };
         let file = SourceFile::read(Path::new(path))?;
-        let table = Table::read(&file.text)
-            .map_err(|why| Error::usage(format!("{path} cannot be used as a table")).cause(why))?;
+        let table = Table::read(&file.text, None).map_err(|slip| {
+            let mut problems = Problems::default();
+            problems.add(&Place { file, range: slip.at.unwrap_or_default() }, slip.message);
+            let shown = problems.into_result(&format!("the table {path}"), false).err();
+            shown.unwrap_or_else(|| Error::usage(format!("{path} cannot be used as a table")))
+        })?;
         catalog.define(name, table);
     }
     Ok(catalog)

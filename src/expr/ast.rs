@@ -13,6 +13,7 @@ use std::sync::Arc;
 use super::cast::EdmType;
 use super::functions::{Function, Prepared};
 use super::literal;
+use super::lookup::Table;
 use super::set::Set;
 use crate::record::{Collection, Value};
 use crate::schema::Navigation;
@@ -304,7 +305,23 @@ impl Node {
         }
     }
 
-    /// The functions called anywhere in it.
+    /// Collects the tables that `lookup` reads in it.
+    pub fn tables<'n>(&'n self, tables: &mut Vec<&'n Table>) {
+        if let NodeKind::Call(Call { prepared: Prepared::Table(table, _), .. }) = &self.kind {
+            tables.push(table);
+        }
+        self.children().into_iter().for_each(|node| node.tables(tables));
+    }
+
+    /// Collects the collections whose scope `inscope` asks for in it.
+    pub fn scopes(&self, collections: &mut BTreeSet<Collection>) {
+        if let NodeKind::Call(Call { prepared: Prepared::Scope(asked), .. }) = &self.kind {
+            collections.extend(*asked);
+        }
+        self.children().into_iter().for_each(|node| node.scopes(collections));
+    }
+
+    /// Whether the function is called anywhere in it.
     pub fn calls(&self, function: &str) -> bool {
         matches!(&self.kind, NodeKind::Call(call) if call.function.name == function)
             || self.children().into_iter().any(|node| node.calls(function))

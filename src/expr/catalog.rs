@@ -11,13 +11,16 @@ use crate::custom::Custom;
 use crate::record::Collection;
 use crate::schema::{self, Kind, Navigation, Property, Source, Type};
 
+/// What `lookup` knows, by name.
+pub type Tables = BTreeMap<Arc<str>, Arc<Table>>;
+
 /// The properties and navigations that a set of expressions uses.
 #[derive(Clone, Debug)]
 pub struct Catalog {
     /// In the order of [`Collection::ALL`], then the custom collections as they were declared.
     shapes: Vec<Shape>,
     navigations: BTreeSet<Navigation>,
-    tables: BTreeMap<Arc<str>, Arc<Table>>,
+    tables: Tables,
     custom: Vec<Arc<Custom>>,
 }
 
@@ -36,6 +39,8 @@ pub struct Field {
     pub name: Arc<str>,
     pub ty: Type,
     pub source: Source,
+    /// Looked at on records that a navigation leads to, not only on those that are walked.
+    pub followed: bool,
     /// The names inside a complex value, shared by all records.
     pub(super) parts: Arc<[Arc<str>]>,
 }
@@ -62,8 +67,14 @@ impl Catalog {
         self.tables.insert(name.into(), Arc::new(table));
     }
 
-    pub(super) fn tables(&self) -> &BTreeMap<Arc<str>, Arc<Table>> {
+    /// The tables known to `lookup`, by name.
+    pub fn tables(&self) -> &Tables {
         &self.tables
+    }
+
+    /// Knows these tables and no others from here on: a mapping's own are not known outside it.
+    pub fn set_tables(&mut self, tables: Tables) {
+        self.tables = tables;
     }
 
     /// Makes a custom collection known, so that expressions may be over it. One of the same name is replaced.
@@ -138,7 +149,7 @@ impl Catalog {
     /// Notes a use besides those of expressions and returns the slot; `None` if there is no such property.
     pub fn require(&mut self, collection: Collection, name: &str) -> Option<usize> {
         let property = self.property(collection, name)?;
-        self.intern(collection, name, &property).map(usize::from)
+        self.intern(collection, name, &property, true).map(usize::from)
     }
 
     /// Notes that records of `collection` are wanted at all.
@@ -146,10 +157,20 @@ impl Catalog {
         self.shape_mut(collection).used = true;
     }
 
-    /// The slot of a property, given out now if it is new. `None` when all slots are taken.
-    pub(super) fn intern(&mut self, collection: Collection, name: &str, property: &Property) -> Option<u16> {
+    /// The slot of a property, given out now if it is new. `None` when all slots are taken. `followed` says that records
+    /// which a navigation leads to are asked for it.
+    pub(super) fn intern(
+        &mut self,
+        collection: Collection,
+        name: &str,
+        property: &Property,
+        followed: bool,
+    ) -> Option<u16> {
         let fields = &mut self.shape_mut(collection).fields;
         if let Some(slot) = fields.iter().position(|field| &*field.name == name) {
+            if followed && !std::mem::replace(&mut fields[slot].followed, true) {
+                self.intern_needs(collection, property, followed)?;
+            }
             return u16::try_from(slot).ok();
         }
         // The highest number stands for "no slot".
@@ -158,17 +179,24 @@ impl Catalog {
             Kind::Complex(table) => table.iter().map(|(name, _)| Arc::from(*name)).collect(),
             _ => Arc::from([]),
         };
-        fields.push(Field { name: Arc::from(name), ty: property.ty, source: property.source, parts });
+        fields.push(Field { name: Arc::from(name), ty: property.ty, source: property.source, followed, parts });
         self.require_collection(collection);
         if let (Source::Navigation(via), Kind::Record(targets)) = (property.source, property.ty.kind) {
             self.navigations.insert(via);
             targets.iter().for_each(|target| self.require_collection(*target));
         }
         property.reads.iter().for_each(|read| self.require_collection(*read));
-        for (collection, needed) in property.needs {
-            self.require(*collection, needed)?;
-        }
+        self.intern_needs(collection, property, followed)?;
         Some(slot)
+    }
+
+    /// What a property of `owner` is worked out from. The record's own properties are looked at where it is.
+    fn intern_needs(&mut self, owner: Collection, property: &Property, followed: bool) -> Option<()> {
+        for (collection, needed) in property.needs {
+            let found = self.property(*collection, needed)?;
+            self.intern(*collection, needed, &found, followed || *collection != owner)?;
+        }
+        Some(())
     }
 }
 

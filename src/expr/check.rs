@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::ast::{Binary, Call, Constant, End, Head, Items, Lambda, Node, NodeKind, Path, Segment, Span, Step};
-use super::functions::{Accepts, Function, Parameter, Returns};
+use super::functions::{Accepts, Function, Parameter, Prepared, Returns};
 use super::set::Set;
 use super::{Catalog, SyntaxError, literal, nearest};
 use crate::record::{Collection, Guid, List, Value};
@@ -15,8 +15,9 @@ use crate::schema::{self, Kind, Source, Type};
 
 type Checked = Result<Type, SyntaxError>;
 
-/// Checks `node` as an expression over `root` and notes in `catalog` what it uses.
-pub(super) fn check(node: &mut Node, root: Option<Collection>, catalog: &mut Catalog) -> Checked {
+/// Checks `node` as an expression over `root` and notes in `catalog` what it uses. `item` is the type of what `$this`
+/// is, where the expression is about one item of a list at a time.
+pub(super) fn check(node: &mut Node, root: Option<Collection>, item: Option<Type>, catalog: &mut Catalog) -> Checked {
     let root = match root {
         Some(collection) => {
             catalog.require_collection(collection);
@@ -24,7 +25,7 @@ pub(super) fn check(node: &mut Node, root: Option<Collection>, catalog: &mut Cat
         }
         None => Type::ANY,
     };
-    Checker { root, catalog, frames: Vec::new() }.node(node)
+    Checker { root, catalog, frames: item.into_iter().collect() }.node(node)
 }
 
 struct Checker<'c> {
@@ -138,9 +139,10 @@ impl Checker<'_> {
             }
             Head::Alias(_) => Type::ANY,
         };
-        for segment in &mut path.segments {
+        let on_root = matches!(path.head, Head::Root | Head::It);
+        for (index, segment) in path.segments.iter_mut().enumerate() {
             at = match segment {
-                Segment::Property(step) => self.step(at, step)?,
+                Segment::Property(step) => self.step(at, step, index > 0 || !on_root)?,
                 Segment::Filter(condition) => {
                     list(at, span.clone(), "`$filter`")?;
                     self.inside(condition, at, "`$filter`")?;
@@ -176,7 +178,8 @@ impl Checker<'_> {
         boolean(ty?, condition, word, Some("compare the variable or one of its properties: any(x: x eq …)"))
     }
 
-    fn step(&mut self, at: Type, step: &mut Step) -> Checked {
+    /// `followed` says that it is a step from something that the record only leads to.
+    fn step(&mut self, at: Type, step: &mut Step, followed: bool) -> Checked {
         let found = match at.kind {
             Kind::Any => Type::ANY,
             Kind::Complex(table) => {
@@ -184,7 +187,7 @@ impl Checker<'_> {
                 let names = table.iter().map(|(name, _)| *name);
                 known.map(|(_, ty)| *ty).ok_or_else(|| no_property("this", step, names))?
             }
-            Kind::Record(collections) => self.property(collections, step)?,
+            Kind::Record(collections) => self.property(collections, step, followed)?,
             kind => {
                 let message = format!("this follows {kind}, which has no properties");
                 return Err(SyntaxError::new(step.span.clone(), message));
@@ -194,11 +197,11 @@ impl Checker<'_> {
     }
 
     /// A property of records that may be of several collections: at least one must have it.
-    fn property(&mut self, collections: &[Collection], step: &mut Step) -> Checked {
+    fn property(&mut self, collections: &[Collection], step: &mut Step, followed: bool) -> Checked {
         let mut found = None;
         for collection in collections {
             let Some(property) = self.catalog.property(*collection, &step.name) else { continue };
-            let slot = self.catalog.intern(*collection, &step.name, &property);
+            let slot = self.catalog.intern(*collection, &step.name, &property, followed);
             let slot = slot.ok_or_else(|| SyntaxError::new(step.span.clone(), "too many properties are used"))?;
             step.slots.set(*collection, slot);
             if let Source::Navigation(via) = property.source {
@@ -293,7 +296,10 @@ impl Checker<'_> {
             }
         }
         both_alike(function, &types, &span)?;
-        call.prepared = function.prepare(call, self.catalog)?;
+        call.prepared = match (function.name, types.first()) {
+            ("inscope", Some(Type { kind: Kind::Record(collections), .. })) => Prepared::Scope(collections),
+            _ => function.prepare(call, self.catalog)?,
+        };
         let all = all.unwrap_or(Type::ANY);
         let first = types.first().copied().unwrap_or(Type::ANY);
         Ok(match function.returns {

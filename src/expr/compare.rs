@@ -18,6 +18,9 @@ pub fn fold(c: char) -> char {
 
 /// Orders text by its folded characters; equal means equal but for case.
 pub fn compare_text(a: &str, b: &str) -> Ordering {
+    if a.len() == b.len() && a.is_ascii() && a.eq_ignore_ascii_case(b) {
+        return Ordering::Equal;
+    }
     let ascii = |(a, b): &(u8, u8)| a.is_ascii() && a.eq_ignore_ascii_case(b);
     let same = a.bytes().zip(b.bytes()).take_while(ascii).count();
     // Only ASCII lies before `same`, so it is a character border in both.
@@ -29,11 +32,22 @@ fn folded(text: &str) -> impl DoubleEndedIterator<Item = char> {
 }
 
 pub(super) fn starts_with(text: &str, start: &str) -> bool {
+    if let (true, Some(head)) = (start.is_ascii(), text.as_bytes().get(..start.len()))
+        && head.is_ascii()
+    {
+        return head.eq_ignore_ascii_case(start.as_bytes());
+    }
     let mut text = folded(text);
     folded(start).all(|c| text.next() == Some(c))
 }
 
 pub(super) fn ends_with(text: &str, end: &str) -> bool {
+    if end.is_ascii()
+        && let Some(at) = text.len().checked_sub(end.len())
+        && text.as_bytes()[at..].is_ascii()
+    {
+        return text.as_bytes()[at..].eq_ignore_ascii_case(end.as_bytes());
+    }
     let mut text = folded(text).rev();
     folded(end).rev().all(|c| text.next() == Some(c))
 }

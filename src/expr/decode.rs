@@ -61,9 +61,30 @@ impl Shape {
     /// too, as Graph writes null for what may not be seen. Slots of navigations and computed properties stay what
     /// `absent` says, `None` beyond its end. Names without a slot are skipped; of a name given twice the last counts.
     pub fn decode(&self, key: Key, json: &str, absent: &[Option<Value>]) -> Result<Record, DecodeError> {
-        let mut slots: Box<[Option<Value>]> = self.blank(absent);
+        self.fill(key, json, self.blank(absent), false)
+    }
+
+    /// [`Shape::decode`] for a record that a navigation leads to: only what is asked of such records. Other slots are
+    /// `None`, or not there behind the last that is asked for.
+    pub fn decode_followed(&self, key: Key, json: &str, absent: &[Option<Value>]) -> Result<Record, DecodeError> {
+        let count = self.fields.iter().rposition(|field| field.followed).map_or(0, |last| last + 1);
+        let mut slots = self.blank(absent).into_vec();
+        slots.truncate(count);
+        for (slot, field) in slots.iter_mut().zip(&self.fields) {
+            *slot = slot.take().filter(|_| field.followed);
+        }
+        self.fill(key, json, slots.into_boxed_slice(), true)
+    }
+
+    fn fill(
+        &self,
+        key: Key,
+        json: &str,
+        mut slots: Box<[Option<Value>]>,
+        followed: bool,
+    ) -> Result<Record, DecodeError> {
         let mut from = serde_json::Deserializer::from_str(json);
-        from.deserialize_map(RecordVisitor { shape: self, slots: &mut slots }).map_err(DecodeError)?;
+        from.deserialize_map(RecordVisitor { shape: self, slots: &mut slots, followed }).map_err(DecodeError)?;
         from.end().map_err(DecodeError)?;
         Ok(Record { collection: self.collection, key, slots })
     }
@@ -82,6 +103,8 @@ impl Shape {
 struct RecordVisitor<'s> {
     shape: &'s Shape,
     slots: &'s mut [Option<Value>],
+    /// Reads nothing that only walked records are asked for.
+    followed: bool,
 }
 
 impl<'de> Visitor<'de> for RecordVisitor<'_> {
@@ -94,7 +117,9 @@ impl<'de> Visitor<'de> for RecordVisitor<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         // Graph writes the properties of every record in the same order, so the next one is likely the next found.
         let mut likely = 0;
-        while let Some(slot) = map.next_key_seed(SlotSeed { fields: &self.shape.fields, likely })? {
+        while let Some(slot) =
+            map.next_key_seed(SlotSeed { fields: &self.shape.fields, likely, followed: self.followed })?
+        {
             let Some(slot) = slot else {
                 map.next_value::<IgnoredAny>()?;
                 continue;
@@ -114,6 +139,7 @@ impl<'de> Visitor<'de> for RecordVisitor<'_> {
 struct SlotSeed<'s> {
     fields: &'s [Field],
     likely: usize,
+    followed: bool,
 }
 
 impl<'de> DeserializeSeed<'de> for SlotSeed<'_> {
@@ -134,7 +160,11 @@ impl Visitor<'_> for SlotSeed<'_> {
     fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Option<usize>, E> {
         let likely = self.fields.get(self.likely).filter(|field| *field.name == *name).map(|_| self.likely);
         let slot = likely.or_else(|| self.fields.iter().position(|field| *field.name == *name));
-        Ok(slot.filter(|slot| self.fields[*slot].source == Source::Graph))
+        let wanted = |slot: &usize| {
+            let field = &self.fields[*slot];
+            field.source == Source::Graph && (field.followed || !self.followed)
+        };
+        Ok(slot.filter(wanted))
     }
 }
 

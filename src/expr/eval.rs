@@ -38,8 +38,22 @@ struct Frame<'e> {
 
 static NULL: Value = Value::Null;
 
-pub(super) fn value(node: &Node, root: Root<'_>, nav: &dyn Navigate) -> Value {
-    Scope { nav, root, frame: None }.value(node).into_owned()
+/// Shows the value of a whole expression, which is mostly one that stands in the record and need not be copied. `item`
+/// is what `$this` is, where it is about one item of a list at a time.
+pub(super) fn look<T>(
+    node: &Node,
+    root: Root<'_>,
+    item: Option<&Value>,
+    nav: &dyn Navigate,
+    at: impl FnOnce(Cow<'_, Value>) -> T,
+) -> T {
+    let frame = item.map(|item| Frame { item, outer: None });
+    at(Scope { nav, root, frame: frame.as_ref() }.value(node))
+}
+
+/// The value of a whole expression.
+pub(super) fn value(node: &Node, root: Root<'_>, item: Option<&Value>, nav: &dyn Navigate) -> Value {
+    look(node, root, item, nav, |value| value.into_owned())
 }
 
 /// Why a list may not be all there is; `None` if it is.
@@ -54,6 +68,10 @@ pub(super) fn reason_for(list: &List) -> Option<Unknown> {
 impl<'e> Scope<'e> {
     pub fn as_of(self) -> Timestamp {
         self.nav.as_of()
+    }
+
+    pub fn in_scope(self, record: &Record) -> Value {
+        self.nav.in_scope(record)
     }
 
     pub fn value(self, node: &'e Node) -> Cow<'e, Value> {

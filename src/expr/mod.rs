@@ -40,11 +40,11 @@ use crate::record::{Collection, List, Record, Unknown, Value};
 use crate::schema::{Kind, Type};
 
 pub use crate::schema::Navigation;
-pub use catalog::{Catalog, Field, Shape};
+pub use catalog::{Catalog, Field, Shape, Tables};
 pub use compare::{compare_text, fold};
 pub use decode::{DecodeError, InlineError};
 pub use functions::{Accepts, Example, FUNCTIONS, Function, Origin, Parameter, Returns, named as function};
-pub use lookup::Table;
+pub use lookup::{Table, TableError};
 pub use push::{Allowed, PushDown};
 
 /// Why a text is not an expression, or not one that fits the schema.
@@ -91,6 +91,11 @@ pub trait Navigate {
     /// What `now()` returns: the as-of time of the plan.
     fn as_of(&self) -> Timestamp;
 
+    /// Whether the job's scope lets the record in: true, false, unknown, or null where that is what is being decided.
+    fn in_scope(&self, _: &Record) -> Value {
+        Value::Unknown(Unknown::new("what is in scope is known in a job only"))
+    }
+
     /// A record in words for people, to say of which one something is not known.
     fn describe(&self, record: &Record) -> String {
         format!("{} {}", record.collection, record.key)
@@ -118,6 +123,17 @@ impl Navigate for NoNavigation {
     }
 }
 
+/// What an expression is evaluated on; which of them it was compiled for.
+#[derive(Clone, Copy)]
+pub enum Subject<'s> {
+    /// As in [`Expr::eval`].
+    Record(&'s Record),
+    /// As in [`Expr::eval_item`].
+    Item(&'s Record, &'s Value),
+    /// As in [`Expr::eval_value`].
+    Value(&'s Value),
+}
+
 /// What a filter says of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Truth {
@@ -139,12 +155,23 @@ pub struct Expr {
 /// known and any name is accepted; evaluate such an expression with [`Expr::eval_value`]. After an error `catalog` is
 /// as before.
 pub fn compile(text: &str, root: Option<Collection>, catalog: &mut Catalog) -> Result<Expr, SyntaxError> {
-    compile_checked(text, root, catalog, |_, _| Ok(()))
+    compile_checked(text, root, None, catalog, |_, _| Ok(()))
+}
+
+/// Like [`compile`] for an expression that is evaluated once for each item of a list ([`Expr::eval_item`]): `$this` is
+/// the item, of the type `item`; all other names are the record's.
+pub fn compile_item(
+    text: &str,
+    root: Option<Collection>,
+    item: Type,
+    catalog: &mut Catalog,
+) -> Result<Expr, SyntaxError> {
+    compile_checked(text, root, Some(item), catalog, |_, _| Ok(()))
 }
 
 /// Like [`compile`], but the expression must be true or false.
 pub fn compile_filter(text: &str, root: Option<Collection>, catalog: &mut Catalog) -> Result<Expr, SyntaxError> {
-    compile_checked(text, root, catalog, |node, ty| {
+    compile_checked(text, root, None, catalog, |node, ty| {
         // A table's content is no part of the filter's text, so an edit of it could not be told from changed data.
         if node.calls("lookup") {
             return Err(SyntaxError::new(node.span.clone(), "a filter cannot use `lookup`").help(
@@ -162,14 +189,15 @@ pub fn compile_filter(text: &str, root: Option<Collection>, catalog: &mut Catalo
 fn compile_checked(
     text: &str,
     root: Option<Collection>,
+    item: Option<Type>,
     catalog: &mut Catalog,
     demand: impl FnOnce(&ast::Node, Type) -> Result<(), SyntaxError>,
 ) -> Result<Expr, SyntaxError> {
     let input = input::Input::read(text)?;
-    let mut node = parse::parse(&input).map_err(|error| input.moved_back(error))?;
+    let mut node = parse::parse(&input, item.is_some()).map_err(|error| input.moved_back(error))?;
     // On a copy, so that an expression that fails leaves nothing behind to be read from Graph.
     let mut trial = catalog.clone();
-    let checked = check::check(&mut node, root, &mut trial).and_then(|ty| {
+    let checked = check::check(&mut node, root, item, &mut trial).and_then(|ty| {
         demand(&node, ty)?;
         Ok(ty)
     });
@@ -181,13 +209,28 @@ fn compile_checked(
 impl Expr {
     /// The value for `record`, which must be of the collection compiled for and shaped by the same catalog.
     pub fn eval(&self, record: &Record, nav: &dyn Navigate) -> Value {
-        eval::value(&self.node, eval::Root::Record(record), nav)
+        eval::value(&self.node, eval::Root::Record(record), None, nav)
+    }
+
+    /// The value for one item of a list that hangs on `record`, for an expression of [`compile_item`].
+    pub fn eval_item(&self, record: &Record, item: &Value, nav: &dyn Navigate) -> Value {
+        eval::value(&self.node, eval::Root::Record(record), Some(item), nav)
     }
 
     /// The value for an expression compiled without a collection, over any value (its names are those of a
     /// [`Value::Object`]).
     pub fn eval_value(&self, root: &Value, nav: &dyn Navigate) -> Value {
-        eval::value(&self.node, eval::Root::Value(root), nav)
+        eval::value(&self.node, eval::Root::Value(root), None, nav)
+    }
+
+    /// Shows the value for a subject, without copying one that stands in it.
+    pub fn look<T>(&self, subject: Subject<'_>, nav: &dyn Navigate, at: impl FnOnce(&Value) -> T) -> T {
+        let (root, item) = match subject {
+            Subject::Record(record) => (eval::Root::Record(record), None),
+            Subject::Item(record, item) => (eval::Root::Record(record), Some(item)),
+            Subject::Value(value) => (eval::Root::Value(value), None),
+        };
+        eval::look(&self.node, root, item, nav, |value| at(&value))
     }
 
     /// What a filter says of `record`.
@@ -217,6 +260,20 @@ impl Expr {
         let mut names = BTreeSet::new();
         self.node.root_names(&mut names);
         names
+    }
+
+    /// The collections whose scope it asks for.
+    pub fn scopes(&self) -> BTreeSet<Collection> {
+        let mut collections = BTreeSet::new();
+        self.node.scopes(&mut collections);
+        collections
+    }
+
+    /// The tables that `lookup` reads in it, one for each call.
+    pub fn tables(&self) -> Vec<&Table> {
+        let mut tables = Vec::new();
+        self.node.tables(&mut tables);
+        tables
     }
 
     /// What it evaluates to, as far as that is known.

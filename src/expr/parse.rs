@@ -22,15 +22,22 @@ pub(super) const MAX_DEPTH: u16 = 100;
 /// How many bytes parameter aliases may add to an expression, all their uses together.
 const ALIASES_MAX: usize = 1 << 20;
 
-/// Reads the expression of `input`.
-pub(super) fn parse(input: &Input) -> Result<Node, SyntaxError> {
+/// Reads the expression of `input`. With `items` it is about one item of a list at a time, which is `$this`.
+pub(super) fn parse(input: &Input, items: bool) -> Result<Node, SyntaxError> {
     let mut aliases = Vec::new();
     for (name, value) in &input.aliases {
         let node = Parser::new(&input.text, value.clone(), &[])?.whole()?;
         aliases.push(Alias { name: name.clone(), node: constant(node, name)?, length: value.len() });
     }
-    Parser::new(&input.text, input.expression.clone(), &aliases)?.whole()
+    let mut parser = Parser::new(&input.text, input.expression.clone(), &aliases)?;
+    if items {
+        parser.frames.push(Some(Arc::from(THIS)));
+    }
+    parser.whole()
 }
+
+/// The item that a filter inside a path, or the whole expression, is about.
+const THIS: &str = "$this";
 
 /// What a parameter alias stands for.
 struct Alias {
@@ -45,9 +52,9 @@ fn constant(mut node: Node, name: &str) -> Result<Node, SyntaxError> {
         return Err(SyntaxError::new(node.span, format!("`@{name}` must be a value, without properties"))
             .help("write a property where the alias is used"));
     }
-    super::check::check(&mut node, None, &mut Catalog::new())?;
+    super::check::check(&mut node, None, None, &mut Catalog::new())?;
     let nowhere = NoNavigation { as_of: jiff::Timestamp::UNIX_EPOCH };
-    let value = super::eval::value(&node, super::eval::Root::Value(&Value::Null), &nowhere);
+    let value = super::eval::value(&node, super::eval::Root::Value(&Value::Null), None, &nowhere);
     literal_node(&value, &node.span).ok_or_else(|| SyntaxError::new(node.span, format!("`@{name}` has no value")))
 }
 
@@ -269,7 +276,12 @@ impl<'t> Parser<'t> {
         let filter = self.frames.iter().rposition(Option::is_none).map(depth);
         match word {
             "$it" => return Ok((Head::It, Vec::new())),
-            "$this" => return Ok((filter.map_or(Head::It, Head::This), Vec::new())),
+            THIS => {
+                // The frame of the whole expression is the outermost one, so any filter is nearer.
+                let item = self.frames.iter().position(|frame| frame.as_deref() == Some(THIS));
+                let outermost = || item.map_or(Head::It, |at| Head::Variable(Arc::from(THIS), depth(at)));
+                return Ok((filter.map_or_else(outermost, Head::This), Vec::new()));
+            }
             "$root" => {
                 return Err(SyntaxError::new(span.clone(), "`$root` leads to other collections and is not supported")
                     .help("an expression is about one record and what it leads to: manager, memberOf, licenses …"));
@@ -712,7 +724,7 @@ mod tests {
 
     fn parse(text: &str) -> Result<Node, SyntaxError> {
         let input = Input::read(text)?;
-        super::parse(&input).map_err(|error| input.moved_back(error))
+        super::parse(&input, false).map_err(|error| input.moved_back(error))
     }
 
     fn check(text: &str, expected: &str) {

@@ -122,7 +122,7 @@ impl Job {
 
     /// Values that refer to records of the mapping called `to`, as the keys of these.
     pub fn reference(&self, to: &str, value: Datum) -> Datum {
-        match self.mapping(to).is_some_and(|mapping| mapping.distinct.is_some()) {
+        match self.mapping(to).is_some_and(|mapping| mapping.distinct.is_some() || mapping.each.is_some()) {
             true => distinct::references(value),
             false => value,
         }

@@ -13,6 +13,7 @@ use crate::expr::Catalog;
 use crate::mapping::read::{Compiled, Draft};
 use crate::mapping::{Mapping, removal, shipped};
 use crate::plan::policy::Removal;
+use crate::tables;
 use crate::tree::{Fields, Kind, Node};
 
 /// Where the keys of a job file belong, for those that TOML put into another table.
@@ -61,8 +62,9 @@ const NAME_LENGTH_MAX: usize = 64;
 const DEVICE_NAMES: [&str; 6] = ["con", "prn", "aux", "nul", "com1", "lpt1"];
 
 /// What a `[[mapping]]` may say otherwise than the mapping it uses.
-const OVERRIDES: [&str; 11] = [
+const OVERRIDES: [&str; 12] = [
     "attributes",
+    "tables",
     "target",
     "name",
     "key",
@@ -134,6 +136,9 @@ fn read(merged: &Merged, path: &Path, options: &LoadOptions<'_>, problems: &mut 
 
     if let Some(node) = fields.get("collection") {
         custom::read_all(node, &mut catalog, problems);
+    }
+    if let Some(node) = fields.get("tables") {
+        tables::read(node, &mut catalog, problems);
     }
     let source = fields.require("source", "[source]\ntenant = \"contoso.onmicrosoft.com\"", problems);
     let scope = fields.get("scope");

@@ -14,7 +14,7 @@ use crate::expr::{self, Catalog, Expr, Navigate};
 use crate::mapping::Identity;
 use crate::mapping::read::syntax_error;
 use crate::record::{Collection, Guid, Record, Unknown, Value};
-use crate::tree::{Fields, Kind, Node};
+use crate::tree::{Fields, Kind, Node, Table};
 
 /// What is let in. A collection without a filter is let in as a whole; pairs and assignments follow their ends too.
 #[derive(Debug, Default)]
@@ -110,6 +110,7 @@ pub(super) fn read(node: &Node, reader: &Reader, catalog: &mut Catalog, problems
     }
     let exclude = fields.get("exclude");
     fields.finish(&super::read::HOMES, problems);
+    refuse_circles(&scope, table, problems);
     if let Some(node) = exclude
         && let Some(table) = node.table(problems)
     {
@@ -125,6 +126,29 @@ pub(super) fn read(node: &Node, reader: &Reader, catalog: &mut Catalog, problems
         fields.finish(&super::read::HOMES, problems);
     }
     scope
+}
+
+/// Filters that ask for each other's scope leave nothing to begin with.
+fn refuse_circles(scope: &Scope, table: &Table, problems: &mut Problems) {
+    let asked = |of: Collection| {
+        let asked = scope.filters.get(&of).map(|filter| filter.expr.scopes()).unwrap_or_default();
+        // Of its own collection a filter gets null.
+        asked.into_iter().filter(move |other| *other != of)
+    };
+    for start in scope.filters.keys() {
+        let (mut reached, mut next) = (BTreeSet::new(), vec![*start]);
+        while let Some(of) = next.pop() {
+            next.extend(asked(of).filter(|other| reached.insert(*other)));
+        }
+        if reached.contains(start)
+            && let Some(node) = table.get(start.name())
+        {
+            let help = "write out what one of them asks: members/any(m: m/accountEnabled eq true)";
+            let message = format!("whether {start} are in scope depends on itself: `inscope` leads back here");
+            problems.add_with_help(&node.place, message, help);
+            return;
+        }
+    }
 }
 
 fn filter(node: &Node, collection: Collection, catalog: &mut Catalog, problems: &mut Problems) -> Option<Filter> {

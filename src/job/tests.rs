@@ -591,3 +591,37 @@ fn a_list_of_graph_can_be_a_source_and_be_filtered() {
     let world = World::with(&[("contoso.toml", &wrong), ("rooms.toml", mapping)]);
     assert!(world.mistakes("contoso.toml").contains("cannot compare number with text"));
 }
+
+#[test]
+fn filters_may_ask_for_each_others_scope_in_one_direction() {
+    let scope = |users: &str, groups: &str| format!("[scope]\nusers = \"{users}\"\ngroups = \"{groups}\"\n");
+    // Members are groups as well, and of its own collection a filter gets null.
+    let one_way = scope("accountEnabled eq true", "members/any(m: inscope(m))");
+    assert_eq!(job(&format!("{JOB}{one_way}")).scope.filters.len(), 2);
+    let circle = scope("memberOf/any(g: inscope(g))", "members/any(m: inscope(m))");
+    refused(&circle, &["whether users are in scope depends on itself", "contoso.toml", "users = "]);
+    refused(&scope("inscope(displayName)", "true"), &["`inscope` needs a record as its record, this is text"]);
+}
+
+#[test]
+fn tables_of_a_job_are_known_to_its_mappings() {
+    let mapping = "format = \"mapping/1\"\nname = \"people\"\nsource = \"users\"\ntarget = \"people\"\nkey = \"ID\"\n[attributes]\n\
+        \"ID\" = \"id\"\n\"Site\" = \"lookup('sites', officeLocation, 'Site')\"\n";
+    let files = |tables: &str, over: &str, site: &str| {
+        let text = format!("{JOB}[[mapping]]\nuse = \"people.toml\"\n{over}\n{tables}\n");
+        let sites = format!("Office,Site\nOslo,{site}\n");
+        World::with(&[
+            ("contoso.toml", &text),
+            ("people.toml", mapping),
+            ("sites.csv", &sites),
+            ("other.csv", "Office,Site\nOslo,X\n"),
+        ])
+    };
+    let hash = |world: World| world.load("contoso.toml").hash().to_string();
+    let plain = hash(files("[tables]\nsites = \"sites.csv\"", "", "A"));
+    assert_eq!(plain, hash(files("", "tables.sites = \"sites.csv\"", "A")));
+    assert_ne!(plain, hash(files("[tables]\nsites = \"sites.csv\"", "", "B")), "an edited table is an edited job");
+    assert_ne!(plain, hash(files("[tables]\nsites = \"sites.csv\"", "tables.sites = \"other.csv\"", "A")));
+    let message = files("", "", "A").mistakes("contoso.toml");
+    assert!(message.contains("there is no table `sites`"), "{message}");
+}

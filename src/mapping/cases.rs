@@ -7,11 +7,12 @@
 use jiff::Timestamp;
 use serde_json::Value as Json;
 
-use super::{Attribute, Mapping, datum, scalar_text};
+use super::{Attribute, Mapped, Mapping, Rejection, datum, scalar_text};
 use crate::diagnostic::{Place, Problems, did_you_mean};
 use crate::distinct;
 use crate::expr::{Catalog, NoNavigation};
 use crate::plan::datum::Datum;
+use crate::record::{Guid, Key};
 use crate::tree::{Fields, Kind, Node};
 
 /// What `now()` is in a case that does not say: fixed, so that a case gives the same every day.
@@ -27,8 +28,9 @@ pub struct Case {
     pub given: Json,
     /// What `now()` is in this case.
     pub now: Timestamp,
-    /// Expected values by position of their attribute; the others are not looked at.
-    pub expect: Vec<(usize, Datum)>,
+    /// For each row that is expected its values by position of their attribute; the others are not looked at. One row,
+    /// unless the mapping splits records.
+    pub expect: Vec<Vec<(usize, Datum)>>,
 }
 
 /// What became of one case.
@@ -63,30 +65,54 @@ pub fn run_tests(mapping: &Mapping, catalog: &Catalog) -> Vec<TestResult> {
 }
 
 fn run(case: &Case, mapping: &Mapping, catalog: &Catalog) -> TestResult {
-    let navigate = NoNavigation { as_of: case.now };
-    let mapped = match &mapping.distinct {
-        Some(_) => spelling(&case.given)
-            .and_then(|spelling| mapping.apply_value(&spelling, &navigate).map_err(|rejection| rejection.to_string())),
-        None => catalog
-            .inline(mapping.source, &case.given)
-            .map_err(|error| error.to_string())
-            .and_then(|record| mapping.apply(&record, &navigate).map_err(|rejection| rejection.to_string())),
-    };
+    let mapped = rows(case, mapping, catalog);
     let mut result =
         TestResult { name: case.name.clone(), place: case.place.line(), error: None, mismatches: Vec::new() };
     match mapped {
         Err(error) => result.error = Some(error),
-        Ok(mapped) => {
-            for (index, expected) in &case.expect {
-                let got = &mapped.values[*index];
-                if !same(expected, got) {
-                    let attribute = mapping.attributes[*index].name.clone();
-                    result.mismatches.push(Mismatch { attribute, expected: expected.clone(), got: got.clone() });
+        Ok(rows) if rows.len() != case.expect.len() => {
+            result.error = Some(format!("expected {} rows, got {}", case.expect.len(), rows.len()));
+        }
+        Ok(rows) => {
+            for (at, (mapped, expect)) in rows.iter().zip(&case.expect).enumerate() {
+                for (index, expected) in expect {
+                    let got = &mapped.values[*index];
+                    if !same(expected, got) {
+                        let name = &mapping.attributes[*index].name;
+                        let attribute = match rows.len() {
+                            1 => name.clone(),
+                            _ => format!("{name}, in row {}", at + 1),
+                        };
+                        result.mismatches.push(Mismatch { attribute, expected: expected.clone(), got: got.clone() });
+                    }
                 }
             }
         }
     }
     result
+}
+
+/// What the record of a case becomes; why it becomes nothing, in words.
+fn rows(case: &Case, mapping: &Mapping, catalog: &Catalog) -> Result<Vec<Mapped>, String> {
+    let navigate = NoNavigation { as_of: case.now };
+    let words = |rejection: Rejection| rejection.to_string();
+    if mapping.distinct.is_some() {
+        let mapped = mapping.apply_value(&spelling(&case.given)?, &navigate);
+        return Ok(vec![mapped.map_err(words)?]);
+    }
+    let mut record = catalog.inline(mapping.source, &case.given).map_err(|error| error.to_string())?;
+    if mapping.each.is_none() {
+        return Ok(vec![mapping.apply(&record, &navigate).map_err(words)?]);
+    }
+    if record.key.guid().is_none() {
+        // A case may leave the id away; rows need one to be of.
+        record.key = Key::Guid(Guid::default());
+    }
+    let mut rows = Vec::new();
+    for part in mapping.parts(&record, &navigate) {
+        rows.push(part.mapped.map_err(words)?);
+    }
+    Ok(rows)
 }
 
 /// The value of a case of a mapping over distinct values.
@@ -103,13 +129,13 @@ fn same(expected: &Datum, got: &Datum) -> bool {
     expected == got || (expected.is_empty() && got.is_empty())
 }
 
-/// Reads `[[test]]`.
-pub(super) fn read(node: &Node, attributes: &[Attribute], problems: &mut Problems) -> Vec<Case> {
+/// Reads `[[test]]`. `split` says that a record may become several rows, which are expected as a list.
+pub(super) fn read(node: &Node, attributes: &[Attribute], split: bool, problems: &mut Problems) -> Vec<Case> {
     let Some(items) = node.list(problems) else { return Vec::new() };
-    items.iter().enumerate().filter_map(|(index, item)| case(index, item, attributes, problems)).collect()
+    items.iter().enumerate().filter_map(|(index, item)| case(index, item, attributes, split, problems)).collect()
 }
 
-fn case(index: usize, node: &Node, attributes: &[Attribute], problems: &mut Problems) -> Option<Case> {
+fn case(index: usize, node: &Node, attributes: &[Attribute], split: bool, problems: &mut Problems) -> Option<Case> {
     let mut fields = Fields::new(node.table(problems)?, &node.place, "a `[[test]]`");
     let name = fields.get("name").and_then(|node| node.text(problems)).map(str::to_string);
     let given = fields.require("given", "given = { displayName = \"Adele Vance\" }", problems);
@@ -117,8 +143,19 @@ fn case(index: usize, node: &Node, attributes: &[Attribute], problems: &mut Prob
     let now = fields.get("now").map_or(Some(NOW), |node| instant(node, problems));
     fields.finish(&super::read::HOMES, problems);
     let given = given.and_then(|node| record(node, problems));
+    let rows = match &expect?.kind {
+        Kind::List(rows) if split => rows.as_slice(),
+        _ => std::slice::from_ref(expect?),
+    };
+    let expect: Vec<_> = rows.iter().filter_map(|row| expected(row, attributes, problems)).collect();
+    let name = name.unwrap_or_else(|| format!("case {}", index + 1));
+    Some(Case { name, place: node.place.clone(), given: given?, now: now?, expect })
+}
+
+/// The values of one row.
+fn expected(node: &Node, attributes: &[Attribute], problems: &mut Problems) -> Option<Vec<(usize, Datum)>> {
     let mut values = Vec::new();
-    for entry in &expect?.table(problems)?.entries {
+    for entry in &node.table(problems)?.entries {
         let Some(index) = attributes.iter().position(|attribute| attribute.name == entry.key) else {
             let known: Vec<_> = attributes.iter().map(|attribute| attribute.name.as_str()).collect();
             let help = did_you_mean(&entry.key, &known, "attributes of this mapping");
@@ -132,8 +169,7 @@ fn case(index: usize, node: &Node, attributes: &[Attribute], problems: &mut Prob
             }
         }
     }
-    let name = name.unwrap_or_else(|| format!("case {}", index + 1));
-    Some(Case { name, place: node.place.clone(), given: given?, now: now?, expect: values })
+    Some(values)
 }
 
 /// The record of a case: a table, or a text that holds JSON.

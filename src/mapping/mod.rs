@@ -5,6 +5,7 @@
 //! target system.
 
 mod cases;
+pub mod each;
 mod parts;
 pub mod read;
 pub mod removal;
@@ -12,19 +13,21 @@ pub mod shipped;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::Serialize;
 
 pub use cases::{Case, Mismatch, TestResult, run_tests};
+pub use each::Each;
 pub use read::test_file;
 
 use crate::distinct;
-use crate::expr::{Expr, Navigate};
+use crate::expr::{Expr, Navigate, Subject, Table};
 use crate::plan::change::FindIn;
 use crate::plan::datum::{Datum, Set};
 use crate::plan::policy::{Empty, Recreate, Removal, Side, Write};
-use crate::record::{Collection, Record, Value};
+use crate::record::{Collection, Record, Unknown, Value};
 use crate::tree::{Kind, Node};
 
 /// A compiled mapping: one collection of the source into one type of the target.
@@ -35,6 +38,8 @@ pub struct Mapping {
     pub source: Collection,
     /// One record for each distinct value of an attribute of `source`, in place of one for each of its records.
     pub distinct: Option<Distinct>,
+    /// One row for each element of a list, in place of one for the record.
+    pub each: Option<Each>,
     /// The target's type; for CSV the name of the file without `.csv`.
     pub target: String,
     pub key: KeyRule,
@@ -80,8 +85,10 @@ pub struct Attribute {
     pub on_conflict: Side,
     /// The mapping this refers to by name; the value is then the referred record's source key.
     pub reference: Option<String>,
-    /// Holds many values: the expression's type is a list.
+    /// Holds many values: the expression's type is a list, and no separator makes one text of it.
     pub many: bool,
+    /// Stands between the values of a list, which become one text.
+    pub separator: Option<String>,
     /// A record for which it is empty or unknown is rejected.
     pub required: bool,
     /// Reports say that it changed, and no value.
@@ -149,12 +156,28 @@ impl fmt::Display for Rejection {
 }
 
 impl Attribute {
-    /// The value, where `eval` evaluates an expression over the record.
-    fn of(&self, eval: impl FnOnce(&Expr) -> Value) -> Datum {
+    /// The value for one subject.
+    fn of(&self, subject: Subject<'_>, navigate: &dyn Navigate) -> Datum {
         match &self.value {
             AttributeValue::Const(value) => value.clone(),
-            AttributeValue::Expr(expr) => Datum::of(&eval(expr), self.many),
+            AttributeValue::Expr(expr) => expr.look(subject, navigate, |value| match &self.separator {
+                Some(separator) => joined(Datum::of(value, true), separator),
+                None => Datum::of(value, self.many),
+            }),
         }
+    }
+}
+
+/// A set as one text: sorted, so that a list in another order is no change. Of a list that is not wholly known the
+/// text is not known either.
+fn joined(value: Datum, separator: &str) -> Datum {
+    match value {
+        Datum::Set(set) if set.is_complete() => Datum::text(set.items.join(separator)),
+        Datum::Set(set) => {
+            let reason = set.rest.unwrap_or_else(|| Unknown::new("it is not known which values belong to the list"));
+            Datum::Unknown(reason)
+        }
+        other => other,
     }
 }
 
@@ -186,19 +209,26 @@ impl Mapping {
 
     /// Turns a source record into the target's values, or says why that is not possible.
     pub fn apply(&self, record: &Record, navigate: &dyn Navigate) -> Result<Mapped, Rejection> {
-        self.checked(self.values(record, navigate))
+        self.apply_to(Subject::Record(record), navigate)
     }
 
     /// One value for each attribute, as its expression has it: not cut, and whether or not the record can be mapped.
     pub fn values(&self, record: &Record, navigate: &dyn Navigate) -> Vec<Datum> {
-        self.attributes.iter().map(|attribute| attribute.of(|expr| expr.eval(record, navigate))).collect()
+        self.attributes.iter().map(|attribute| attribute.of(Subject::Record(record), navigate)).collect()
+    }
+
+    /// [`Mapping::apply`] for one element of the list that is split.
+    fn apply_item(&self, record: &Record, item: &Value, navigate: &dyn Navigate) -> Result<Mapped, Rejection> {
+        self.apply_to(Subject::Item(record, item), navigate)
     }
 
     /// [`Mapping::apply`] for a mapping of distinct values.
     pub fn apply_value(&self, spelling: &str, navigate: &dyn Navigate) -> Result<Mapped, Rejection> {
-        let record = distinct::record(spelling);
-        let value = |attribute: &Attribute| attribute.of(|expr| expr.eval_value(&record, navigate));
-        self.checked(self.attributes.iter().map(value).collect())
+        self.apply_to(Subject::Value(&distinct::record(spelling)), navigate)
+    }
+
+    fn apply_to(&self, subject: Subject<'_>, navigate: &dyn Navigate) -> Result<Mapped, Rejection> {
+        self.checked(self.attributes.iter().map(|attribute| attribute.of(subject, navigate)).collect())
     }
 
     /// Values as the mapping allows them: what must be there is, and nothing is too long.
@@ -229,7 +259,19 @@ impl Mapping {
             removal: &self.removal,
             recreate: self.recreate == Recreate::Create,
             protect: self.protect.as_deref(),
+            tables: self.tables(),
         }
+    }
+
+    /// What the tables are that its expressions look things up in.
+    fn tables(&self) -> BTreeSet<&str> {
+        let values = self.attributes.iter().filter_map(|attribute| match &attribute.value {
+            AttributeValue::Expr(expr) => Some(expr),
+            AttributeValue::Const(_) => None,
+        });
+        let each = self.each.iter().flat_map(|each| [Some(&each.of), each.by.as_ref()]).flatten();
+        let all = values.chain(each).chain(self.distinct.iter().map(|distinct| &distinct.value));
+        all.flat_map(Expr::tables).map(Table::digest).collect()
     }
 
     /// What makes it this mapping: a change in it is an edit whose removals need approval.
@@ -239,7 +281,8 @@ impl Mapping {
             KeyRule::Attributes(key) => key.iter().map(|index| self.attributes[*index].name.clone()).collect(),
         };
         let distinct = self.distinct.as_ref().map(|distinct| distinct.value.to_string());
-        Identity { name: self.name.clone(), source: self.source, distinct, target: self.target.clone(), key }
+        let each = self.each.as_ref().map(Each::canonical);
+        Identity { name: self.name.clone(), source: self.source, distinct, each, target: self.target.clone(), key }
     }
 }
 
@@ -250,8 +293,18 @@ pub struct Identity {
     pub source: Collection,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub distinct: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub each: Option<String>,
     pub target: String,
     pub key: Vec<String>,
+}
+
+impl Identity {
+    /// Whether another mapping of that name makes its rows of the same things: what only one of them makes has not
+    /// left, the mapping was edited.
+    pub fn makes_the_same(&self, other: &Identity) -> bool {
+        (self.source, &self.distinct, &self.each) == (other.source, &other.distinct, &other.each)
+    }
 }
 
 #[derive(Serialize)]
@@ -262,6 +315,8 @@ struct Canonical<'m> {
     removal: &'m Removal,
     recreate: bool,
     protect: Option<&'m str>,
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    tables: BTreeSet<&'m str>,
 }
 
 #[derive(Serialize)]
@@ -279,6 +334,8 @@ struct CanonicalAttribute<'m> {
     private: bool,
     max_length: Option<MaxLength>,
     find: Option<&'m Find>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    separator: Option<&'m str>,
 }
 
 impl<'m> CanonicalAttribute<'m> {
@@ -300,6 +357,7 @@ impl<'m> CanonicalAttribute<'m> {
             private: attribute.private,
             max_length: attribute.max_length,
             find: attribute.find.as_ref(),
+            separator: attribute.separator.as_deref(),
         }
     }
 }

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{
-    Attribute, AttributeValue, Distinct, Find, KeyRule, Mapping, MaxLength, Missing, cases, datum, parts, removal,
-    shipped,
+    Attribute, AttributeValue, Distinct, Each, Find, KeyRule, Mapping, MaxLength, Missing, cases, datum, parts,
+    removal, shipped,
 };
 use crate::custom;
 use crate::diagnostic::{Diagnostic, Place, Problems, SourceFile, did_you_mean};
@@ -18,19 +18,22 @@ use crate::expr::{self, Catalog, Expr};
 use crate::plan::change::FindIn;
 use crate::plan::policy::{Empty, Recreate, Removal, Side, Write};
 use crate::record::{Collection, Form};
-use crate::schema;
+use crate::schema::{self, Type};
+use crate::tables;
 use crate::tree::{Entry, Fields, Kind, Node, Table};
 
 /// The format this program reads.
 pub(super) const FORMAT: &str = "mapping/1";
 
 /// Where the keys of a mapping file belong, for those that TOML put into another table.
-pub(super) const HOMES: [(&str, &str); 14] = [
+pub(super) const HOMES: [(&str, &str); 16] = [
     ("format", ABOVE),
     ("name", ABOVE),
     ("version", ABOVE),
     ("include", ABOVE),
     ("source", ABOVE),
+    ("each", ABOVE),
+    ("tables", ABOVE),
     ("target", ABOVE),
     ("key", ABOVE),
     ("adopt", ABOVE),
@@ -87,6 +90,19 @@ impl Draft {
 
     /// Checks and compiles it. `common` is the removal ladder of the job.
     pub fn compile(&self, common: &Removal, catalog: &mut Catalog, problems: &mut Problems) -> Option<Compiled> {
+        let outside = catalog.tables().clone();
+        let compiled = self.compile_with_tables(common, catalog, problems);
+        catalog.set_tables(outside);
+        compiled
+    }
+
+    /// [`Draft::compile`], with the mapping's own tables left in the catalog.
+    fn compile_with_tables(
+        &self,
+        common: &Removal,
+        catalog: &mut Catalog,
+        problems: &mut Problems,
+    ) -> Option<Compiled> {
         let mut fields = Fields::new(&self.table, &self.place, format!("the mapping {}", self.origin));
         fields.get("format");
         if let Some(node) = fields.get("version") {
@@ -97,9 +113,13 @@ impl Draft {
         if let Some(node) = fields.get("collection") {
             custom::read_own(node, catalog, problems);
         }
+        if let Some(node) = fields.get("tables") {
+            tables::read(node, catalog, problems);
+        }
         let source = fields.require("source", "source = \"users\"", problems);
         let (source, distinct) = source.map_or((None, None), |node| self::source(node, catalog, problems));
         let values = distinct.is_some();
+        let each = fields.get("each").map(|node| each(node, source, values, catalog, problems));
         let target = fields.require("target", "target = \"Users\"", problems);
         let target_text = target.and_then(|node| filled(node, problems)).map(str::to_string);
         let key = fields.require("key", "key = \"Entra ID\"", problems);
@@ -125,16 +145,24 @@ impl Draft {
 
         // Keys alone may be wanted of a collection, even where every attribute is constant.
         source.into_iter().for_each(|source| catalog.require_collection(source));
-        let mut reader = AttributeReader { source, values, sides, empty, catalog, references: Vec::new() };
+        let over = match &each {
+            _ if values => Over::Values,
+            Some(each) => Over::Items(each.as_ref().map_or(Type::ANY, |each| Type::one(each.of.ty().kind))),
+            None => Over::Records,
+        };
+        let mut reader = AttributeReader { source, over, sides, empty, catalog, references: Vec::new() };
         let attributes = reader.all(attributes?, problems);
         let references = reader.references;
-        let tests = tests.map(|node| cases::read(node, &attributes, problems)).unwrap_or_default();
+        let tests = tests
+            .map(|node| cases::read(node, &attributes, matches!(over, Over::Items(_)), problems))
+            .unwrap_or_default();
         let key = key.and_then(|node| key_rule(node, &attributes, problems));
         let adopt = adopt.map(|node| positions(node, &attributes, problems)).unwrap_or_default();
         let mapping = Mapping {
             name: name_text?,
             source: source?,
             distinct,
+            each: transposed(each)?,
             target: target_text?,
             key: key?,
             adopt,
@@ -182,10 +210,21 @@ pub(crate) fn check_format(table: &Table, place: &Place, format: &str, problems:
     false
 }
 
-/// Compiles the value expression that a TOML text holds; a mistake in it is shown inside the text.
-fn expression(node: &Node, source: Collection, catalog: &mut Catalog, problems: &mut Problems) -> Option<Expr> {
+/// Compiles the value expression that a TOML text holds; a mistake in it is shown inside the text. `item` is the type
+/// of `$this`, where the expression is about one element of a list.
+fn expression(
+    node: &Node,
+    source: Collection,
+    item: Option<Type>,
+    catalog: &mut Catalog,
+    problems: &mut Problems,
+) -> Option<Expr> {
     let text = node.text(problems)?;
-    match expr::compile(text, Some(source), catalog) {
+    let compiled = match item {
+        Some(item) => expr::compile_item(text, Some(source), item, catalog),
+        None => expr::compile(text, Some(source), catalog),
+    };
+    match compiled {
         Ok(expr) if matches!(expr.ty().kind, schema::Kind::Record(_) | schema::Kind::Complex(_)) => {
             let message = format!("this is {}, which is not a value to write", expr.ty());
             problems.add_with_help(
@@ -208,7 +247,7 @@ pub(crate) fn syntax_error(node: &Node, error: expr::SyntaxError) -> Diagnostic 
     Diagnostic { place: node.inside(error.span), message: error.message, help: error.help }
 }
 
-/// Lays one table of a mapping over another: attributes merge one by one, everything else replaces.
+/// Lays one table of a mapping over another: attributes and tables merge one by one, everything else replaces.
 pub(super) fn lay_over(under: &mut Table, over: Table, problems: &mut Problems) {
     for entry in over.entries {
         let Entry { key, key_place, value } = entry;
@@ -223,6 +262,14 @@ pub(super) fn lay_over(under: &mut Table, over: Table, problems: &mut Problems) 
                 if let Some(Entry { value: Node { kind: Kind::Table(attributes), .. }, .. }) = found {
                     overlay_attributes(attributes, written, problems);
                 }
+            }
+            ("tables", Kind::Table(written)) => {
+                let mut tables = Table::default();
+                if let Some(Entry { value: Node { kind: Kind::Table(known), .. }, .. }) = under.remove("tables") {
+                    tables = known;
+                }
+                written.entries.into_iter().for_each(|entry| tables.set(entry));
+                under.set(Entry { key, key_place, value: Node { place, kind: Kind::Table(tables) } });
             }
             (_, kind) => under.set(Entry { key, key_place, value: Node { place, kind } }),
         }
@@ -312,12 +359,21 @@ impl Sides {
     }
 }
 
+/// What the expressions of a mapping are about.
+#[derive(Clone, Copy)]
+enum Over {
+    Records,
+    /// One distinct value.
+    Values,
+    /// A record and one element of its list, of that type.
+    Items(Type),
+}
+
 /// Reads `[attributes]`.
 struct AttributeReader<'c> {
     /// `None` when the mapping's source is wrong: then expressions cannot be checked.
     source: Option<Collection>,
-    /// Expressions are over a distinct value, not over a record.
-    values: bool,
+    over: Over,
     /// What the mapping says for all attributes.
     sides: Sides,
     empty: Option<Empty>,
@@ -347,14 +403,12 @@ impl AttributeReader<'_> {
         let (required, private) = (flag("required"), flag("private"));
         let max_length = max_length(&mut fields, problems);
         let find = fields.get("find").and_then(|node| find(node, reference.is_some(), problems));
-        for (key, instead) in [("separator", "CSV puts `; ` between values; `join(…, ' / ')` makes one text of them")]
-        {
-            if let Some(node) = fields.get(key) {
-                problems.add_with_help(&node.place, format!("this version does not support `{key}`"), instead);
-            }
-        }
+        let separator = fields.get("separator");
+        let refers = reference.is_some() || find.is_some();
         fields.finish(&HOMES, problems);
         let (value, many) = self.value(value, constant, entry, problems)?;
+        let joined = many && matches!(value, AttributeValue::Expr(_)) && !refers;
+        let separator = separator.map(|node| self::separator(node, joined, problems).map(str::to_string));
         // Filling only what is empty and clearing contradict each other, so `if-empty` keeps unless told otherwise.
         let empty = empty.unwrap_or(if write == Write::IfEmpty { Empty::Keep } else { Empty::Clear });
         self.references.extend(reference.clone());
@@ -366,7 +420,8 @@ impl AttributeReader<'_> {
             on_adopt: sides.on_adopt,
             on_conflict: sides.on_conflict,
             reference: reference.map(|(name, _)| name),
-            many,
+            many: many && separator.is_none(),
+            separator: transposed(separator)?,
             required,
             private,
             max_length,
@@ -387,9 +442,10 @@ impl AttributeReader<'_> {
         }
         match (value, constant) {
             (Some(node), None) => {
-                let expr = match self.values {
-                    true => over_value(node, problems)?,
-                    false => expression(node, self.source?, self.catalog, problems)?,
+                let expr = match self.over {
+                    Over::Values => over_value(node, self.catalog, problems)?,
+                    Over::Records => expression(node, self.source?, None, self.catalog, problems)?,
+                    Over::Items(item) => expression(node, self.source?, Some(item), self.catalog, problems)?,
                 };
                 let many = expr.ty().many;
                 Some((AttributeValue::Expr(expr), many))
@@ -420,6 +476,17 @@ fn transposed<T>(value: Option<Option<T>>) -> Option<Option<T>> {
         None => Some(None),
         Some(inner) => inner.map(Some),
     }
+}
+
+/// Reads `separator`; `joined` says that there are values to stand between.
+fn separator<'n>(node: &'n Node, joined: bool, problems: &mut Problems) -> Option<&'n str> {
+    let text = filled(node, problems)?;
+    if !joined {
+        let help = "it makes one text of the values of a list; references and single values have nothing to separate";
+        problems.add_with_help(&node.place, "`separator` needs an expression that yields a list", help);
+        return None;
+    }
+    Some(text)
 }
 
 /// Reads `max_length` and `too_long`.
@@ -472,14 +539,71 @@ fn source(node: &Node, catalog: &mut Catalog, problems: &mut Problems) -> (Optio
         problems.add_with_help(&node.place, format!("{collection} are links, and links have no values"), help);
         return (None, None);
     }
-    let value = value.zip(found).and_then(|(node, of)| expression(node, of, catalog, problems));
+    let value = value.zip(found).and_then(|(node, of)| expression(node, of, None, catalog, problems));
     (found, value.map(|value| Distinct { value }))
 }
 
+/// Reads `each`: a list, or a list and what tells its elements apart.
+fn each(
+    node: &Node,
+    source: Option<Collection>,
+    values: bool,
+    catalog: &mut Catalog,
+    problems: &mut Problems,
+) -> Option<Each> {
+    let (of, by) = match &node.kind {
+        Kind::Table(table) => {
+            let mut fields = Fields::new(table, &node.place, "`each`");
+            let example = "{ of = \"assignedLicenses\", by = \"$this/skuId\" }";
+            let of = fields.require("of", example, problems);
+            let by = fields.get("by");
+            fields.finish(&HOMES, problems);
+            (of?, by)
+        }
+        _ => (node, None),
+    };
+    let source = source?;
+    if values || source.form() != Form::Objects {
+        let help = "it splits the records of users, groups, devices or another list of objects that has ids";
+        problems.add_with_help(&node.place, "`each` cannot split these records", help);
+        return None;
+    }
+    let text = of.text(problems)?;
+    let list = match expr::compile(text, Some(source), catalog) {
+        Ok(list) => list,
+        Err(error) => {
+            problems.push(syntax_error(of, error));
+            return None;
+        }
+    };
+    let ty = list.ty();
+    if !ty.many && ty.kind != schema::Kind::Any {
+        let help = "one row for each record is what a mapping without `each` makes";
+        problems.add_with_help(&of.inside(0..text.len()), format!("`each` needs a list, this is {ty}"), help);
+        return None;
+    }
+    if by.is_none() && matches!(ty.kind, schema::Kind::Complex(_)) {
+        let help = format!("write {{ of = \"{text}\", by = \"$this/…\" }}: a key must stay the same from run to run");
+        problems.add_with_help(&of.inside(0..text.len()), "it must be said what tells these elements apart", help);
+        return None;
+    }
+    let by = by.map(|node| {
+        let by = expression(node, source, Some(Type::one(ty.kind)), catalog, problems)?;
+        if by.ty().many {
+            problems.add(&node.place, "an element is told apart by one value, not by a list");
+            return None;
+        }
+        Some(by)
+    });
+    Some(Each { of: list, by: transposed(by)? })
+}
+
 /// Compiles an expression over a distinct value, which has no other name than `value`.
-fn over_value(node: &Node, problems: &mut Problems) -> Option<Expr> {
+fn over_value(node: &Node, known: &Catalog, problems: &mut Problems) -> Option<Expr> {
     let text = node.text(problems)?;
-    let expr = match expr::compile(text, None, &mut Catalog::new()) {
+    let mut catalog = Catalog::new();
+    catalog.set_tables(known.tables().clone());
+    let expr = match expr::compile(text, None, &mut catalog) {
         Ok(expr) => expr,
         Err(error) => {
             problems.push(syntax_error(node, error));
@@ -576,7 +700,7 @@ fn key_rule(node: &Node, attributes: &[Attribute], problems: &mut Problems) -> O
             let help = "plans name records by their keys; leave `private` away, or take another key";
             problems.add_with_help(&node.place, format!("\"{name}\" is a key and cannot be private"), help);
         }
-        if attribute.many || matches!(attribute.value, AttributeValue::Const(_)) {
+        if attribute.many || attribute.separator.is_some() || matches!(attribute.value, AttributeValue::Const(_)) {
             let message = format!("\"{}\" cannot be a key", attribute.name);
             let help = "a key has exactly one value for each record, and another one for every record";
             problems.add_with_help(&node.place, message, help);

@@ -1,5 +1,9 @@
 //! Whole mapping files in, mappings or rendered mistakes out.
 
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
 use super::*;
 use crate::diagnostic::{Problems, SourceFile};
 use crate::error::Result;
@@ -327,5 +331,210 @@ fn no_damage_to_a_mapping_goes_unexplained() {
             other[at] = &line;
             drop(compile(&other.join("\n")));
         }
+    }
+}
+
+/// The rows of a user, as key and values; why one was rejected in place of its values.
+fn rows(mapping: &Mapping, catalog: &Catalog, given: serde_json::Value) -> Vec<(String, Result<Vec<Datum>, String>)> {
+    let navigate = NoNavigation { as_of: jiff::Timestamp::UNIX_EPOCH };
+    let record = catalog.inline(Collection::Users, &given).unwrap();
+    let parts = mapping.parts(&record, &navigate).into_iter();
+    let values = |mapped: Result<Mapped, Rejection>| match mapped {
+        Ok(mapped) => Ok(mapped.values),
+        Err(rejection) => Err(rejection.to_string()),
+    };
+    parts.map(|part| (part.key.to_string(), values(part.mapped))).collect()
+}
+
+const ADELE: &str = "87d349ed-44d7-43e1-9a83-5f2406dee5bd";
+
+#[test]
+fn a_record_is_split_into_a_row_for_each_element() {
+    let (mapping, catalog) = mapping(&format!(
+        "{HEAD}each = \"proxyAddresses\"\n{ID}\"Address\" = \"$this\"\n\"Main\" = \"startswith($this, 'smtp:')\"\n"
+    ));
+    let given =
+        serde_json::json!({ "id": ADELE, "proxyAddresses": ["SMTP:b@contoso.com", "x500:a", "smtp:B@contoso.com"] });
+    let (id, text) = (|| Datum::text(ADELE), |text: &str| Datum::text(text));
+    assert_eq!(
+        rows(&mapping, &catalog, given),
+        [
+            // One address in two spellings is one address.
+            (format!("{ADELE}/smtp:b@contoso.com"), Ok(vec![id(), text("SMTP:b@contoso.com"), text("true")])),
+            (format!("{ADELE}/x500:a"), Ok(vec![id(), text("x500:a"), text("false")])),
+        ]
+    );
+    assert_eq!(rows(&mapping, &catalog, serde_json::json!({ "id": ADELE })), []);
+}
+
+#[test]
+fn elements_that_cannot_be_told_apart_are_rejected() {
+    let each = "each = { of = \"assignedLicenses\", by = \"$this/skuId\" }\n";
+    let (mapping, catalog) = mapping(&format!("{HEAD}{each}{ID}\"SKU\" = \"$this/skuId\"\n"));
+    let sku = "06ebc4ee-1bb5-47dd-8120-11324bc54e06";
+    let given = serde_json::json!({ "id": ADELE, "assignedLicenses": [
+        { "skuId": sku, "disabledPlans": [] }, { "skuId": sku, "disabledPlans": [ADELE] }, { "disabledPlans": [] },
+    ] });
+    let [several, nameless] = &rows(&mapping, &catalog, given)[..] else { panic!("two") };
+    assert_eq!(several.0, format!("{ADELE}/{sku}"));
+    assert!(several.1.as_ref().unwrap_err().contains("several different elements with the key"), "{several:?}");
+    assert_eq!(nameless.0, format!("{ADELE}/"));
+    assert!(nameless.1.as_ref().unwrap_err().contains("holds an element without a key"), "{nameless:?}");
+    // The same thing twice is one thing.
+    let given = serde_json::json!({ "id": ADELE, "assignedLicenses": [{ "skuId": sku }, { "skuId": sku }] });
+    assert_eq!(rows(&mapping, &catalog, given).len(), 1);
+}
+
+#[test]
+fn what_is_doubtful_of_a_list_is_neither_made_nor_taken_away() {
+    let (mapping, catalog) = mapping(&format!("{HEAD}each = \"proxyAddresses\"\n{ID}\"Address\" = \"$this\"\n"));
+    let each = mapping.each.as_ref().unwrap();
+    let navigate = NoNavigation { as_of: jiff::Timestamp::UNIX_EPOCH };
+    let elements = |value: Value| {
+        let mut record = catalog.inline(Collection::Users, &serde_json::json!({ "id": ADELE })).unwrap();
+        let slot = catalog.shape(Collection::Users).slot("proxyAddresses").unwrap();
+        record.slots[slot] = Some(value);
+        let parts = mapping.parts(&record, &navigate);
+        (parts.len(), each.elements(&record, &navigate))
+    };
+    let list = |rest: Option<&str>| {
+        let (items, maybe) = ([Value::text("a"), Value::Null].into(), [Value::text("b")].into());
+        Value::List(List { items, maybe, rest: rest.map(Unknown::new) })
+    };
+    let (made, known) = elements(Value::List(List::known([Value::text("A")])));
+    assert_eq!((made, known.has("a"), known.has("b")), (1, Some(Ok(())), None));
+    let (made, doubtful) = elements(list(None));
+    assert_eq!((made, doubtful.has("a")), (2, Some(Ok(()))), "one row, and one that is rejected for want of a key");
+    for key in ["b", "c"] {
+        assert!(matches!(doubtful.has(key), Some(Err(_))), "an element without a key may be any");
+        assert!(matches!(elements(list(Some("hidden"))).1.has(key), Some(Err(_))));
+        assert!(matches!(elements(Value::Unknown(Unknown::new("hidden"))).1.has(key), Some(Err(_))));
+    }
+    assert_eq!(elements(Value::Unknown(Unknown::new("hidden"))).0, 0);
+}
+
+#[test]
+fn a_separator_makes_one_text_of_a_list() {
+    let (mapping, catalog) = mapping(&format!(
+        "{HEAD}{ID}\"Phones\" = {{ value = \"businessPhones\", separator = \" / \", max_length = 7 }}\n"
+    ));
+    let navigate = NoNavigation { as_of: jiff::Timestamp::UNIX_EPOCH };
+    let mapped = |value: Value| {
+        let mut record = catalog.inline(Collection::Users, &serde_json::json!({ "id": ADELE })).unwrap();
+        record.slots[1] = Some(value);
+        mapping.apply(&record, &navigate).unwrap().values[1].clone()
+    };
+    let text = |text: &str| Value::text(text);
+    assert!(!mapping.attributes[1].many);
+    assert_eq!(mapped(Value::List(List::known([text("2"), text("1"), text("2")]))), Datum::text("1 / 2"));
+    assert_eq!(mapped(Value::List(List::known([text("222"), text("111")]))), Datum::text("111 / 2"));
+    assert_eq!(mapped(Value::List(List::known([]))), Datum::Empty);
+    let (items, maybe) = ([text("1")].into(), [text("2")].into());
+    assert!(!mapped(Value::List(List { items, maybe, rest: None })).is_known());
+}
+
+#[test]
+fn slips_in_splitting_and_joining_are_explained() {
+    let with = |each: &str| format!("{HEAD}{each}\n{ID}");
+    refused(&with("each = \"displayName\""), &["`each` needs a list, this is text"]);
+    refused(&with("each = \"assignedLicenses\""), &["what tells these elements apart", "by = \"$this/…\""]);
+    refused(&with("each = { of = \"licenses\", by = \"$this/productNam\" }"), &["did you mean `productName`?"]);
+    refused(
+        &with("each = \"members\"").replace("\"users\"", "\"memberships\""),
+        &["`each` cannot split these records"],
+    );
+    let distinct = with("each = \"businessPhones\"").replace("\"users\"", "{ distinct = \"city\", of = \"users\" }");
+    refused(&distinct, &["`each` cannot split these records"]);
+    let attribute = |text: &str| format!("{HEAD}{ID}\"X\" = {text}\n");
+    refused(
+        &attribute("{ value = \"city\", separator = \"; \" }"),
+        &["`separator` needs an expression that yields a list"],
+    );
+    refused(
+        &attribute("{ value = \"memberOf/id\", ref = \"group\", separator = \"; \" }"),
+        &["references and single values have nothing to separate"],
+    );
+    let key = format!(
+        "{}\"P\" = {{ value = \"businessPhones\", separator = \"; \" }}\n",
+        with("").replace("\"ID\"\n\n", "\"P\"\n")
+    );
+    refused(&key, &["\"P\" cannot be a key"]);
+}
+
+#[test]
+fn tables_belong_to_the_mapping_that_names_them_and_their_slips_have_places() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write("sites.csv", "Office,Site\nOslo,OSL\n");
+    write("twice.csv", "Office,Site\nOslo,OSL\nOSLO,OSX\n");
+    write("part.toml", "format = \"mapping/1\"\n[tables]\nsites = \"sites.csv\"\n");
+    let look = "\"Site\" = \"lookup('sites', officeLocation, 'Site')\"\n";
+    let load = |tables: &str| {
+        write("user.toml", &format!("{HEAD}{tables}\n{ID}{look}"));
+        read::test_file(&folder.path().join("user.toml").display().to_string(), false)
+    };
+    let hash = |mapping: &Mapping| serde_json::to_string(&mapping.canonical()).unwrap();
+    let (first, _) = load("tables.sites = \"sites.csv\"").unwrap();
+    let (included, catalog) = load("include = [\"part.toml\"]").unwrap();
+    assert_eq!(hash(&first), hash(&included));
+    assert!(catalog.tables().is_empty(), "the table is known inside the mapping only");
+    write("sites.csv", "Office,Site\nOslo,OSL-2\n");
+    assert_ne!(hash(&first), hash(&load("tables.sites = \"sites.csv\"").unwrap().0), "an edited table is an edit");
+    for (tables, parts) in [
+        ("", ["there is no table `sites`", "user.toml:9:18"]),
+        ("tables.sites = \"site.csv\"", ["site.csv", "the path is relative to this file"]),
+        ("tables.sites = \"twice.csv\"", ["twice.csv:3:1", "`OSLO` is there twice"]),
+        (
+            "tables.sites = { file = \"sites.csv\", key = \"Ofice\" }",
+            ["the table has no column `Ofice`", "did you mean `Office`?"],
+        ),
+        (
+            "tables.sites = { file = \"sites.csv\", by = \"Office\" }",
+            ["unknown key `by` in the table \"sites\"", "file, key"],
+        ),
+        ("tables.sites = 5", ["a table cannot be a whole number", "{ file = \"sites.csv\""]),
+    ] {
+        let message = load(tables).expect_err(tables).to_string();
+        for part in parts {
+            assert!(message.contains(part), "expected\n{part}\nin\n{message}");
+        }
+    }
+}
+
+proptest! {
+    /// What a plan may remove because of a list: only what a list that is wholly known does not have, whatever the order
+    /// and the spelling of what it has. And each row is made once.
+    #[test]
+    fn an_element_is_gone_only_from_a_list_that_is_wholly_known(
+        items in proptest::collection::vec("[abAB ]{0,2}", 0..5),
+        maybe in proptest::collection::vec("[abAB]{1,2}", 0..3),
+        hidden in proptest::bool::ANY,
+        asked in "[ab]{1,2}",
+    ) {
+        let (mapping, catalog) = mapping(&format!("{HEAD}each = \"proxyAddresses\"\n{ID}"));
+        let navigate = NoNavigation { as_of: jiff::Timestamp::UNIX_EPOCH };
+        let mut record = catalog.inline(Collection::Users, &serde_json::json!({ "id": ADELE })).unwrap();
+        let slot = catalog.shape(Collection::Users).slot("proxyAddresses").unwrap();
+        let values = |texts: &[String]| texts.iter().map(|text| Value::text(text.as_str())).collect();
+        let rest = hidden.then(|| Unknown::new("hidden"));
+        record.slots[slot] = Some(Value::List(List { items: values(&items), maybe: values(&maybe), rest }));
+
+        let keys = |texts: &[String]| -> BTreeSet<String> {
+            texts.iter().map(|text| text.trim().to_lowercase()).filter(|key| !key.is_empty()).collect()
+        };
+        let (known, doubtful) = (keys(&items), keys(&maybe));
+        let nameless = items.iter().any(|text| text.trim().is_empty());
+        let has = mapping.each.as_ref().unwrap().elements(&record, &navigate).has(&asked);
+        match has {
+            Some(Ok(())) => prop_assert!(known.contains(&asked)),
+            Some(Err(_)) => prop_assert!(!known.contains(&asked) && (doubtful.contains(&asked) || hidden || nameless)),
+            None => prop_assert!(!known.contains(&asked) && !doubtful.contains(&asked) && !hidden && !nameless),
+        }
+        let mut made: Vec<String> = mapping.parts(&record, &navigate).into_iter().map(|part| part.key.to_string()).collect();
+        made.sort();
+        let wanted = known.iter().map(String::as_str).chain(nameless.then_some(""));
+        let mut wanted: Vec<String> = wanted.map(|key| format!("{ADELE}/{key}")).collect();
+        wanted.sort();
+        prop_assert_eq!(made, wanted);
     }
 }

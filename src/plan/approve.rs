@@ -15,6 +15,15 @@ impl Plan {
         self.header.limits.iter().filter(|check| check.waits()).collect()
     }
 
+    /// The types whose records the job lets go of: no mapping makes them any more, and a person agreed.
+    pub fn released(&self) -> impl Iterator<Item = &str> {
+        let named = |check: &LimitCheck| self.header.types.iter().any(|ty| ty.spec.name == check.on);
+        let agreed = move |check: &&LimitCheck| {
+            check.limit == LimitName::FilterEdit && !check.waits() && check.count > 0 && !named(check)
+        };
+        self.header.limits.iter().filter(agreed).map(|check| check.on.as_str())
+    }
+
     /// Whether the run must stop before its first write.
     pub fn is_held(&self) -> bool {
         self.header.limits.iter().any(|check| check.held)

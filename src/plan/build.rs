@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use super::change::{Action, Change, Counts, Note, NoteKind, Row};
+use super::change::{Action, Adoption, Change, Counts, Note, NoteKind, Row};
 use super::datum::{Datum, Set};
 use super::decide::{self, Case, Decision, Desired, Found, Source, Times, TypePolicy};
 use super::limits::{self, Approved, CollectionBase, Tally, TypeBase};
@@ -223,6 +223,8 @@ struct Walk<'a> {
 struct Collected {
     counts: Counts,
     tally: Tally,
+    /// By the adopt rule that found a record, the key first: how many are taken over, and how many collisions.
+    adoption: BTreeMap<Option<u8>, (u64, u64)>,
     /// In key order, as the walk goes.
     decisions: Vec<(Place, Action)>,
     /// Decisions about records that refer to others of their type, ascending.
@@ -262,6 +264,7 @@ impl Walk<'_> {
             *collected.counts.notes.entry(note.kind).or_default() += 1;
         }
         writer.notes.append(&mut collected.notes);
+        collected.counts.adoption = self.adoption(&collected);
         let policy = &self.ty.input.policy;
         let summary = TypeSummary {
             spec: policy.spec.clone(),
@@ -309,6 +312,7 @@ impl Walk<'_> {
         };
         let found = self.found(&self.ty.matched.desired[index])?;
         let decision = self.decide(&entry.key, row.map(|(_, row)| row), source, found, notes);
+        self.count_adoption(index, &decision, collected);
         self.keep(&entry.key, decision, writer, collected)
     }
 
@@ -330,6 +334,29 @@ impl Walk<'_> {
             });
         }
         decision
+    }
+
+    /// Counts what a rule found for a record that the ledger does not know.
+    fn count_adoption(&self, index: usize, decision: &Decision, collected: &mut Collected) {
+        let found_by = &self.ty.matched.found_by;
+        let Ok(at) = found_by.binary_search_by_key(&(index as u32), |(desired, _)| *desired) else { return };
+        let refused = |note: &Note| matches!(note.kind, NoteKind::Collision | NoteKind::Returner);
+        let ways = collected.adoption.entry(found_by[at].1).or_default();
+        ways.0 += u64::from(decision.change.as_ref().is_some_and(|change| change.action == Action::Adopt));
+        ways.1 += u64::from(decision.notes.iter().any(refused));
+    }
+
+    /// The totals per rule, in the order in which they are tried.
+    fn adoption(&self, collected: &Collected) -> Vec<Adoption> {
+        let spec = &self.ty.input.policy.spec;
+        let named = |rule: u8| spec.attributes[spec.adopt[usize::from(rule)]].name.clone();
+        let ways = collected.adoption.iter().filter(|(_, (adopted, collisions))| adopted + collisions > 0);
+        ways.map(|(rule, (adopted, collisions))| Adoption {
+            by: rule.map(named),
+            adopted: *adopted,
+            collisions: *collisions,
+        })
+        .collect()
     }
 
     fn undesired(

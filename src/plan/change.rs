@@ -399,6 +399,22 @@ pub struct Counts {
     pub unknown: BTreeMap<String, u64>,
     /// Elements taken out of sets.
     pub elements_removed: u64,
+    /// How records that were there and that nobody owned were found: by key, then by each adopt rule in its order.
+    /// Ways that found nothing are left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub adoption: Vec<Adoption>,
+}
+
+/// What one way to find a record made by hand came to.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Adoption {
+    /// The attribute of the adopt rule; absent for the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// Records that are taken over.
+    pub adopted: u64,
+    /// Records that match and are not taken over, because several do or another key has them: each is listed.
+    pub collisions: u64,
 }
 
 /// What must be known of a target type to read, compare and write it.

@@ -89,6 +89,10 @@ impl Datum {
             Value::Unknown(reason) => Datum::Unknown(reason.clone()),
             Value::List(list) => Datum::Set(set_of(list)),
             Value::Null if many => Datum::Set(Set::default()),
+            Value::Null => Datum::Empty,
+            // Nearly all values; without a text in between.
+            Value::Text(text) if !many => Datum::text(&**text),
+            Value::Bool(flag) if !many => Datum::text(if *flag { "true" } else { "false" }),
             single if many => Datum::Set(Set::known([canonical_text(single)])),
             single => Datum::text(canonical_text(single)),
         }

@@ -179,23 +179,26 @@ pub struct Orphan {
     pub owned: u64,
 }
 
-/// What an edited job leaves behind: nothing is done with it, but a person should know.
+/// What an edited job leaves behind. Nothing is done with it in the target; once a person agrees, it is released: the
+/// job owns it no longer.
 pub fn orphaned(orphans: &[Orphan], approved: &Approved) -> Vec<LimitCheck> {
-    let check = |orphan: &Orphan| LimitCheck {
-        limit: LimitName::FilterEdit,
-        on: orphan.ty.clone(),
-        count: orphan.owned,
-        allowed: 0,
-        base: orphan.owned,
-        approved: match approved.contains(LimitName::FilterEdit, &orphan.ty, &state_key(orphan.owned), None) {
-            true => orphan.owned,
-            false => 0,
-        },
-        held: false,
-        words: format!(
-            "no mapping of the job makes {} any more; its {} records stay as they are and stay owned",
-            orphan.ty, orphan.owned
-        ),
+    let check = |orphan: &Orphan| {
+        let Orphan { ty, owned } = orphan;
+        let agreed = approved.contains(LimitName::FilterEdit, ty, &state_key(*owned), None);
+        let fate = match agreed {
+            true => "and are released: the job owns them no longer",
+            false => "and stay owned until that is approved",
+        };
+        LimitCheck {
+            limit: LimitName::FilterEdit,
+            on: ty.clone(),
+            count: *owned,
+            allowed: 0,
+            base: *owned,
+            approved: if agreed { *owned } else { 0 },
+            held: false,
+            words: format!("no mapping of the job makes {ty} any more; its {owned} records stay as they are {fate}"),
+        }
     };
     orphans.iter().map(check).collect()
 }

@@ -118,6 +118,9 @@ pub enum Match {
 pub struct Matched {
     /// Aligned with [`DesiredSide::keys`].
     pub desired: Vec<Match>,
+    /// Of the desired records that the ledger does not know and that found something: the index, ascending, and the
+    /// adopt rule that found it; `None` for the key.
+    pub found_by: Vec<(u32, Option<u8>)>,
     /// Aligned with the ledger's rows; `None` where the target no longer has the record.
     pub owned: Vec<Option<u32>>,
     /// Records nobody owns and nobody wants, in the target's order.
@@ -158,6 +161,7 @@ pub fn match_up(
     let twin = |hit: &u32| key_of(*hit).and_then(|key| by_key.get(key)).is_some_and(|seen| seen.again);
     let mut matched = Matched {
         desired: Vec::with_capacity(desired.keys.len()),
+        found_by: Vec::new(),
         owned: found,
         nobodys: Vec::new(),
         twins: (0..current.keys.len() as u32).filter(twin).collect(),
@@ -183,7 +187,11 @@ pub fn match_up(
             }
         } else {
             let candidates = Candidates { spec, desired, current, by_key: &by_key, adopt: &adopt };
-            candidates.find(entry, row, &owner, owned)?
+            let (fate, rule) = candidates.find(entry, row, &owner, owned)?;
+            if row.is_none() && fate != Match::Absent {
+                matched.found_by.push((matched.desired.len() as u32, rule));
+            }
+            fate
         };
         if let (Match::There(hit), Some(row)) = (&fate, row)
             && owned[row].standing != Ownership::Declined
@@ -247,43 +255,53 @@ struct Candidates<'a> {
 }
 
 impl Candidates<'_> {
-    fn find(&self, entry: &DesiredKey, row: Option<usize>, owner: &[Option<u32>], owned: &[OwnedKey]) -> Result<Match> {
+    /// What is found, and by which adopt rule; `None` for the key, or for nothing.
+    fn find(
+        &self,
+        entry: &DesiredKey,
+        row: Option<usize>,
+        owner: &[Option<u32>],
+        owned: &[OwnedKey],
+    ) -> Result<(Match, Option<u8>)> {
         let other_owner = |hit: u32| owner[hit as usize].filter(|other| Some(*other as usize) != row);
         if let Some(seen) = entry.target_key.as_ref().and_then(|key| self.by_key.get(key)) {
-            return Ok(match other_owner(seen.first) {
+            let fate = match other_owner(seen.first) {
                 _ if seen.again => several(entry.target_key.as_ref()),
                 Some(other) => Match::OwnedByOther { current: seen.first, other: owned[other as usize].key.clone() },
                 None => Match::There(seen.first),
-            });
+            };
+            return Ok((fate, None));
         }
         // Adopting by another attribute happens once; whoever was owned and vanished is not taken over again.
-        let (DesiredState::Mapped(place), None) = (&entry.state, row) else { return Ok(Match::Absent) };
+        let (DesiredState::Mapped(place), None) = (&entry.state, row) else {
+            return Ok((Match::Absent, None));
+        };
         if self.adopt.rules.is_empty() {
-            return Ok(Match::Absent);
+            return Ok((Match::Absent, None));
         }
         let record = self.desired.records.get(*place)?;
         for (rule, attribute) in self.spec.adopt.iter().enumerate() {
             let Some(text) = record.values[*attribute].as_ref().and_then(Datum::as_text) else { continue };
             let Some(hits) = self.adopt.rules[rule].get(&fold(text)) else { continue };
             let AttributeSpec { name, private, .. } = &self.spec.attributes[*attribute];
+            let by = u8::try_from(rule).ok();
             let told = if *private { format!("that {name}") } else { format!("{name} = {text:?}") };
             let &[hit] = hits.as_slice() else {
-                return Ok(Match::Collision(format!(
-                    "{} records of the target have {told}; none of them is adopted.",
-                    hits.len()
-                )));
+                let words = format!("{} records of the target have {told}; none of them is adopted.", hits.len());
+                return Ok((Match::Collision(words), by));
             };
             if let Some(other) = other_owner(hit) {
-                return Ok(Match::OwnedByOther { current: hit, other: owned[other as usize].key.clone() });
+                return Ok((Match::OwnedByOther { current: hit, other: owned[other as usize].key.clone() }, by));
             }
-            return Ok(match &self.current.keys[hit as usize].target_key {
+            let fate = match &self.current.keys[hit as usize].target_key {
                 Some(key) => {
                     Match::Collision(format!("the record with {told} carries another key, {key}; it is not adopted."))
                 }
                 None => Match::There(hit),
-            });
+            };
+            return Ok((fate, by));
         }
-        Ok(Match::Absent)
+        Ok((Match::Absent, None))
     }
 }
 

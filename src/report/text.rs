@@ -28,9 +28,9 @@ use super::json::is_gap;
 use super::visible::{quoted, shell_word, shortened, visible};
 use super::{Detail, View, write_failed};
 use crate::error::{Context, Result};
-use crate::plan::change::{Action, AttributeChange, Change, Difference, Note, NoteKind};
+use crate::plan::change::{Action, Adoption, AttributeChange, Change, Difference, Note, NoteKind};
 use crate::plan::datum::{Datum, Set};
-use crate::plan::{FilterSummary, Header, LimitCheck, Plan, Ran, SourceSummary, TypeSummary};
+use crate::plan::{FilterSummary, Header, LimitCheck, LimitName, Plan, Ran, SourceSummary, TypeSummary};
 use crate::snapshot::How;
 
 /// In place of the values of a private attribute.
@@ -250,6 +250,19 @@ pub(super) fn grouped(number: u64) -> String {
     text
 }
 
+/// What one way to find records made by hand came to.
+fn adoption(way: &Adoption) -> impl Iterator<Item = String> {
+    let by = way.by.as_deref().map_or("key".to_string(), |name| visible(name).to_string());
+    let counts = [(way.adopted, "adopted"), (way.collisions, plural(way.collisions, "collision", "collisions"))];
+    let found = counts.into_iter().filter(|(count, _)| *count > 0);
+    found.map(move |(count, words)| format!("{} {words} by {by}", grouped(count)))
+}
+
+/// Records that nobody makes any more and that a person let go of: it is told once, in the plan that does it.
+fn released(check: &LimitCheck) -> bool {
+    check.limit == LimitName::FilterEdit && check.count > 0 && !check.waits()
+}
+
 fn plural<'a>(number: u64, one: &'a str, many: &'a str) -> &'a str {
     if number == 1 { one } else { many }
 }
@@ -393,6 +406,10 @@ impl<'a> Page<'a> {
         if let Some(reason) = ty.coverage.gap() {
             let label = self.paint.text(Tone::Bad, "the target was not read completely");
             self.line(format_args!("  {label}: {}", shortened(&reason.0, WORDS_WIDTH)));
+        }
+        if !counts.adoption.is_empty() {
+            let ways: Vec<String> = counts.adoption.iter().flat_map(adoption).collect();
+            self.line(format_args!("  {}", ways.join(", ")));
         }
         for (reason, count) in &counts.unknown {
             let reason = shortened(reason, WORDS_WIDTH);
@@ -586,7 +603,8 @@ impl<'a> Page<'a> {
 
     fn limits(&mut self, header: &Header) {
         let full = self.view.detail == Detail::Full;
-        let shown: Vec<&LimitCheck> = header.limits.iter().filter(|limit| limit.waits() || full).collect();
+        let shown: Vec<&LimitCheck> =
+            header.limits.iter().filter(|limit| limit.waits() || released(limit) || full).collect();
         if shown.is_empty() {
             return;
         }

@@ -149,6 +149,12 @@ fn wrong_files_fit_neither_reader_nor_schema() {
         mapping("name = ", "nam = "),
         mapping("\"users\"", "7"),
         mapping("\"users\"", "{ distinct = \"department\" }"),
+        job("[source]", "[tables]\nsites = 5\n[source]"),
+        job("[source]", "[tables.sites]\nkey = \"Office\"\n[source]"),
+        mapping("key = \"ID\"", "key = \"ID\"\neach = { by = \"$this\" }"),
+        mapping("key = \"ID\"", "key = \"ID\"\neach = 5"),
+        mapping("key = \"ID\"", "key = \"ID\"\ntables.sites = { path = \"sites.csv\" }"),
+        attribute("{ value = \"businessPhones\", separator = \"\" }"),
         mapping("key = \"ID\"", "key = []"),
         mapping("key = \"ID\"", "key = { ledger = false }"),
         mapping("key = \"ID\"", "key = \"ID\"\nrecreate = false"),
@@ -185,7 +191,7 @@ fn keys_of(schema: &Json, keys: &mut BTreeMap<String, BTreeSet<String>>) {
 
 /// What a reader calls a table, without the name of the file or attribute at hand.
 fn title(what: &str) -> String {
-    for start in ["the attribute", "the mapping"] {
+    for start in ["the attribute", "the mapping", "the table"] {
         if what.strip_prefix(start).is_some_and(|rest| rest.starts_with(' ')) {
             return start.to_string();
         }
@@ -198,6 +204,12 @@ fn readers_and_schemas_know_the_same_keys() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
     write("exclude.txt", "");
+    write("sites.csv", "Office,Site\nOslo,OSL\n");
+    write(
+        "parts.toml",
+        "format = \"mapping/1\"\nname = \"parts\"\nsource = \"users\"\neach = { of = \"proxyAddresses\" }\ntarget = \"parts\"\nkey = \"ID\"\n\
+         tables.sites = { file = \"sites.csv\" }\n[attributes]\n\"ID\" = \"$this\"\n",
+    );
     write(
         "users.toml",
         "format = \"mapping/1\"\nname = \"people\"\nsource = { distinct = \"department\", of = \"users\" }\ntarget = \"people\"\n\
@@ -213,6 +225,7 @@ fn readers_and_schemas_know_the_same_keys() {
     let options = LoadOptions { environment: &|_| Some("state".into()), ..LoadOptions::default() };
     let asked = tree::recorded(|| {
         Job::load_with(&folder.path().join("job.toml"), &options).unwrap_or_else(|error| panic!("{error}"));
+        test_file(&folder.path().join("parts.toml").display().to_string(), false).unwrap();
         test_file(&folder.path().join("users.toml").display().to_string(), false).unwrap();
         shipped::addresses().iter().for_each(|address| drop(test_file(address, false).unwrap()));
     });

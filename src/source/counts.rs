@@ -46,6 +46,11 @@ impl Counts {
         // A map of cells is whole at any time.
         self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(collection).or_default().clone()
     }
+
+    /// The answer, if there is one already.
+    pub fn known(&self, collection: Collection) -> Option<u64> {
+        self.cell(collection).get()?.as_ref().ok().copied()
+    }
 }
 
 impl Reader<'_> {

@@ -27,13 +27,17 @@ use crate::snapshot::{Member, Strategy};
 
 /// The most members that an expansion shows of a group.
 const SHOWN_MAX: usize = 20;
+/// So many groups in no particular order tell what the others are like: how many are large, and how their names lie.
+const SAMPLE: u64 = 300;
 /// Characters of a name that tell where a part begins: enough to tell names apart, short enough for an address.
 const BOUND_CHARS: usize = 24;
 
 /// A group as an expansion shows it.
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Row {
     id: Guid,
+    display_name: Option<String>,
     visibility: Option<String>,
     members: Option<Vec<members::Row>>,
 }
@@ -72,6 +76,10 @@ struct State {
     members: u64,
     shown: u64,
     full: u64,
+    /// Names of the groups shown so far, until these say how to go on; none where names are not read.
+    sample: Option<Vec<String>>,
+    /// What they said, before all groups were listed: to divide the rest by these names.
+    early: Option<(Choice, Vec<String>)>,
 }
 
 /// How one walk over expanded groups ended.
@@ -112,7 +120,9 @@ impl Reader<'_> {
         // Before anything is read: what changes from now on, members too, will be told of next time.
         let link = self.latest(&GROUPS, &extent).await;
         let (lists, waiting) = mpsc::unbounded();
-        let pass = Pass { reader: self, wanted, tally: Tally::new(self), lists, state: Mutex::default() };
+        let named = extent.properties.contains("displayName");
+        let state = Mutex::new(State { sample: named.then(Vec::new), ..State::default() });
+        let pass = Pass { reader: self, wanted, tally: Tally::new(self), lists, state };
         let pass = &pass;
         let listing = waiting
             .map(|group: Group| async move {
@@ -149,34 +159,21 @@ impl Pass<'_> {
         let listing = async {
             let read = groups.await?;
             self.listed(&read.groups)?;
-            let choice = self.seen(&read.groups).choose(wanted);
-            tracing::debug!(
-                strategy = choice.strategy.name(),
-                walks = choice.walks,
-                reason = choice.reason,
-                requests = choice.estimate.requests,
-                units = choice.estimate.units,
-                "memberships"
-            );
             // Else the walk that is under way goes on to its end.
+            let early = self.state().early.as_ref().map(|(choice, _)| choice.clone());
+            let choice = early.unwrap_or_else(|| told(self.seen(&read.groups).choose(wanted)));
             if choice.strategy == Strategy::PerGroup || choice.walks > 1 {
                 enough.store(true, Relaxed);
             }
             Ok((read, choice))
         };
-        let first = async {
-            match enough.load(Relaxed) {
-                true => Ok(Ended::Early),
-                false => self.walk(None, u64::MAX, &enough).await,
-            }
-        };
-        let ((read, mut choice), first) = futures::try_join!(listing, first)?;
+        let ((read, mut choice), ended) = futures::try_join!(listing, self.expansion(&enough))?;
         let groups = &read.groups;
-        if choice.strategy == Strategy::Expand && first == Ended::Failed {
+        if choice.strategy == Strategy::Expand && ended == Ended::Failed {
             choice = self.seen(groups).choose(Memberships::PerGroup);
             choice.reason = "the expansion of members broke off or was refused".to_owned();
         }
-        if choice.strategy == Strategy::Expand && choice.walks > 1 && first == Ended::Early {
+        if choice.strategy == Strategy::Expand && choice.walks > 1 && ended == Ended::Early {
             self.divide(groups, choice.walks).await?;
         }
         self.finish(groups);
@@ -184,29 +181,75 @@ impl Pass<'_> {
         Ok((read, choice))
     }
 
-    /// Walks over parts of the groups side by side; if that does not work, over all of them once more.
+    /// Walks over expanded groups while these are still being listed: alone, until the first of them show that many
+    /// walks will do better, then side by side.
+    async fn expansion(&self, enough: &AtomicBool) -> Result<Ended> {
+        if enough.load(Relaxed) {
+            return Ok(Ended::Early);
+        }
+        let ended = self.walk(None, u64::MAX, enough).await?;
+        let early = self.state().early.clone();
+        let Some((choice, names)) = early.filter(|_| ended == Ended::Early) else { return Ok(ended) };
+        let parts = parts(names.iter().map(String::as_str), choice.walks);
+        let whole = self.side_by_side(parts, choice.groups).await?;
+        Ok(if whole { Ended::Whole } else { Ended::Early })
+    }
+
+    /// Takes the name of one more group. Decides as soon as enough were shown and all were counted; only to divide what is left, since calling the
+    /// expansion off is worth waiting for the real sizes. Names that come in order say nothing of those to come.
+    fn decide_early(&self, name: Option<String>) -> bool {
+        let counted = self.reader.counts.known(Collection::Groups);
+        let mut state = self.state();
+        if let Some(sample) = &mut state.sample {
+            sample.extend(name);
+        }
+        let Some(groups) = counted else { return false };
+        if state.listed.is_some() || state.shown < SAMPLE {
+            return false;
+        }
+        let Some(names) = state.sample.take().filter(|names| !names.is_sorted()) else { return false };
+        let divisible = names.len() as u64 * 10 >= state.shown * 9;
+        let choice = self.sizes(&state, groups, divisible).choose(self.wanted);
+        let divides = choice.strategy == Strategy::Expand && choice.walks > 1;
+        state.early = divides.then(|| (told(choice), names));
+        divides
+    }
+
+    /// Divides the groups that no walk has shown yet; if that does not work, walks over all of them once more.
     async fn divide(&self, groups: &[Group], walks: u64) -> Result<()> {
         let left = self.unseen(groups);
+        if left.is_empty() {
+            return Ok(());
+        }
         let parts = parts(left.iter().filter_map(|group| group.name.as_deref()), walks);
-        // Twice what is expected: names sort differently there, and groups seen before are shown again.
-        let most = 2 * groups.len() as u64 / parts.len() as u64 + 1_000;
-        let ended: Vec<Ended> = futures::stream::iter(parts)
-            .map(|part| async move { self.walk(part.as_deref(), most, &AtomicBool::new(false)).await })
-            .buffer_unordered(walks as usize)
-            .try_collect()
-            .await?;
+        let whole = self.side_by_side(parts, groups.len() as u64).await?;
         let left = self.unseen(groups).len();
-        if left > 0 && ended.iter().any(|ended| *ended != Ended::Whole) {
+        if left > 0 && !whole {
             tracing::info!(left, "groups cannot be divided by name: they are read in one walk");
             self.walk(None, u64::MAX, &AtomicBool::new(false)).await?;
         }
         Ok(())
     }
 
+    /// Walks over parts of so many groups; tells whether each came to its end.
+    async fn side_by_side(&self, parts: Vec<Option<String>>, groups: u64) -> Result<bool> {
+        // Twice what is expected: names sort differently there, and groups seen before are shown again.
+        let most = 2 * groups / parts.len() as u64 + 1_000;
+        let walks = parts.len();
+        let ended: Vec<Ended> = futures::stream::iter(parts)
+            .map(|part| async move { self.walk(part.as_deref(), most, &AtomicBool::new(false)).await })
+            .buffer_unordered(walks)
+            .try_collect()
+            .await?;
+        Ok(ended.iter().all(|ended| *ended == Ended::Whole))
+    }
+
     /// Walks over expanded groups, those that `filter` lets through, until `enough`.
     async fn walk(&self, filter: Option<&str>, groups_max: u64, enough: &AtomicBool) -> Result<Ended> {
         let graph = self.reader.graph();
-        let mut query = vec!["$select=id,visibility".to_owned(), "$expand=members($select=id)".to_owned()];
+        let sample = filter.is_none() && self.state().sample.is_some();
+        let select = if sample { "$select=id,visibility,displayName" } else { "$select=id,visibility" };
+        let mut query = vec![select.to_owned(), "$expand=members($select=id)".to_owned()];
         query.extend(GROUPS.page_size_max.map(|size| format!("$top={size}")));
         query.extend(filter.map(|filter| format!("$filter={filter}")));
         let (rows, useless) = (AtomicU64::new(0), AtomicBool::new(false));
@@ -222,7 +265,12 @@ impl Pass<'_> {
                 useless.store(true, Relaxed);
                 enough.store(true, Relaxed);
             }
-            self.show(row)
+            let name = row.display_name.clone();
+            let new = self.show(row)?;
+            if sample && new && self.decide_early(name) {
+                enough.store(true, Relaxed);
+            }
+            Ok(new)
         };
         let walk = graph.walk_list(list, take).await;
         self.tally.add(&walk);
@@ -321,15 +369,19 @@ impl Pass<'_> {
     fn seen(&self, groups: &[Group]) -> Seen {
         let unseen = self.unseen(groups);
         let named = unseen.iter().filter(|group| group.name.is_some()).count();
-        let state = self.state();
+        let divisible = named * 10 >= unseen.len() * 9 && named > 0;
+        self.sizes(&self.state(), groups.len() as u64, divisible)
+    }
+
+    fn sizes(&self, state: &State, groups: u64, divisible: bool) -> Seen {
         Seen {
-            groups: groups.len() as u64,
+            groups,
             shown: state.shown,
             full: state.full,
             pages: self.tally.walk_pages.load(Relaxed),
             page_s: self.tally.page_s(),
             units_per_s: self.reader.graph().lane.pace().units_per_s,
-            divisible: named * 10 >= unseen.len() * 9 && named > 0,
+            divisible,
         }
     }
 
@@ -337,6 +389,13 @@ impl Pass<'_> {
         // Every change is whole before the lock is given back, so a panic elsewhere does not spoil it.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn told(choice: Choice) -> Choice {
+    let Choice { strategy, reason, estimate, walks, .. } = &choice;
+    let (requests, units) = (estimate.requests, estimate.units);
+    tracing::debug!(strategy = strategy.name(), walks, reason, requests, units, "memberships");
+    choice
 }
 
 /// Filters that divide all groups into `count` parts of about equal size, by the names of some. Neighbours share their

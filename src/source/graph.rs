@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future;
 use reqwest::header::{HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -226,11 +227,10 @@ impl Graph {
         // The links already followed.
         let mut seen = HashSet::from([first.to_string()]);
         let mut without_news = 0;
-        let mut url = first;
+        walk.requests += 1;
+        let mut arrived = self.fetch(lane, Request::get(first).units(units).bulk(bulk), read_page).await;
         loop {
-            walk.requests += 1;
-            let request = Request::get(url).units(units).bulk(bulk && walk.pages == 0);
-            let page = match self.fetch(lane, request, read_page).await {
+            let mut page = match arrived {
                 Ok(page) => page,
                 Err(stop) => {
                     walk.stop = Some(if walk.pages > 0 { expired(stop) } else { stop });
@@ -242,7 +242,19 @@ impl Graph {
             if let Some(pages) = pages {
                 pages.fetch_add(1, Relaxed);
             }
-            match page.give(&mut take) {
+            // An empty page may send back to where it came from; that it does so for ever, the guard notices.
+            let again = page.elements.is_empty();
+            let next = page.next.take().map(|link| self.next(link, again, &mut seen));
+            // A walk is a chain of round trips: the next page is on its way while this one is taken apart. Not so where
+            // the walk may end early, since a request too many costs quota.
+            let hurry = enough.is_none() && walk.pages < self.pages_max;
+            let ahead = async {
+                let Some(Ok(url)) = next.as_ref().filter(|_| hurry) else { return None };
+                Some(self.fetch(lane, Request::get(url.clone()).units(units), read_page).await)
+            };
+            let (ahead, given) = future::join(ahead, async { page.give(&mut take) }).await;
+            walk.requests += u64::from(ahead.is_some());
+            match given {
                 Ok(given) => {
                     walk.unreadable += given.unreadable;
                     without_news = if given.news { 0 } else { without_news + 1 };
@@ -252,26 +264,26 @@ impl Graph {
                     return walk;
                 }
             }
-            let Some(link) = page.next else {
-                walk.delta = page.delta;
-                return walk;
-            };
-            if enough.is_some_and(|enough| enough.load(Relaxed)) {
-                return walk;
-            }
             let guard = without_news >= PAGES_WITHOUT_NEWS_MAX || walk.pages >= self.pages_max;
-            // An empty page may send back to where it came from; that it does so for ever, the guard notices.
-            let again = page.elements.is_empty();
-            url = match self.next(link, again, &mut seen) {
-                Ok(_) if guard => {
+            arrived = match (next, ahead) {
+                (None, _) => {
+                    walk.delta = page.delta;
+                    return walk;
+                }
+                _ if enough.is_some_and(|enough| enough.load(Relaxed)) => return walk,
+                (Some(Ok(_)), _) if guard => {
                     let reason = format!("the list does not seem to end: stopped after {} pages", walk.pages);
                     walk.stop = Some(Stop::Astray(reason));
                     return walk;
                 }
-                Ok(url) => url,
-                Err(reason) => {
+                (Some(Err(reason)), _) => {
                     walk.stop = Some(Stop::Astray(reason));
                     return walk;
+                }
+                (_, Some(arrived)) => arrived,
+                (Some(Ok(url)), None) => {
+                    walk.requests += 1;
+                    self.fetch(lane, Request::get(url).units(units), read_page).await
                 }
             };
         }

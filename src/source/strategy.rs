@@ -50,6 +50,8 @@ pub(super) struct Choice {
     pub reason: String,
     /// Of the whole, what is done already included.
     pub estimate: Figures,
+    /// How many groups there are.
+    pub groups: u64,
     /// Into how many walks the rest of the expansion is divided; one means that the walk under way goes on.
     pub walks: u64,
 }
@@ -83,9 +85,9 @@ impl Seen {
             Memberships::Auto | Memberships::Delta => (false, format!("one list for each group would take {lists}")),
         };
         if by_lists {
-            Choice { strategy: Strategy::PerGroup, reason, estimate: lists, walks: 1 }
+            Choice { strategy: Strategy::PerGroup, reason, estimate: lists, groups: self.groups, walks: 1 }
         } else {
-            Choice { strategy: Strategy::Expand, reason, estimate: expansion, walks }
+            Choice { strategy: Strategy::Expand, reason, estimate: expansion, groups: self.groups, walks }
         }
     }
 
@@ -96,7 +98,7 @@ impl Seen {
         let units = pages * u64::from(units(Price::Other, false));
         let seconds = (pages as f64 * self.page_s).max(units as f64 / self.units_per_s);
         let (strategy, reason) = (Strategy::Delta, "the job asks for it".to_owned());
-        Choice { strategy, reason, estimate: Figures::new(pages, units, seconds), walks: 1 }
+        Choice { strategy, reason, estimate: Figures::new(pages, units, seconds), groups: self.groups, walks: 1 }
     }
 
     fn left(&self) -> u64 {

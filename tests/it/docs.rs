@@ -133,6 +133,7 @@ fn every_job_and_mapping_in_the_documents_is_right() {
             path
         };
         write("exclude.txt", "breakglass@contoso.com # emergency access\n");
+        write("sites.csv", "Office,Site\nOslo,OSL-1\n");
         for block in blocks(document, "toml") {
             let named = block.lines().next().and_then(|line| line.strip_prefix("# ")).filter(|n| n.ends_with(".toml"));
             if block.contains("format = \"mapping/1\"") {

@@ -543,6 +543,25 @@ async fn many_groups_are_divided_by_name() {
 }
 
 #[tokio::test]
+async fn groups_are_divided_before_all_are_listed_where_the_first_of_them_tell_enough() {
+    let tenant = Tenant::synthetic(6, &Size { users: 60, groups: 2_100, memberships: 5_000, ..Size::default() });
+    // The second of three pages of the plain list is late: by then the expansion has shown 300 groups.
+    let plain = "/groups?$select=displayName,id,visibility&$top=999&$skiptoken";
+    let late = Fault::new(plain, FaultKind::Slow(std::time::Duration::from_secs(1)));
+    let options = Options { faults: vec![late], ..all_rights() };
+    let world = World { memberships: Memberships::Expand, ..World::of(tenant, options).await };
+    let snapshot = world.extract().await.unwrap().snapshot;
+    assert!(is_whole(&snapshot));
+    assert_eq!(world.differences(&snapshot), [""; 0]);
+    let targets: Vec<String> = world.sim.requests().into_iter().map(|request| request.target).collect();
+    let part = targets.iter().position(|target| target.contains("$filter=displayName"));
+    let last = targets.iter().rposition(|target| target.contains(plain));
+    assert!(part.is_some() && part < last, "divided by request {part:?}, listed by {last:?}");
+    let pages = targets.iter().filter(|target| target.contains("$expand=members")).count();
+    assert!(pages < 21 + 32, "{pages} pages of 100 groups for 2,100");
+}
+
+#[tokio::test]
 async fn whatever_becomes_of_an_expansion_the_members_are_whole() {
     let seed = fastrand::u64(..);
     // Two pages; and as many as it takes to be divided.

@@ -23,7 +23,7 @@ use super::catalog::Catalog;
 use super::eval::{Scope, reason_for};
 use super::literal;
 use super::lookup::Table;
-use crate::record::Value;
+use crate::record::{Collection, Value};
 use crate::schema::{Kind, Type};
 
 pub use table::FUNCTIONS;
@@ -82,6 +82,8 @@ pub enum Accepts {
     /// A time of day or a moment.
     Clock,
     Duration,
+    /// A record: what a navigation leads to.
+    Record,
     /// Any single value that can be written as text.
     Scalar,
     /// A single value or a list of them.
@@ -110,6 +112,7 @@ impl Accepts {
             Accepts::Day => one && matches!(ty.kind, Kind::DateTime | Kind::Date),
             Accepts::Clock => one && matches!(ty.kind, Kind::DateTime | Kind::Time),
             Accepts::Duration => one && ty.kind == Kind::Duration,
+            Accepts::Record => one && matches!(ty.kind, Kind::Record(_)),
             Accepts::Scalar => one && scalar,
         }
     }
@@ -130,6 +133,7 @@ impl Accepts {
             Accepts::Day => "a date",
             Accepts::Clock => "a time",
             Accepts::Duration => "a duration",
+            Accepts::Record => "a record",
             Accepts::Scalar => "a single value",
             Accepts::ScalarOrList | Accepts::List => "a list of values",
             Accepts::Any => "anything",
@@ -173,6 +177,8 @@ pub(super) enum Prepared {
     Format(Arc<[time::Part]>),
     /// A table and the column that is asked for.
     Table(Arc<Table>, usize),
+    /// The collections whose scope is asked for; filled in by the checker.
+    Scope(&'static [Collection]),
 }
 
 impl fmt::Debug for Function {
@@ -318,6 +324,15 @@ fn coalesce(arguments: &Arguments<'_>) -> Value {
     values.into_iter().find(|value| !value.is_null()).map_or(Value::Null, Cow::into_owned)
 }
 
+/// `inscope(record)`
+fn in_scope(arguments: &Arguments<'_>) -> Value {
+    match &*arguments.value(0) {
+        Value::Record(record) => arguments.scope.in_scope(record),
+        Value::Unknown(reason) => Value::Unknown(reason.clone()),
+        _ => Value::Null,
+    }
+}
+
 /// `lookup(table, key, column, [default])`
 fn lookup(arguments: &Arguments<'_>) -> Value {
     let key = arguments.value(1);
@@ -368,7 +383,7 @@ mod tests {
         let nav = NoNavigation { as_of: "2024-06-01T00:00:00Z".parse().unwrap() };
         let mut catalog = Catalog::new();
         let sites = "Office,Site,Region\nOslo,NO-01,Nordics\nBerlin,DE-02,Central\n";
-        catalog.define("sites", Table::read(sites).unwrap());
+        catalog.define("sites", Table::read(sites, None).unwrap());
         let mut value = |text: &str| {
             let compiled = compile(text, None, &mut catalog).unwrap_or_else(|error| panic!("{text}: {error}"));
             compiled.eval_value(&Value::Null, &nav)
@@ -441,7 +456,7 @@ mod tests {
                     .collect();
                 let text = format!("{}({})", function.name, arguments.join(", "));
                 let mut catalog = Catalog::new();
-                catalog.define("sites", Table::read("Office,Region\nOslo,Nordics\n").unwrap());
+                catalog.define("sites", Table::read("Office,Region\nOslo,Nordics\n", None).unwrap());
                 let compiled = compile(&text, None, &mut catalog).unwrap_or_else(|error| panic!("{text}: {error}"));
                 assert_eq!(compiled.eval_value(&root, &nav), hidden, "{text}");
             }

@@ -273,6 +273,16 @@ pub static FUNCTIONS: &[Function] = &[
         ..PLAIN
     },
     Function {
+        name: "inscope",
+        parameters: &[p("record", Accepts::Record)],
+        returns: Returns::Bool,
+        origin: Origin::Own,
+        help: "Whether the job's scope lets a record of another collection in; null for one of the collection whose filter asks. Known in a job only.",
+        examples: &[example("inscope(null)", "null")],
+        run: super::in_scope,
+        ..PLAIN
+    },
+    Function {
         name: "join",
         parameters: &[p("list", Accepts::ScalarOrList), p("separator", Accepts::Text)],
         origin: Origin::Own,

@@ -1,5 +1,7 @@
 //! Functions on text. What looks for a part ignores case, as everything that compares text does.
 
+use std::ops::Range;
+
 use icu_normalizer::ComposingNormalizerBorrowed;
 use sha2::{Digest, Sha256};
 
@@ -45,7 +47,7 @@ pub(super) fn normalize(arguments: &Arguments<'_>) -> Value {
 }
 
 pub(super) fn concat(arguments: &Arguments<'_>) -> Value {
-    let mut all = String::new();
+    let mut all = String::with_capacity(48);
     let (mut lists, mut null) = (Vec::new(), false);
     for index in 0..arguments.len() {
         let value = arguments.value(index);
@@ -85,20 +87,23 @@ pub(super) fn join(arguments: &Arguments<'_>) -> Value {
 }
 
 /// Bytes of the places where `part` is in `text`, ignoring case. They do not overlap.
-fn places(text: &str, part: &str) -> Vec<std::ops::Range<usize>> {
-    let sought: Vec<char> = part.chars().map(fold).collect();
-    let Some(first) = sought.first() else { return Vec::new() };
-    let mut found: Vec<std::ops::Range<usize>> = Vec::new();
-    for (at, c) in text.char_indices() {
-        if fold(c) != *first || found.last().is_some_and(|last| at < last.end) {
-            continue;
-        }
+fn places(text: &str, part: &str) -> impl Iterator<Item = Range<usize>> {
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        let place = place(text, part, from)?;
+        from = place.end;
+        Some(place)
+    })
+}
+
+/// The first place of `part` in `text`, ignoring case, that does not begin before `from`. An empty part has none.
+fn place(text: &str, part: &str, from: usize) -> Option<Range<usize>> {
+    let first = part.chars().next().map(fold)?;
+    text[from..].char_indices().map(|(at, c)| (from + at, c)).filter(|(_, c)| fold(*c) == first).find_map(|(at, _)| {
         let mut rest = text[at..].chars();
-        if sought.iter().all(|c| rest.next().map(fold) == Some(*c)) {
-            found.push(at..text.len() - rest.as_str().len());
-        }
-    }
-    found
+        let same = part.chars().map(fold).all(|c| rest.next().map(fold) == Some(c));
+        same.then(|| at..text.len() - rest.as_str().len())
+    })
 }
 
 pub(super) fn replace(arguments: &Arguments<'_>) -> Value {
@@ -134,14 +139,14 @@ pub(super) fn split(arguments: &Arguments<'_>) -> Value {
 
 pub(super) fn before(arguments: &Arguments<'_>) -> Value {
     arguments.two_texts(|text, part| {
-        let end = places(text, part).first().map_or(text.len(), |place| place.start);
+        let end = place(text, part, 0).map_or(text.len(), |place| place.start);
         Value::text(&text[..end])
     })
 }
 
 pub(super) fn after(arguments: &Arguments<'_>) -> Value {
     arguments.two_texts(|text, part| {
-        let start = places(text, part).first().map_or(text.len(), |place| place.end);
+        let start = place(text, part, 0).map_or(text.len(), |place| place.end);
         Value::text(&text[start..])
     })
 }

@@ -169,8 +169,25 @@ fn parts(form: &str) -> Result<Vec<Part>, String> {
     Ok(parts)
 }
 
+/// A number with at least so many digits.
+fn digits(out: &mut String, number: impl Into<i64>, least: usize) {
+    let number: i64 = number.into();
+    // A year before the first one; everything else counts up from 0.
+    if number < 0 {
+        out.push('-');
+    }
+    let mut rest = number.unsigned_abs();
+    let (mut reversed, mut count) = ([0_u8; 20], 0);
+    while rest > 0 || count < least.clamp(1, reversed.len()) {
+        reversed[count] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        count += 1;
+    }
+    out.extend(reversed[..count].iter().rev().map(|digit| char::from(*digit)));
+}
+
 fn written(parts: &[Part], at: DateTime, offset: i16) -> String {
-    let mut out = String::new();
+    let mut out = String::with_capacity(32);
     for part in parts {
         let (letter, times) = match part {
             Part::Text(text) => {
@@ -182,26 +199,33 @@ fn written(parts: &[Part], at: DateTime, offset: i16) -> String {
         let month = usize::try_from(at.month()).unwrap_or(1) - 1;
         let weekday = usize::try_from(at.weekday().to_monday_zero_offset()).unwrap_or(0);
         let hour12 = (at.hour() + 11) % 12 + 1;
-        out.push_str(&match (letter, times) {
-            ('y', 2) => format!("{:02}", at.year().rem_euclid(100)),
-            ('y', _) => format!("{:04}", at.year()),
-            ('M', 4) => MONTHS[month].to_owned(),
-            ('M', 3) => MONTHS[month][..3].to_owned(),
-            ('M', _) => format!("{:0times$}", at.month()),
-            ('d', 4) => DAYS[weekday].to_owned(),
-            ('d', 3) => DAYS[weekday][..3].to_owned(),
-            ('d', _) => format!("{:0times$}", at.day()),
-            ('H', _) => format!("{:0times$}", at.hour()),
-            ('h', _) => format!("{hour12:0times$}"),
-            ('m', _) => format!("{:0times$}", at.minute()),
-            ('s', _) => format!("{:0times$}", at.second()),
-            ('f', _) => format!("{:09}", at.subsec_nanosecond())[..times].to_owned(),
-            ('t', _) => if at.hour() < 12 { "AM" } else { "PM" }.to_owned(),
-            _ => {
-                let sign = if offset < 0 { '-' } else { '+' };
-                format!("{sign}{:02}:{:02}", offset.unsigned_abs() / 60, offset.unsigned_abs() % 60)
+        match (letter, times) {
+            ('y', 2) => digits(&mut out, at.year().rem_euclid(100), 2),
+            // Padded to four places, the sign being one of them.
+            ('y', _) => digits(&mut out, at.year(), if at.year() < 0 { 3 } else { 4 }),
+            ('M', 4) => out.push_str(MONTHS[month]),
+            ('M', 3) => out.push_str(&MONTHS[month][..3]),
+            ('M', _) => digits(&mut out, at.month(), times),
+            ('d', 4) => out.push_str(DAYS[weekday]),
+            ('d', 3) => out.push_str(&DAYS[weekday][..3]),
+            ('d', _) => digits(&mut out, at.day(), times),
+            ('H', _) => digits(&mut out, at.hour(), times),
+            ('h', _) => digits(&mut out, hour12, times),
+            ('m', _) => digits(&mut out, at.minute(), times),
+            ('s', _) => digits(&mut out, at.second(), times),
+            ('f', _) => {
+                let start = out.len();
+                digits(&mut out, at.subsec_nanosecond(), 9);
+                out.truncate(start + times);
             }
-        });
+            ('t', _) => out.push_str(if at.hour() < 12 { "AM" } else { "PM" }),
+            _ => {
+                out.push(if offset < 0 { '-' } else { '+' });
+                digits(&mut out, i64::from(offset.unsigned_abs() / 60), 2);
+                out.push(':');
+                digits(&mut out, i64::from(offset.unsigned_abs() % 60), 2);
+            }
+        }
     }
     out
 }

@@ -93,7 +93,7 @@ fn measure(sim: &mut Sim, take: impl FnOnce() -> Result<(), String>) -> io::Resu
 
 /// Processor time of this process so far: user and system, in clock ticks of a hundredth of a second.
 /// <https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html>
-fn cpu_s() -> f64 {
+pub fn cpu_s() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields).split(' ');
     fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0

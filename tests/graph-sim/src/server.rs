@@ -25,7 +25,7 @@ use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use crate::faults::Fault;
 use crate::options::Options;
@@ -197,6 +197,7 @@ async fn answer(service: Arc<Service>, request: Request<hyper::body::Incoming>) 
 }
 
 async fn respond(service: &Service, request: Request<hyper::body::Incoming>) -> Result<Response<Sent>, Closed> {
+    let arrived = Instant::now();
     let (head, body) = request.into_parts();
     let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let incoming = Incoming {
@@ -213,14 +214,15 @@ async fn respond(service: &Service, request: Request<hyper::body::Incoming>) -> 
         body: body.collect().await.map_err(|_| Closed)?.to_bytes().to_vec(),
     };
     let outgoing = service.answer(&incoming);
+    let reply = outgoing.reply;
+    let packed = (service.gzip && incoming.gzip && reply.body.len() >= GZIP_FROM).then(|| gzip(&reply.body));
     if !outgoing.delay.is_zero() {
-        sleep(outgoing.delay).await;
+        // A latency is the time to the first byte: what the work took is part of it.
+        sleep_until(arrived + outgoing.delay).await;
     }
     if outgoing.manner == Manner::Reset {
         return Err(Closed);
     }
-    let reply = outgoing.reply;
-    let packed = (service.gzip && incoming.gzip && reply.body.len() >= GZIP_FROM).then(|| gzip(&reply.body));
     let encoded = packed.is_some();
     let body = Bytes::from(packed.unwrap_or(reply.body));
     let length = body.len();

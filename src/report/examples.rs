@@ -14,10 +14,7 @@ use crate::plan::change::{
 };
 use crate::plan::datum::{Datum, Set};
 use crate::plan::policy::CauseKind;
-use crate::plan::{
-    ClauseSummary, FilterSummary, Header, LeftAtGraph, LimitCheck, LimitName, Plan, Ran, SourceSummary, TypeSummary,
-    file,
-};
+use crate::plan::{Header, LimitCheck, LimitName, Plan, SourceSummary, TypeSummary, file};
 use crate::record::{Collection, Coverage, Guid, Key, Unknown};
 use crate::snapshot::{Figures, How, ReadBy, Strategy};
 use crate::spill::SpillWriter;
@@ -61,10 +58,6 @@ fn source(collection: Collection, read: u64, in_scope: u64, coverage: Coverage) 
         left_out: BTreeMap::new(),
         filter: None,
     }
-}
-
-fn clause(clause: &str, ran: Ran, dropped: u64, unknown: u64) -> ClauseSummary {
-    ClauseSummary { clause: clause.to_string(), ran, dropped, unknown }
 }
 
 fn type_summary(name: &str, changes: &[Change], notes: &[Note]) -> TypeSummary {
@@ -258,23 +251,7 @@ pub fn everything() -> Plan {
     let mut header = header();
     header.sources[0].left_out =
         BTreeMap::from([("accountEnabled eq true".to_string(), 980), ("userType eq 'Member'".to_string(), 412)]);
-    header.sources[0].filter = Some(FilterSummary {
-        filter: "accountEnabled eq true and userType eq 'Member' and endswith(mail, '@contoso.com')".to_string(),
-        clauses: vec![
-            clause("accountEnabled eq true", Ran::AtGraph, 980, 0),
-            clause("userType eq 'Member'", Ran::Here, 412, 0),
-            clause("endswith(mail, '@contoso.com')", Ran::Here, 0, 3),
-        ],
-        graph: Some(LeftAtGraph { filter: "accountEnabled eq true".to_string(), left_out: 1200 }),
-        here_because: None,
-    });
     header.sources.push(source(Collection::Groups, 300, 300, Coverage::partial("page 3 failed with status 503")));
-    header.sources[1].filter = Some(FilterSummary {
-        filter: "securityEnabled eq true".to_string(),
-        clauses: vec![clause("securityEnabled eq true", Ran::Here, 0, 0)],
-        graph: None,
-        here_because: Some("Graph refused the filter: HTTP 400 Request_UnsupportedQuery".to_string()),
-    });
     let hidden = Coverage::partial("the members of 2 groups are hidden");
     header.sources.push(SourceSummary { accepted: true, ..source(Collection::Memberships, 9000, 9000, hidden) });
     header.types = vec![type_summary("User", &changes, &notes), type_summary("Membership", &changes, &notes)];
@@ -326,12 +303,6 @@ pub fn hostile(text: &str) -> Plan {
     }
     header.sources[0].coverage = Coverage::partial(text);
     header.sources[0].left_out = BTreeMap::from([(text.to_string(), 1)]);
-    header.sources[0].filter = Some(FilterSummary {
-        filter: text.to_string(),
-        clauses: vec![clause(text, Ran::Here, 1, 1)],
-        graph: Some(LeftAtGraph { filter: text.to_string(), left_out: 1 }),
-        here_because: Some(text.to_string()),
-    });
     let changes = [change];
     let notes = vec![note];
     let mut ty = type_summary(text, &changes, &notes);

@@ -26,7 +26,7 @@ const WHOLE_RECORDS_MAX: usize = 4_096;
 
 /// Records that navigations led to and that are kept, each some hundred bytes; one that is not is decoded again in
 /// microseconds.
-const FOLLOWED_RECORDS_MAX: usize = 65_536;
+const FOLLOWED_RECORDS_MAX: usize = 32_768;
 
 /// One snapshot, read through one catalog.
 pub struct Directory<'a> {

@@ -190,11 +190,12 @@ impl Catalog {
         Some(slot)
     }
 
-    /// What a property of `owner` is worked out from. The record's own properties are looked at where it is.
+    /// What a property of `owner` is worked out from. The record's own properties are looked at where it is; those of
+    /// others on whole records: assignments come from users that are walked, and licenses are always whole.
     fn intern_needs(&mut self, owner: Collection, property: &Property, followed: bool) -> Option<()> {
         for (collection, needed) in property.needs {
             let found = self.property(*collection, needed)?;
-            self.intern(*collection, needed, &found, followed || *collection != owner)?;
+            self.intern(*collection, needed, &found, followed && *collection == owner)?;
         }
         Some(())
     }

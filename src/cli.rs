@@ -97,6 +97,7 @@ pub enum Command {
     Forget(Forget),
     Extract(Extract),
     Check(Check),
+    Explain(Explain),
     #[command(subcommand)]
     Lookup(Lookup),
     Permissions(Permissions),
@@ -502,6 +503,32 @@ pub struct Check {
     /// How the findings are printed
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+}
+
+/// Say why one record is in or out, what it becomes, what differs and who changed it, and what a run would do with it.
+///
+/// Shows the record as read, each clause of the scope with its value and what it reads, each mapped attribute with its
+/// expression, what the target holds and what was written last, and the change of the plan with its cause and the limit
+/// that holds it, or why there is none. Takes no lock and writes nothing. Deleted and excluded records are explained too,
+/// while the ledger knows them or their id is given.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  entra-import explain contoso.toml adele@contoso.com
+  entra-import explain contoso.toml \"VPN Users\" --from-snapshot last
+  entra-import explain contoso.toml 87d349ed-44d7-43e1-9a83-5f2406dee5bd --format json")]
+pub struct Explain {
+    /// The job file
+    #[arg(value_name = "JOB")]
+    pub job: PathBuf,
+    /// The record's id, user principal name, mail address or display name, or the key of a pair as plans print it
+    #[arg(value_name = "WHO")]
+    pub who: String,
+    #[command(flatten)]
+    pub snapshot: Snapshot,
+    /// How the answer is printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: AnswerFormat,
 }
 
 /// Show one user, group or device with what hangs on it, or what a filter keeps.

@@ -17,10 +17,13 @@ use crate::cli::SnapshotChoice;
 use crate::crash;
 use crate::directory::Directory;
 use crate::error::{Context as _, Error, Exit, Result};
+use crate::explain::Inquiry;
+use crate::expr::Expr;
 use crate::find::Found;
 use crate::job::{GraphSource, Job, Source as JobSource};
 use crate::ledger::{ApprovalId, GoodRun, HeldPlan, Identity, Ledger, Run, RunId, RunState};
 use crate::lock::Lock;
+use crate::lookup::{self, OBJECTS};
 use crate::mapping::Mapping;
 use crate::plan::build::{Inputs, Rows, TypeInput, build};
 use crate::plan::change::{Action, AttributeChange, Change, Current, Note, NoteKind, Refusal, Row};
@@ -29,13 +32,15 @@ use crate::plan::limits::{Approved, CollectionBase, Orphan};
 use crate::plan::matching::OwnedKey;
 use crate::plan::policy::{Accept, AcceptWhat};
 use crate::plan::undo::{self, Done, History};
-use crate::plan::{Approval, Header, LimitName, Plan, SourceSummary, approve, file};
+use crate::plan::{
+    Approval, ClauseSummary, FilterSummary, Header, LeftAtGraph, LimitName, Plan, Ran, SourceSummary, approve, file,
+};
 use crate::record::{Collection, Coverage, Form, Guid, Key};
 use crate::report::log::Step;
 use crate::report::{self, Format, to_stdout};
-use crate::scope::{self, Judge};
+use crate::scope::{self, Effect, Judge};
 use crate::sides::{self, Against};
-use crate::snapshot::{Members, ReadBy, Snapshot};
+use crate::snapshot::{Extent, Members, Pushed, ReadBy, Snapshot};
 use crate::source::{self, Since, Source, SourceNeeds};
 use crate::state::State;
 use crate::sync::{Context, Options};
@@ -60,6 +65,8 @@ pub struct Session<'a> {
     refusals: BTreeMap<(String, Key), Refusal>,
     /// Approvals that the plan is built with.
     approvals: Vec<(ApprovalId, Approval)>,
+    /// Ids that somebody asks about, besides those that owned records depend on.
+    asked_about: BTreeSet<Guid>,
     /// Held until the session ends.
     _lock: Option<Lock>,
 }
@@ -123,8 +130,27 @@ impl<'a> Session<'a> {
             undoes: false,
             refusals,
             approvals,
+            asked_about: BTreeSet::new(),
             _lock: lock,
         })
+    }
+
+    /// Reads what finding somebody takes besides what the job needs: names, and of an id that no list shows whether it
+    /// is deleted.
+    pub fn look_for(&mut self, who: &str) {
+        let used: Vec<Collection> = OBJECTS.into_iter().filter(|of| self.job.catalog.uses(*of)).collect();
+        used.into_iter().for_each(|collection| lookup::names_needed(collection, &mut self.job.catalog));
+        self.asked_about.extend(match Key::parse(&who.to_ascii_lowercase()) {
+            Key::Guid(id) => vec![id],
+            Key::Pair(of, member) => vec![of, member],
+            Key::Assignment(parts) => vec![parts.0],
+            Key::Text(_) => vec![],
+        });
+    }
+
+    /// What the ledger knows; none before the first run of the job.
+    pub fn ledger(&self) -> Option<&Ledger> {
+        self.ledger.as_ref()
     }
 
     /// Enters the run into history and settles what an earlier one left unfinished. Nothing in a dry run.
@@ -236,10 +262,13 @@ impl<'a> Session<'a> {
         Ok(Read { snapshot, requests: 0, _temporary: None })
     }
 
-    /// Ids that owned records depend on and that the read did not return.
+    /// Ids that owned records depend on, or that somebody asks about, and that the read did not return.
     fn missing(&self, snapshot: &Snapshot) -> Result<Vec<(Collection, Guid)>> {
-        let mut missing = BTreeSet::new();
-        let Some(ledger) = &self.ledger else { return Ok(Vec::new()) };
+        let used = || OBJECTS.into_iter().filter(|collection| self.job.catalog.uses(*collection));
+        let nowhere = |id: &&Guid| !used().any(|collection| snapshot.objects(collection).contains(**id));
+        let asked = self.asked_about.iter().filter(nowhere);
+        let mut missing: BTreeSet<_> = asked.flat_map(|id| used().map(|collection| (collection, *id))).collect();
+        let Some(ledger) = &self.ledger else { return Ok(missing.into_iter().collect()) };
         let mut lists: BTreeMap<Collection, Members> = BTreeMap::new();
         for mapping in &self.job.mappings {
             let lists = match lists.entry(mapping.source.pairs().map_or(mapping.source, |pairs| pairs.lists)) {
@@ -256,6 +285,16 @@ impl<'a> Session<'a> {
 
     /// Compares and builds the plan. Writes nothing.
     pub async fn plan(&self, target: &dyn Target, snapshot: &Snapshot) -> Result<Plan> {
+        self.plan_before(target, snapshot, None).await
+    }
+
+    /// [`Session::plan`], before the eyes of an inquiry, which changes nothing.
+    pub async fn plan_before(
+        &self,
+        target: &dyn Target,
+        snapshot: &Snapshot,
+        mut inquiry: Option<&mut Inquiry>,
+    ) -> Result<Plan> {
         let step = Step::begin("open");
         let directory = Directory::open(snapshot, &self.job.catalog, self.as_of)?;
         step.end("");
@@ -263,6 +302,9 @@ impl<'a> Session<'a> {
         let judge = Judge::new(&self.job, &directory, &approved);
         let step = Step::begin("judge");
         let sources = self.sources(&directory, &judge)?;
+        if let Some(inquiry) = &mut inquiry {
+            inquiry.look(&self.job, &directory, &judge)?;
+        }
         step.end("");
         let found = Found::read(&self.job, target).await?;
         let mut types = Vec::with_capacity(self.types.len());
@@ -292,6 +334,7 @@ impl<'a> Session<'a> {
             states: &judge,
             refused: if self.options.retry_rejected { &nothing_refused } else { &self.refusals },
             only: trial::keys(&self.options.trial, &self.job, &directory)?,
+            witness: inquiry.as_deref().map(|inquiry| &inquiry.witness),
         };
         let step = Step::begin("compare");
         let mut plan = build(inputs, types)?;
@@ -431,10 +474,37 @@ impl<'a> Session<'a> {
                 how: directory.snapshot().how(collection).clone(),
                 read: tally.read,
                 in_scope: tally.in_scope,
+                filter: self.filter(collection, &tally.effects, directory.snapshot()),
                 left_out: tally.left_out,
             })
         })
         .collect()
+    }
+
+    /// The scope's filter of a collection with what each of its clauses did, and where.
+    fn filter(&self, collection: Collection, effects: &[Effect], snapshot: &Snapshot) -> Option<FilterSummary> {
+        let filter = &self.job.scope.filters.get(&collection)?.expr;
+        let extent = snapshot.manifest().collections.get(&collection);
+        let pushed = extent.and_then(|extent| extent.pushed.as_ref());
+        let asked = extent.and_then(Extent::filter);
+        let clause = |(clause, effect): (String, &Effect)| ClauseSummary {
+            ran: if asked.is_some_and(|asked| asked.clauses.contains(&clause)) { Ran::AtGraph } else { Ran::Here },
+            clause,
+            dropped: effect.dropped,
+            unknown: effect.unknown,
+        };
+        Some(FilterSummary {
+            filter: filter.to_string(),
+            clauses: filter.clauses().iter().map(Expr::to_string).zip(effects).map(clause).collect(),
+            graph: asked.map(|asked| LeftAtGraph {
+                filter: asked.filter.clone(),
+                left_out: asked.total.saturating_sub(asked.came),
+            }),
+            here_because: match pushed {
+                Some(Pushed::Nothing(why)) => Some(why.clone()),
+                _ => None,
+            },
+        })
     }
 
     /// A collection's gap, the gaps of member lists included, and whether the job accepts it.

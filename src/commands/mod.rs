@@ -4,6 +4,7 @@
 
 mod check;
 mod decisions;
+mod explain;
 mod history;
 mod lookup;
 mod offline;
@@ -135,6 +136,7 @@ impl Work<'_> {
                 recorded(recorder, self.extract(extract).await)
             }
             Command::Check(check) => check::check(check, self).await,
+            Command::Explain(command) => explain::explain(command, self).await,
             Command::Lookup(command) => lookup::lookup(command, self).await,
             Command::Permissions(command) => permissions::permissions(command),
             Command::Pending(pending) => decisions::pending(&pending.jobs),

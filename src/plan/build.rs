@@ -4,6 +4,7 @@
 //! walked once in key order. Records are read from disk one at a time. Deliberately does no I/O but through the inputs:
 //! the same inputs give the same plan.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
@@ -65,6 +66,29 @@ pub struct Inputs<'a> {
     pub refused: &'a BTreeMap<(String, Key), Refusal>,
     /// Restricts the plan to these source keys: creates, adopts and updates only.
     pub only: Option<std::collections::BTreeSet<Key>>,
+    /// Looks on; changes nothing.
+    pub witness: Option<&'a Witness>,
+}
+
+/// Looks on while a plan is built: what was decided about some records, and on what grounds.
+pub struct Witness {
+    /// Whether it wants to hear of a key.
+    pub wants: Box<dyn Fn(&Key) -> bool>,
+    /// In the order of the walk.
+    pub seen: RefCell<Vec<Decided>>,
+}
+
+/// What was decided about one record, with the three sides that it was decided on.
+#[derive(Clone, Debug)]
+pub struct Decided {
+    /// The type, as an index into the plan's types.
+    pub ty: usize,
+    pub key: Key,
+    /// References in it are target ids. None for a record of the target that nobody owns and nobody wants.
+    pub source: Option<Source>,
+    pub found: Found,
+    pub row: Option<Row>,
+    pub decision: Decision,
 }
 
 /// One type with its sides matched.
@@ -262,7 +286,7 @@ impl Walk<'_> {
         }
         let told = self.ty.input.desired.notes.iter().filter(|note| self.included(&note.key));
         collected.notes.extend(told.cloned());
-        self.nobodys(&mut collected);
+        self.nobodys(&mut collected)?;
         self.place(writer, &mut collected);
         for note in &collected.notes {
             *collected.counts.notes.entry(note.kind).or_default() += 1;
@@ -321,15 +345,33 @@ impl Walk<'_> {
             collected.moves.insert(entry.key.clone(), (frees.clone(), takes.clone()));
         }
         let found = self.found(&self.ty.matched.desired[index])?;
-        let case = self.case(&entry.key, row.map(|(_, row)| row));
-        let mut decision = decide::decide(&case, source, found);
+        let mut decision = self.decide(&entry.key, row.map(|(_, row)| row), source, found, notes);
         if let DesiredState::Rejected { label, .. } = &entry.state {
-            decision.notes.iter_mut().for_each(|note| note.label = label.to_string());
+            let mapped = decision.notes.iter_mut().filter(|note| note.kind == NoteKind::Rejected);
+            mapped.for_each(|note| note.label = label.to_string());
         }
-        notes.append(&mut decision.notes);
-        decision.notes = notes;
         self.count_adoption(index, &decision, collected);
         self.keep(&entry.key, decision, writer, collected)
+    }
+
+    /// Decides about one record, before the eyes of whoever wants to know. `notes` come before those of the decision.
+    fn decide(&self, key: &Key, row: Option<&Row>, source: Source, found: Found, mut notes: Vec<Note>) -> Decision {
+        let witness = self.inputs.witness.filter(|witness| (witness.wants)(key));
+        let grounds = witness.map(|witness| (witness, source.clone(), found.clone()));
+        let mut decision = decide::decide(&self.case(key, row), source, found);
+        notes.append(&mut decision.notes);
+        decision.notes = notes;
+        if let Some((witness, source, found)) = grounds {
+            witness.seen.borrow_mut().push(Decided {
+                ty: self.index,
+                key: key.clone(),
+                source: Some(source),
+                found,
+                row: row.cloned(),
+                decision: decision.clone(),
+            });
+        }
+        decision
     }
 
     /// Counts what a rule found for a record that the ledger does not know.
@@ -371,7 +413,7 @@ impl Walk<'_> {
             Some(hit) => self.found(&Match::There(hit))?,
             None => self.found(&Match::Absent)?,
         };
-        let decision = decide::decide(&self.case(key, Some(row)), source, found);
+        let decision = self.decide(key, Some(row), source, found, Vec::new());
         self.keep(key, decision, writer, collected)
     }
 
@@ -477,10 +519,22 @@ impl Walk<'_> {
     }
 
     /// Records nobody owns: counted; those that carry an Entra id are named.
-    fn nobodys(&self, collected: &mut Collected) {
+    fn nobodys(&self, collected: &mut Collected) -> Result<()> {
         for index in &self.ty.matched.nobodys {
             let current = &self.ty.input.current.keys[*index as usize];
             collected.counts.not_ours += 1;
+            if let (Some(witness), Some(key)) = (self.inputs.witness, &current.target_key)
+                && (witness.wants)(key)
+            {
+                witness.seen.borrow_mut().push(Decided {
+                    ty: self.index,
+                    key: key.clone(),
+                    source: None,
+                    found: self.found(&Match::There(*index))?,
+                    row: None,
+                    decision: Decision::default(),
+                });
+            }
             if let Some(key) = current.target_key.as_ref().filter(|key| is_entra_id(Some(*key)))
                 && self.inputs.only.is_none()
             {
@@ -495,6 +549,7 @@ impl Walk<'_> {
                 });
             }
         }
+        Ok(())
     }
 
     /// Turns references, which are source keys, into target ids.

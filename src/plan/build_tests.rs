@@ -228,6 +228,7 @@ impl Memory {
             rows: self,
             states: &Sayings(people),
             only: None,
+            witness: None,
         };
         let input = TypeInput {
             policy: policy.clone(),
@@ -493,6 +494,7 @@ proptest! {
                 rows: &memory,
                 states: &Sayings(people),
                 only: None,
+                witness: None,
             };
             for change in changes(&build(inputs, vec![input]).unwrap()) {
                 let unseen = change.target_id.as_ref().is_none_or(|id| !seen.contains(id));

@@ -56,6 +56,7 @@ fn source(collection: Collection, read: u64, in_scope: u64, coverage: Coverage) 
         read,
         in_scope,
         left_out: BTreeMap::new(),
+        filter: None,
     }
 }
 

@@ -30,7 +30,7 @@ use super::{Detail, View, write_failed};
 use crate::error::{Context, Result};
 use crate::plan::change::{Action, Adoption, AttributeChange, Change, Difference, Note, NoteKind};
 use crate::plan::datum::{Datum, Set};
-use crate::plan::{Header, LimitCheck, LimitName, Plan, SourceSummary, TypeSummary};
+use crate::plan::{FilterSummary, Header, LimitCheck, LimitName, Plan, Ran, SourceSummary, TypeSummary};
 use crate::snapshot::How;
 
 /// In place of the values of a private attribute.
@@ -141,6 +141,14 @@ pub fn checks(checks: &[Check], view: &View, to: &mut dyn Write) -> Result<()> {
         page.check_table(checks);
     }
     page.flush()
+}
+
+/// One change with its attributes and its cause, as a plan shows it.
+pub(super) fn change_lines(change: &Change, view: &View) -> String {
+    let mut nowhere = std::io::sink();
+    let mut page = Page::new(view, &mut nowhere);
+    page.change(change);
+    page.text
 }
 
 /// The plan in one line, without a line break. Its form is an interface; see the head of this module.
@@ -319,15 +327,46 @@ impl<'a> Page<'a> {
             if let Some(how) = source.how.words() {
                 self.line(format_args!("    {}", shortened(&how, WORDS_WIDTH)));
             }
-            for (clause, count) in &source.left_out {
-                let (count, clause) = (grouped(*count), shortened(clause, WORDS_WIDTH));
-                self.line(format_args!("    {count} left out by {clause}"));
-            }
+            self.left_out(source);
         }
         if !sources.iter().all(|source| source.coverage.is_complete()) {
             self.line("  What was not read is not known, and nothing is removed because of it.");
         }
         self.line("");
+    }
+
+    /// What left records out: one line for each cause, in full detail one for each clause of the filter.
+    fn left_out(&mut self, source: &SourceSummary) {
+        let filter = source.filter.as_ref().filter(|_| self.view.detail == Detail::Full);
+        let in_table = |cause: &str| filter.is_some_and(|filter| filter.clauses.iter().any(|own| own.clause == cause));
+        if let Some(filter) = filter {
+            self.filter(filter);
+        }
+        for (cause, count) in source.left_out.iter().filter(|(cause, _)| !in_table(cause)) {
+            let (count, cause) = (grouped(*count), shortened(cause, WORDS_WIDTH));
+            self.line(format_args!("    {count} left out by {cause}"));
+        }
+    }
+
+    fn filter(&mut self, filter: &FilterSummary) {
+        self.line(format_args!("    filter: {}", shortened(&filter.filter, WORDS_WIDTH)));
+        self.line(format_args!("      {:>9}  {:>9}  {:8}  clause", "dropped", "not known", "where"));
+        for clause in &filter.clauses {
+            let place = match clause.ran {
+                Ran::Here => "here",
+                Ran::AtGraph => "at Graph",
+            };
+            let (dropped, unknown) = (grouped(clause.dropped), grouped(clause.unknown));
+            let words = shortened(&clause.clause, WORDS_WIDTH);
+            self.line(format_args!("      {dropped:>9}  {unknown:>9}  {place:8}  {words}"));
+        }
+        if let Some(graph) = &filter.graph {
+            let (count, asked) = (grouped(graph.left_out), shortened(&graph.filter, WORDS_WIDTH));
+            self.line(format_args!("      {count:>9}  left out by Graph, asked for {asked}"));
+        }
+        if let Some(why) = &filter.here_because {
+            self.line(format_args!("      Graph was asked for everything: {}", shortened(why, WORDS_WIDTH)));
+        }
     }
 
     fn type_heading(&mut self, ty: &TypeSummary) {

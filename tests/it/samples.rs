@@ -175,6 +175,7 @@ impl<'a> Scenario<'a> {
             text = text.replace(id.as_str(), &format!("{{plan-{}}}", index + 1));
         }
         let text = number_after(&text, "requests in ", "{seconds}");
+        let text = number_after(&text, "took_ms=", "{ms}");
         let text = number_after(&text, "by uid ", "{me}");
         let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         number_after(&text, "process ", "{pid}").replace(&format!(" on {},", host.trim()), " on {host},")

@@ -125,12 +125,13 @@ fn extension(name: &str) -> Option<Property> {
 }
 
 /// In the tables below `*` marks a default property, `[]` a collection, `?` one that is left out when unset,
-/// `!` one that only a single object can be asked for, `=0` a number that is 0 when unset.
+/// `!` one that only a single object can be asked for, `=` what one is when unset that is never null ([`UNSET`], or a
+/// number).
 /// <https://learn.microsoft.com/graph/api/resources/user?view=graph-rest-1.0>
 const USER: &str = "*businessPhones[] *displayName *givenName *jobTitle *mail *mobilePhone *officeLocation \
     *preferredLanguage *surname *userPrincipalName *id accountEnabled ageGroup assignedLicenses[] assignedPlans[] authorizationInfo city companyName \
     consentProvidedForMinor country createdDateTime creationType customSecurityAttributes deletedDateTime department \
-    deviceEnrollmentLimit employeeHireDate employeeId employeeLeaveDateTime employeeOrgData employeeType externalUserState \
+    deviceEnrollmentLimit=5 employeeHireDate employeeId employeeLeaveDateTime employeeOrgData employeeType externalUserState \
     externalUserStateChangeDateTime faxNumber identities[] identityParentId imAddresses[] isManagementRestricted isResourceAccount \
     lastPasswordChangeDateTime legalAgeGroupClassification licenseAssignmentStates[] mailNickname onPremisesDistinguishedName \
     onPremisesDomainName onPremisesExtensionAttributes onPremisesImmutableId onPremisesLastSyncDateTime \
@@ -193,15 +194,17 @@ const BOOKINGS: &str = "*id *displayName *address! *businessHours[]! *businessTy
 /// Here `!` marks what is filled only when one device is read.
 /// <https://learn.microsoft.com/graph/api/resources/intune-devices-manageddevice?view=graph-rest-1.0>
 const MANAGED: &str = "*id *activationLockBypassCode *androidSecurityPatchLevel *azureADDeviceId *azureADRegistered \
-    *complianceGracePeriodExpirationDateTime *complianceState *configurationManagerClientEnabledFeatures *deviceActionResults[] \
-    *deviceCategoryDisplayName *deviceEnrollmentType *deviceHealthAttestationState *deviceName *deviceRegistrationState \
-    *easActivated *easActivationDateTime *easDeviceId *emailAddress *enrolledDateTime *enrollmentProfileName \
-    *ethernetMacAddress! *exchangeAccessState *exchangeAccessStateReason *exchangeLastSuccessfulSyncDateTime \
-    *freeStorageSpaceInBytes=0 *iccid *imei *isEncrypted *isSupervised *jailBroken *lastSyncDateTime *managedDeviceName \
-    *managedDeviceOwnerType *managementAgent *managementCertificateExpirationDate *manufacturer *meid *model *notes! \
-    *operatingSystem *osVersion *partnerReportedThreatState *phoneNumber *physicalMemoryInBytes!=0 *remoteAssistanceSessionErrorDetails \
-    *remoteAssistanceSessionUrl *requireUserEnrollmentApproval *serialNumber *subscriberCarrier *totalStorageSpaceInBytes=0 *udid \
-    *userDisplayName *userId *userPrincipalName *wiFiMacAddress";
+    *complianceGracePeriodExpirationDateTime=never *complianceState=unknown *configurationManagerClientEnabledFeatures \
+    *deviceActionResults[] *deviceCategoryDisplayName *deviceEnrollmentType=unknown *deviceHealthAttestationState \
+    *deviceName *deviceRegistrationState=unknown *easActivated=no *easActivationDateTime=never *easDeviceId \
+    *emailAddress *enrolledDateTime=never *enrollmentProfileName *ethernetMacAddress! *exchangeAccessState=none \
+    *exchangeAccessStateReason=none *exchangeLastSuccessfulSyncDateTime=never *freeStorageSpaceInBytes=0 *iccid *imei \
+    *isEncrypted=no *isSupervised=no *jailBroken *lastSyncDateTime=never *managedDeviceName \
+    *managedDeviceOwnerType=unknown *managementAgent=unknown *managementCertificateExpirationDate=never *manufacturer \
+    *meid *model *notes! *operatingSystem *osVersion *partnerReportedThreatState=unknown *phoneNumber \
+    *physicalMemoryInBytes!=0 *remoteAssistanceSessionErrorDetails *remoteAssistanceSessionUrl \
+    *requireUserEnrollmentApproval *serialNumber *subscriberCarrier *totalStorageSpaceInBytes=0 *udid *userDisplayName \
+    *userId *userPrincipalName *wiFiMacAddress";
 
 /// <https://learn.microsoft.com/graph/api/resources/subscribedsku?view=graph-rest-1.0>
 const SKU: &str = "*accountName *accountId *appliesTo *capabilityStatus *consumedUnits *id *prepaidUnits *servicePlans[] *skuId \
@@ -209,20 +212,26 @@ const SKU: &str = "*accountName *accountId *appliesTo *capabilityStatus *consume
 
 /// <https://learn.microsoft.com/graph/api/resources/organization?view=graph-rest-1.0>
 const ORGANIZATION: &str = "*id *deletedDateTime *assignedPlans[] *businessPhones[] *city *country *countryLetterCode \
-    *createdDateTime *defaultUsageLocation *displayName *marketingNotificationEmails[] *mobileDeviceManagementAuthority \
+    *createdDateTime *defaultUsageLocation *displayName *marketingNotificationEmails[] *mobileDeviceManagementAuthority=unknown \
     *onPremisesLastSyncDateTime *onPremisesSyncEnabled *partnerTenantType *postalCode *preferredLanguage *privacyProfile \
     *provisionedPlans[] *securityComplianceNotificationMails[] *securityComplianceNotificationPhones[] *state *street \
     *technicalNotificationMails[] *tenantType *verifiedDomains[]";
+
+/// What properties are that are unset but never null.
+const UNSET: [(&str, &str); 4] =
+    [("no", "false"), ("never", "\"0001-01-01T00:00:00Z\""), ("unknown", "\"unknown\""), ("none", "\"none\"")];
 
 fn parse(table: &'static str) -> Type {
     let order: Vec<(&'static str, Property)> = table
         .split_whitespace()
         .map(|word| {
-            let (word, number) = word.strip_suffix("=0").map_or((word, None), |word| (word, Some("0")));
+            let (word, unset) = word.split_once('=').map_or((word, None), |(word, unset)| (word, Some(unset)));
+            let unset =
+                unset.map(|name| UNSET.iter().find(|(known, _)| *known == name).map_or(name, |(_, text)| *text));
             let name = word.trim_start_matches('*').trim_end_matches(['?', '!']);
             let (name, absent) = match name.strip_suffix("[]") {
                 Some(name) => (name, Some("[]")),
-                None => (name, number.or((!word.ends_with('?')).then_some("null"))),
+                None => (name, unset.or((!word.ends_with('?')).then_some("null"))),
             };
             let single_only = word.ends_with('!');
             (name, Property { prop: Prop::intern(name), default: word.starts_with('*'), absent, single_only })

@@ -612,7 +612,7 @@ impl Maker {
                 "id": format!("{}@contoso.com", mail_name(name)), "displayName": name, "businessType": "Food and Beverage", "email": "info@contoso.com",
                 "phone": format!("206-555-{number:04}"), "webSiteUrl": "https://www.contoso.com", "defaultCurrencyIso": "USD", "isPublished": number == 0,
                 "languageTag": "en-US",
-                "address": {"postOfficeBox": "", "street": "4567 Main Street", "city": "Buffalo", "state": "NY", "countryOrRegion": "USA", "postalCode": "98052"},
+                "address": {"street": "4567 Main Street", "city": "Buffalo", "state": "NY", "countryOrRegion": "USA", "postalCode": "98052"},
             }));
         }
     }

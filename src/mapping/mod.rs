@@ -212,6 +212,11 @@ impl Mapping {
         self.apply_to(Subject::Record(record), navigate)
     }
 
+    /// One value for each attribute, as its expression has it: not cut, and whether or not the record can be mapped.
+    pub fn values(&self, record: &Record, navigate: &dyn Navigate) -> Vec<Datum> {
+        self.attributes.iter().map(|attribute| attribute.of(Subject::Record(record), navigate)).collect()
+    }
+
     /// [`Mapping::apply`] for one element of the list that is split.
     fn apply_item(&self, record: &Record, item: &Value, navigate: &dyn Navigate) -> Result<Mapped, Rejection> {
         self.apply_to(Subject::Item(record, item), navigate)

@@ -8,6 +8,7 @@ mod explain;
 mod lookup;
 mod offline;
 mod permissions;
+mod setup;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -133,6 +134,7 @@ impl Work<'_> {
             Command::Explain(command) => explain::explain(command, self).await,
             Command::Lookup(command) => lookup::lookup(command, self).await,
             Command::Permissions(command) => permissions::permissions(command),
+            Command::Setup(command) => setup::setup(command, &self.context).await,
             Command::Pending(pending) => decisions::pending(&pending.jobs),
             Command::Approve(approve) => decisions::approve(approve, &self.context),
             Command::Resolve(resolve) => decisions::resolve(resolve, &self.context).await,

@@ -464,6 +464,21 @@ pub struct FindIn {
 }
 
 impl Change {
+    /// A change that changes nothing: to look at a record by what the target calls it.
+    pub fn about(spec: &TypeSpec, target_id: String) -> Change {
+        Change {
+            action: Action::Settle,
+            ty: spec.name.clone(),
+            key: Key::parse(&target_id),
+            label: target_id.clone(),
+            target_id: Some(target_id),
+            cause: None,
+            based_on: None,
+            attributes: Vec::new(),
+            ledger: None,
+        }
+    }
+
     /// Elements that are taken out of sets.
     pub fn elements_removed(&self) -> impl Iterator<Item = (&str, &str)> {
         self.attributes.iter().flat_map(|attribute| {

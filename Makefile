@@ -19,6 +19,10 @@ demo: ## Two nights of a simulated tenant, over HTTP, into CSV files; no network
 	@cargo build --quiet --package entra-import --package graph-sim
 	@samples/demo.sh
 
+demo-jsm: ## The same two nights into a simulated Jira Service Management Assets, with an edit by hand in between
+	@cargo build --quiet --package entra-import --package graph-sim --package jsm-sim
+	@samples/demo-jsm.sh
+
 sample: ## Runs one scenario of samples/scenarios and prints everything: make sample S=leaver-deleted
 	@SAMPLE=$(S) cargo test --quiet --test it scenarios -- --nocapture
 
@@ -49,4 +53,4 @@ bench: ## Measures the program against simulated tenants; P="extract decode" for
 fuzz: ## Feeds random text to the expression language for FUZZ_SECONDS (60); needs nightly and cargo-fuzz
 	cd fuzz && cargo +nightly fuzz run expression -- -max_total_time=$(or $(FUZZ_SECONDS),60)
 
-.PHONY: help check test fmt docs demo sample bless simulator faults referee test-thirdparty bench fuzz
+.PHONY: help check test fmt docs demo demo-jsm sample bless simulator faults referee test-thirdparty bench fuzz

@@ -35,6 +35,9 @@ simulator: ## A Microsoft Graph on this machine to try the program with, on port
 faults: ## Random faults of Graph, FAULT_SEEDS of them (default 500) from FAULT_FIRST on a scaled clock; names seeds that fail
 	FAULT_SEEDS=$${FAULT_SEEDS:-500} cargo test --quiet --test it faults:: -- --nocapture
 
+crash: ## Kills a record-wise apply of 1,000 changes at every point there is, in a process of its own each time
+	CRASH_PEOPLE=750 CRASH_DEATHS=0 cargo test --quiet --lib killed_at_seeded_points -- --nocapture
+
 referee: ## Lets Prism judge every request and answer by an OpenAPI description of Graph; needs Node.js, npm and a network
 	cargo build --quiet --package entra-import --package graph-sim
 	npm install --silent --ignore-scripts --no-audit --no-fund --prefix target/referee @stoplight/prism-cli@5
@@ -53,4 +56,4 @@ bench: ## Measures the program against simulated tenants; P="extract decode" for
 fuzz: ## Feeds random text to the expression language for FUZZ_SECONDS (60); needs nightly and cargo-fuzz
 	cd fuzz && cargo +nightly fuzz run expression -- -max_total_time=$(or $(FUZZ_SECONDS),60)
 
-.PHONY: help check test fmt docs demo demo-jsm sample bless simulator faults referee test-thirdparty bench fuzz
+.PHONY: help check test fmt docs demo demo-jsm sample bless simulator faults crash referee test-thirdparty bench fuzz

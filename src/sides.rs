@@ -21,7 +21,7 @@ use crate::plan::build::merge_twice;
 use crate::plan::change::{AttributeSpec, Change, Current, Note, NoteKind, TypeSpec};
 use crate::plan::datum::Datum;
 use crate::plan::decide::{Desired, MappingPolicy, TypePolicy, protect_name};
-use crate::plan::matching::{CurrentKey, CurrentSide, DesiredKey, DesiredSide, DesiredState, Ownership};
+use crate::plan::matching::{CurrentKey, CurrentSide, DesiredKey, DesiredSide, DesiredState, Ownership, target_key};
 use crate::plan::policy::{Removal, StepAction};
 use crate::record::{Coverage, Key, Value};
 use crate::scope::{self, Judge, Standing};
@@ -142,25 +142,6 @@ fn flagged(removal: &Removal) -> impl Iterator<Item = String> + '_ {
             StepAction::Delete => None,
         })
         .flatten()
-}
-
-/// The key attributes' values as one key; `None` where one of them is empty or the key lives in the ledger.
-pub fn target_key<'v>(spec: &TypeSpec, value: impl Fn(usize) -> Option<&'v Datum>) -> Option<Key> {
-    let mut text = String::new();
-    for (position, index) in spec.key.iter().enumerate() {
-        if position > 0 {
-            text.push('/');
-        }
-        text.push_str(value(*index)?.as_text()?);
-    }
-    if spec.key.is_empty() {
-        return None;
-    }
-    // Ids are the same in any case: a spreadsheet or another tool may have written them in capitals.
-    match Key::parse(&text.to_ascii_lowercase()) {
-        Key::Text(_) => Some(Key::Text(text.into())),
-        ids => Some(ids),
-    }
 }
 
 /// What the target holds, as far as it says what is desired.
@@ -298,7 +279,15 @@ impl Wanted<'_> {
         for (at, words) in mapped.cut {
             let words = format!("\"{}\" {words}: it is cut.", attributes[at].name);
             let (kind, ty) = (NoteKind::Shortened, self.spec.name.clone());
-            self.notes.push(Note { kind, ty, key: key.clone(), label: label.into(), words, attribute: None });
+            self.notes.push(Note {
+                kind,
+                ty,
+                key: key.clone(),
+                label: label.into(),
+                words,
+                attribute: None,
+                target_id: None,
+            });
         }
         Ok(values)
     }
@@ -321,7 +310,15 @@ impl Wanted<'_> {
         }
         let words = format!("\"{}\" {words} by the target: it is cut.", attribute.name);
         let (kind, ty) = (NoteKind::Shortened, self.spec.name.clone());
-        self.notes.push(Note { kind, ty, key: key.clone(), label: label.into(), words, attribute: None });
+        self.notes.push(Note {
+            kind,
+            ty,
+            key: key.clone(),
+            label: label.into(),
+            words,
+            attribute: None,
+            target_id: None,
+        });
         Ok(value)
     }
 

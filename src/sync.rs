@@ -12,6 +12,7 @@ use crate::cli::{SnapshotChoice, Trial};
 use crate::clock::Clock;
 use crate::error::{Exit, Result};
 use crate::http::{Http, HttpSettings};
+use crate::ledger::RunId;
 use crate::plan::change::Action;
 use crate::plan::{LimitName, Plan, file};
 use crate::report::progress::Progress;
@@ -33,6 +34,8 @@ pub struct Options {
     pub snapshot: Option<SnapshotChoice>,
     /// Limits approved at once, by whoever runs this.
     pub approve: Vec<LimitName>,
+    /// Sends also what the target refused lately.
+    pub retry_rejected: bool,
     /// Who that is.
     pub by: String,
     pub format: Format,
@@ -130,6 +133,33 @@ async fn saved_steps(session: &mut Session<'_>, plan: &Plan, only: &[Action]) ->
     )
 }
 
+/// Takes back what one run wrote. Reads the target, not the source.
+pub async fn undo(path: &Path, run: RunId, options: &Options, context: &Context<'_>) -> Result<Exit> {
+    let mut session = Session::open(path, options, context)?;
+    let ended = undo_steps(&mut session, run, options).await;
+    session.note_failure(ended)
+}
+
+async fn undo_steps(session: &mut Session<'_>, run: RunId, options: &Options) -> Result<Exit> {
+    let started = Instant::now();
+    let target = target::open(&session.job.target, &session.context().http)?;
+    session.begin("undo", target.as_ref()).await?;
+    let mut plan = session.plan_undo(run, target.as_ref()).await?;
+    if session.approve_at_once(&plan)? {
+        plan = session.plan_undo(run, target.as_ref()).await?;
+    }
+    if options.dry_run {
+        return session.preview(&plan);
+    }
+    if plan.is_held() {
+        return session.hold(&plan);
+    }
+    let applied = apply(session, &plan, target.as_ref()).await?;
+    session.use_up_approvals_of(&plan)?;
+    let took = Took { time: started.elapsed(), requests: target.requests() };
+    session.finish(&plan, &applied, false, &took, None)
+}
+
 /// Plans from a snapshot without showing or writing anything: for decisions about what a plan lists.
 pub async fn plan_from(path: &Path, snapshot: PathBuf, context: &Context<'_>) -> Result<Plan> {
     let options = Options {
@@ -140,6 +170,7 @@ pub async fn plan_from(path: &Path, snapshot: PathBuf, context: &Context<'_>) ->
         trial: Trial::default(),
         snapshot: Some(SnapshotChoice::Folder(snapshot)),
         approve: Vec::new(),
+        retry_rejected: false,
         by: String::new(),
         format: Format::Text,
         view: View::default(),

@@ -92,6 +92,8 @@ pub struct StateConfig {
     pub keep_snapshots: u32,
     /// Number of reports kept.
     pub keep_reports: u32,
+    /// What is older is cleared away, however few there are: snapshots, plans, and what the ledger keeps for `undo`.
+    pub forget_after: Option<SignedDuration>,
 }
 
 /// How a job is loaded.

@@ -14,6 +14,7 @@ pub mod limits;
 pub mod matching;
 pub mod order;
 pub mod policy;
+pub mod undo;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -49,6 +50,11 @@ impl Plan {
     /// All changes, in the order of applying.
     pub fn changes(&self) -> impl Iterator<Item = Result<Change>> + Send + '_ {
         self.order.iter().map(|(_, place)| self.changes.get(*place))
+    }
+
+    /// The change at that place of the order of applying.
+    pub fn change_at(&self, at: u32) -> Result<Change> {
+        self.changes.get(self.order[at as usize].1)
     }
 
     /// All changes with the index of their type in `header.types`, in the order of applying.

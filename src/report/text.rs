@@ -111,7 +111,12 @@ pub fn attention(plan: &Plan, view: &View, to: &mut dyn Write) -> Result<()> {
     let mut page = Page::new(view, to);
     let gaps: Vec<SourceSummary> = plan.header.sources.iter().filter(|source| is_gap(source)).cloned().collect();
     page.sources(&gaps);
-    let left_out = |note: &&Note| matches!(note.kind, NoteKind::Collision | NoteKind::Returner | NoteKind::Rejected);
+    let left_out = |note: &&Note| {
+        matches!(
+            note.kind,
+            NoteKind::Collision | NoteKind::Returner | NoteKind::Rejected | NoteKind::Refused | NoteKind::NotUndone
+        )
+    };
     page.notes(&plan.notes().iter().filter(left_out).cloned().collect::<Vec<_>>())?;
     page.limits(&plan.header);
     page.flush()
@@ -172,7 +177,7 @@ pub fn summary(plan: &Plan) -> String {
 pub fn applied_summary(applied: &Applied) -> String {
     let Applied { header, totals, effort, .. } = applied;
     let done = |action: Action| totals.done.get(&action).copied().unwrap_or_default();
-    let actions: Vec<String> = told_actions().map(|action| format!("{} {}", done(action), past(action))).collect();
+    let actions: Vec<String> = told_actions().map(|action| format!("{} {}", done(action), action.past())).collect();
     format!(
         "{}: plan {} applied: {}; {} rejected, {} uncertain, {} not attempted; {} notes; {}; {} requests in {} s{}",
         visible(&header.job),
@@ -207,19 +212,6 @@ fn kind_of_read(header: &Header) -> String {
 /// What settles is the ledger's own business and no news.
 fn told_actions() -> impl Iterator<Item = Action> {
     Action::ALL.into_iter().filter(|action| *action != Action::Settle)
-}
-
-fn past(action: Action) -> &'static str {
-    match action {
-        Action::Create => "created",
-        Action::Adopt => "adopted",
-        Action::Update => "updated",
-        Action::Retire => "retired",
-        Action::Return => "returned",
-        Action::Delete => "deleted",
-        Action::Forget => "forgotten",
-        Action::Settle => "settled",
-    }
 }
 
 fn completeness(header: &Header) -> String {
@@ -591,6 +583,11 @@ impl<'a> Page<'a> {
         self.line(format_args!("    {ty} {name}"));
         let words = shortened(&note.words, WORDS_WIDTH);
         self.line(format_args!("      {words}"));
+        if let Some(target_id) = &note.target_id {
+            let (job, key, id) = (&self.view.job_file, note.key.to_string(), target_id);
+            let command = [job, &key, id].map(|word| shell_word(word)).join(" ");
+            self.line(format_args!("      to let it have that record: entra-import adopt {command}"));
+        }
         if let Some(Difference { name, hidden: true, .. }) = &note.attribute {
             self.line(format_args!("      {}: {HIDDEN}", visible(name)));
         } else if let Some(Difference { name, desired, current, applied, .. }) = &note.attribute {
@@ -756,6 +753,14 @@ fn note_words(kind: NoteKind, count: u64) -> &'static str {
             "returners: new objects match the records of deleted ones",
         ),
         NoteKind::Rejected => ("record could not be mapped", "records could not be mapped"),
+        NoteKind::Refused => (
+            "change was refused by the target lately and is not sent again yet",
+            "changes were refused by the target lately and are not sent again yet",
+        ),
+        NoteKind::NotUndone => (
+            "record or value was changed since and is not taken back",
+            "records or values were changed since and are not taken back",
+        ),
         NoteKind::FilterEdit => (
             "record would leave only because the scope or a mapping was edited",
             "records would leave only because the scope or a mapping was edited",

@@ -217,7 +217,7 @@ pub trait WriteRecords: Send + Sync {
     async fn write(&self, ty: &TypeSpec, change: &Change) -> Sent;
 
     /// What stands now of the record a change is about: the one with its [`Change::target_id`], without one all that
-    /// carry the key attributes it writes. Empty: there is none, as far as can be seen yet (see
+    /// carry the key attributes it writes, or every value it writes where the key lives in the ledger alone. Empty: there is none, as far as can be seen yet (see
     /// [`Capabilities::visibility_delay_s`]).
     async fn look_up(&self, ty: &TypeSpec, change: &Change) -> Result<Vec<Current>>;
 }

@@ -444,10 +444,11 @@ impl WriteRecords for JsmTarget {
         let found = self.found(&query).await.map_err(failed)?;
         let found = found.iter().map(|object| meant.current(spec, object));
         // AQL ignores letter case, keys need not.
+        let known = known_by(spec, &meant, change);
         let carries = |current: &Current| {
-            spec.key.iter().all(|at| {
-                written(spec, change, *at).map(|value| self.normalise(spec, *at, value.clone())).as_ref()
-                    == current.values.get(*at)
+            known.iter().all(|at| {
+                let wanted = written(spec, change, *at).map(|value| self.normalise(spec, *at, value.clone()));
+                wanted.as_ref() == current.values.get(*at)
             })
         };
         Ok(found.filter(carries).collect())
@@ -460,12 +461,27 @@ fn written<'c>(spec: &TypeSpec, change: &'c Change, at: usize) -> Option<&'c Dat
     change.attributes.iter().find(|written| written.name == *name).map(|written| &written.after)
 }
 
-/// The query for the records that carry the key which a change writes; none where it writes none.
+/// The attributes by which a record is found that has no id yet: its key, or everything that is written where the key
+/// lives in the ledger alone. People are known to Jira by another name than is written.
+fn known_by(spec: &TypeSpec, meant: &Meant, change: &Change) -> Vec<usize> {
+    if !spec.key.is_empty() {
+        return spec.key.clone();
+    }
+    let of = (0..spec.attributes.len()).filter(|at| written(spec, change, *at).is_some());
+    of.filter(|at| meant.slot(*at).kind != Kind::User).collect()
+}
+
+/// The query for the records that carry what a change writes; none where that says nothing.
 fn key_query(spec: &TypeSpec, meant: &Meant, change: &Change) -> Option<String> {
     let mut query = format!("objectTypeId = {}", meant.ty.id);
-    for at in &spec.key {
-        let text = written(spec, change, *at)?.as_text()?;
-        let slot = meant.slot(*at);
+    let mut says = false;
+    for at in known_by(spec, meant, change) {
+        // Sets are compared once the records are here.
+        let Some(text) = written(spec, change, at).and_then(Datum::as_text) else {
+            if spec.key.is_empty() { continue } else { return None }
+        };
+        says = true;
+        let slot = meant.slot(at);
         query.push_str(&match slot.kind {
             Kind::Reference { .. } => {
                 format!(" AND object HAVING outboundReferences(objectId = {})", text.parse::<u64>().ok()?)
@@ -473,5 +489,5 @@ fn key_query(spec: &TypeSpec, meant: &Meant, change: &Change) -> Option<String> 
             _ => format!(" AND {} = {}", quoted(&slot.name), quoted(text)),
         });
     }
-    (!spec.key.is_empty()).then(|| format!("{query} ORDER BY Key ASC"))
+    says.then(|| format!("{query} ORDER BY Key ASC"))
 }

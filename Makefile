@@ -19,6 +19,10 @@ demo: ## Two nights of a simulated tenant, over HTTP, into CSV files; no network
 	@cargo build --quiet --package entra-import --package graph-sim
 	@samples/demo.sh
 
+demo-jsm: ## The same two nights into a simulated Jira Service Management Assets, with an edit by hand in between
+	@cargo build --quiet --package entra-import --package graph-sim --package jsm-sim
+	@samples/demo-jsm.sh
+
 sample: ## Runs one scenario of samples/scenarios and prints everything: make sample S=leaver-deleted
 	@SAMPLE=$(S) cargo test --quiet --test it scenarios -- --nocapture
 
@@ -39,6 +43,12 @@ referee: ## Lets Prism judge every request and answer by an OpenAPI description 
 	npm install --silent --ignore-scripts --no-audit --no-fund --prefix target/referee @stoplight/prism-cli@5
 	node tests/graph-sim/openapi/referee.mjs target/debug
 
+test-thirdparty: ## Runs a published third-party Assets client against the stand-in; needs python3 with venv, and PyPI once
+	cargo build --quiet --package jsm-sim
+	test -x target/third-party/bin/python || python3 -m venv target/third-party
+	target/third-party/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/jsm-sim/thirdparty/requirements.txt
+	target/third-party/bin/python tests/jsm-sim/thirdparty/assets.py target/debug/jsm-sim
+
 bench: ## Measures the program against simulated tenants; P="extract decode" for these parts only (BENCH_USERS, …)
 	cargo build --release --package entra-import --package graph-sim --package bench
 	target/release/bench $(P)
@@ -46,4 +56,4 @@ bench: ## Measures the program against simulated tenants; P="extract decode" for
 fuzz: ## Feeds random text to the expression language for FUZZ_SECONDS (60); needs nightly and cargo-fuzz
 	cargo +nightly fuzz run expression -- -dict=fuzz/expression.dict -timeout=10 -max_total_time=$(or $(FUZZ_SECONDS),60)
 
-.PHONY: help check test fmt docs demo sample bless simulator faults crash referee bench fuzz
+.PHONY: help check test fmt docs demo demo-jsm sample bless simulator faults crash referee test-thirdparty bench fuzz

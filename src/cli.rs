@@ -101,6 +101,7 @@ pub enum Command {
     #[command(subcommand)]
     Lookup(Lookup),
     Permissions(Permissions),
+    Setup(Setup),
     Test(Test),
     Config(Config),
     Schema(Schema),
@@ -503,6 +504,24 @@ pub struct Check {
     /// How the findings are printed
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+}
+
+/// Make what a target lacks before a first run: object types, attributes, statuses.
+///
+/// What is there is never changed; where it does not fit the mappings, that is said and the exit code is 3. A second call
+/// finds nothing to make. It needs more rights in the target than a nightly run does. CSV needs no setting up.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  entra-import setup contoso.toml --dry-run                    what it would make
+  entra-import setup contoso.toml")]
+pub struct Setup {
+    /// Job file
+    #[arg(value_name = "JOB")]
+    pub job: PathBuf,
+    /// Say what would be made, and make nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Say why one record is in or out, what it becomes, what differs and who changed it, and what a run would do with it.

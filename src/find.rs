@@ -227,6 +227,7 @@ mod tests {
             private: false,
             max_length: None,
             find: Some(Find { among, missing }),
+            slot: None,
         }
     }
 

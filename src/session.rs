@@ -71,6 +71,13 @@ pub struct Session<'a> {
     _lock: Option<Lock>,
 }
 
+/// What a run took on the target's side.
+pub struct Took {
+    pub time: Duration,
+    /// To the target.
+    pub requests: u64,
+}
+
 /// What was read from the source.
 pub struct Read {
     pub snapshot: Snapshot,
@@ -97,11 +104,8 @@ impl<'a> Session<'a> {
             true => None,
             false => Some(Lock::take(&state.lock(), as_of)?),
         };
-        let identity = Identity {
-            job: job.name.clone(),
-            tenant: tenant(&job, options)?,
-            target: target::open(&job.target).identity(),
-        };
+        let identity =
+            Identity { job: job.name.clone(), tenant: tenant(&job, options)?, target: target::identity(&job.target) };
         let ledger = match options.dry_run {
             true => Ledger::open_to_read(&state.ledger(), &identity)?,
             false => {
@@ -151,6 +155,11 @@ impl<'a> Session<'a> {
     /// What the ledger knows; none before the first run of the job.
     pub fn ledger(&self) -> Option<&Ledger> {
         self.ledger.as_ref()
+    }
+
+    /// What all jobs of the invocation share.
+    pub fn context(&self) -> &Context<'a> {
+        self.context
     }
 
     /// Enters the run into history and settles what an earlier one left unfinished. Nothing in a dry run.
@@ -306,6 +315,8 @@ impl<'a> Session<'a> {
             inquiry.look(&self.job, &directory, &judge)?;
         }
         step.end("");
+        let specs: Vec<_> = self.types.iter().map(|policy| policy.spec.clone()).collect();
+        target.prepare(&specs).await?;
         let found = Found::read(&self.job, target).await?;
         let mut types = Vec::with_capacity(self.types.len());
         for policy in &self.types {
@@ -313,8 +324,12 @@ impl<'a> Session<'a> {
             let desired = sides::desired(&self.job, &directory, &judge, policy, Against { target, found: &found })?;
             step.end(&policy.spec.name);
             let step = Step::begin("target");
-            let current = sides::current(target, policy).await?;
+            let current = sides::current(target, policy, self.ledger.as_ref()).await?;
             step.end(&policy.spec.name);
+            if let Some(reason) = current.coverage.gap() {
+                let name = &policy.spec.name;
+                tracing::warn!("{name} was not read completely in the target: {reason}; what is not seen of it waits");
+            }
             types.push(TypeInput {
                 policy: policy.clone(),
                 desired,
@@ -365,7 +380,7 @@ impl<'a> Session<'a> {
         }
         let mut types = Vec::new();
         for policy in self.types.iter().filter(|policy| written.contains(&policy.spec.name)) {
-            types.push((policy.clone(), sides::current(target, policy).await?));
+            types.push((policy.clone(), sides::current(target, policy, self.ledger.as_ref()).await?));
         }
         // The source is not read: snapshots that are applied later stay measured by the last one that was.
         let source_as_of = ledger.last_snapshot_as_of()?.unwrap_or(self.as_of);
@@ -637,7 +652,7 @@ impl<'a> Session<'a> {
         plan: &Plan,
         applied: &Applied,
         whole: bool,
-        took: Duration,
+        took: &Took,
         read: Option<&Read>,
     ) -> Result<Exit> {
         let waiting = plan.waiting().iter().any(|check| check.limit == LimitName::FilterEdit);
@@ -688,9 +703,9 @@ impl<'a> Session<'a> {
         }
         let effort = report::applied::Effort {
             run: run.to_string(),
-            took,
+            took: took.time,
             source_requests: read.map_or(0, |read| read.requests),
-            target_requests: 0,
+            target_requests: took.requests,
             memberships: read.and_then(Read::memberships),
         };
         let shown = report::applied::Applied::new(plan, applied, effort);
@@ -771,7 +786,7 @@ impl<'a> Session<'a> {
             if touched.is_empty() && !creates {
                 continue;
             }
-            let current = sides::current(target, policy).await?;
+            let current = sides::current(target, policy, self.ledger.as_ref()).await?;
             let mut moved = Vec::new();
             for key in &current.keys {
                 let Some(change) = touched.remove(&key.id.to_string()) else { continue };

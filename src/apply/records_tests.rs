@@ -76,8 +76,8 @@ impl Target for Faulty {
         value
     }
 
-    async fn check(&self, _: &[TypeSpec]) -> Result<()> {
-        Ok(())
+    async fn check(&self, _: &[TypeSpec]) -> Result<Vec<crate::target::Remark>> {
+        Ok(Vec::new())
     }
 
     async fn read(&self, _: &TypeSpec, _: &mut (dyn FnMut(Current) -> Result<()> + Send)) -> Result<Coverage> {
@@ -642,8 +642,8 @@ impl Target for Logged {
         value
     }
 
-    async fn check(&self, _: &[TypeSpec]) -> Result<()> {
-        Ok(())
+    async fn check(&self, _: &[TypeSpec]) -> Result<Vec<crate::target::Remark>> {
+        Ok(Vec::new())
     }
 
     async fn read(&self, _: &TypeSpec, _: &mut (dyn FnMut(Current) -> Result<()> + Send)) -> Result<Coverage> {

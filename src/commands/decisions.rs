@@ -113,7 +113,7 @@ pub(super) fn identity(job: &Job) -> Result<Identity> {
         Source::Graph(graph) => graph.tenant.clone(),
         Source::Snapshot { dir, .. } => Snapshot::open(dir)?.tenant().to_string(),
     };
-    Ok(Identity { job: job.name.clone(), tenant, target: target::open(&job.target).identity() })
+    Ok(Identity { job: job.name.clone(), tenant, target: target::identity(&job.target) })
 }
 
 /// Lists what is held and the command that lets it through.

@@ -19,7 +19,7 @@ pub async fn explain(command: &cli::Explain, work: &Work<'_>) -> Result<Exit> {
     };
     let mut session = Session::open(&command.job, &options, &work.context)?;
     session.look_for(&command.who);
-    let target = target::open(&session.job.target);
+    let target = target::open(&session.job.target, &work.context.http)?;
     let read = session.read().await?;
     let mut inquiry = Inquiry::about(&command.who, &session.job, session.ledger(), &read.snapshot)?;
     let plan = session.plan_before(target.as_ref(), &read.snapshot, Some(&mut inquiry)).await?;

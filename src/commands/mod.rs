@@ -10,6 +10,7 @@ mod lookup;
 mod offline;
 mod ownership;
 mod permissions;
+mod setup;
 mod traces;
 
 use std::path::{Path, PathBuf};
@@ -139,6 +140,7 @@ impl Work<'_> {
             Command::Explain(command) => explain::explain(command, self).await,
             Command::Lookup(command) => lookup::lookup(command, self).await,
             Command::Permissions(command) => permissions::permissions(command),
+            Command::Setup(command) => setup::setup(command, &self.context).await,
             Command::Pending(pending) => decisions::pending(&pending.jobs),
             Command::Approve(approve) => decisions::approve(approve, &self.context),
             Command::Resolve(resolve) => decisions::resolve(resolve, &self.context).await,

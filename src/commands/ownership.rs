@@ -27,7 +27,7 @@ pub async fn adopt(command: &Adopt, context: &Context<'_>) -> Result<Exit> {
     let key = typed_key(&command.id);
     let plan = desk.plan(&command.snapshot, context).await?;
     let policies = sides::types(&desk.job)?;
-    let target = target::open(&desk.job.target);
+    let target = target::open(&desk.job.target, &context.http)?;
     let mut found = Vec::new();
     for policy in policies.iter().filter(|policy| command.ty.as_ref().is_none_or(|ty| *ty == policy.spec.name)) {
         let wanted = wanted(&plan, &policy.spec.name, &key)?;
@@ -35,7 +35,7 @@ pub async fn adopt(command: &Adopt, context: &Context<'_>) -> Result<Exit> {
         if wanted.is_none() && row.is_none() {
             continue;
         }
-        let current = sides::current(target.as_ref(), policy).await?;
+        let current = sides::current(target.as_ref(), policy, Some(&desk.ledger)).await?;
         for place in current.keys.iter().filter(|record| record.id.to_string() == command.target_id) {
             found.push((policy, wanted.clone(), row.clone(), current.records.get(place.place)?));
         }

@@ -515,6 +515,21 @@ pub struct Refusal {
 }
 
 impl Change {
+    /// A change that changes nothing: to look at a record by what the target calls it.
+    pub fn about(spec: &TypeSpec, target_id: String) -> Change {
+        Change {
+            action: Action::Settle,
+            ty: spec.name.clone(),
+            key: Key::parse(&target_id),
+            label: target_id.clone(),
+            target_id: Some(target_id),
+            cause: None,
+            based_on: None,
+            attributes: Vec::new(),
+            ledger: None,
+        }
+    }
+
     /// What of this change is remembered once the target has taken it; `read_back` is what it made of the values.
     pub fn written(&self, read_back: &[(String, Datum)]) -> Option<Written> {
         if !self.action.writes() {

@@ -147,8 +147,8 @@ impl Target for MemoryTarget {
         normalise(ty, attribute, &value)
     }
 
-    async fn check(&self, _types: &[TypeSpec]) -> Result<()> {
-        Ok(())
+    async fn check(&self, _types: &[TypeSpec]) -> Result<Vec<crate::target::Remark>> {
+        Ok(Vec::new())
     }
 
     async fn read(&self, ty: &TypeSpec, each: &mut (dyn FnMut(Current) -> Result<()> + Send)) -> Result<Coverage> {

@@ -8,6 +8,7 @@ mod delta;
 mod docs;
 mod explain;
 mod faults;
+mod jsm;
 mod lookup;
 mod odata;
 mod push_down;

@@ -175,7 +175,7 @@ fn every_action_has_its_reverse_where_it_still_stands() {
             Some(&owned),
             Some(&now),
             QUIET,
-            "update Tags=[\"a\",\"c\"] -> owned",
+            "update Tags=[\"a\", \"c\"] -> owned",
         ),
         (
             "retired",
@@ -222,7 +222,7 @@ fn every_action_has_its_reverse_where_it_still_stands() {
             None,
             None,
             QUIET,
-            "create Id=\"1\" Name=\"Adele V.\" Boss=\"9\" Tags=[\"a\",\"b\"] Status=\"Left\" -> pinned",
+            "create Id=\"1\" Name=\"Adele V.\" Boss=\"9\" Tags=[\"a\", \"b\"] Status=\"Left\" -> pinned",
         ),
         (
             "deleted, its boss too",
@@ -231,7 +231,7 @@ fn every_action_has_its_reverse_where_it_still_stands() {
             None,
             None,
             (false, false, false),
-            "create Id=\"1\" Name=\"Adele V.\" Tags=[\"a\",\"b\"] Status=\"Left\" -> pinned; ReferenceLeftOut",
+            "create Id=\"1\" Name=\"Adele V.\" Tags=[\"a\", \"b\"] Status=\"Left\" -> pinned; ReferenceLeftOut",
         ),
         ("deleted, key taken", None, &delete, None, None, (false, true, true), "NotUndone"),
         ("deleted, owned again", None, &delete, Some(&owned), Some(&now), QUIET, "NotUndone"),
@@ -242,7 +242,7 @@ fn every_action_has_its_reverse_where_it_still_stands() {
             Some(&declined),
             None,
             QUIET,
-            "create Id=\"1\" Name=\"Adele V.\" Boss=\"9\" Tags=[\"a\",\"b\"] Status=\"Left\" -> pinned",
+            "create Id=\"1\" Name=\"Adele V.\" Boss=\"9\" Tags=[\"a\", \"b\"] Status=\"Left\" -> pinned",
         ),
     ];
     for (what, ladder, done, row, current, around, expected) in cases {

@@ -8,8 +8,7 @@
 //! contoso: plan 3fa9c1d2 applied: 12 created, 0 adopted, 3 updated, 1 retired, 0 returned, 0 deleted, 0 forgotten; 0 rejected, 0 uncertain, 0 not attempted; 4 notes; complete; 312 requests in 41 s
 //! ```
 //!
-//! `complete` is `partial (users, groups)` when a source was not read completely and the job does not accept that, or a
-//! type of the target was not;
+//! `complete` is `partial (users, groups)` when a source was not read completely and the job does not accept that;
 //! a plan that cannot be applied ends in `; preview`.
 //!
 //! Values are in quotes, with hidden characters as escapes ([`super::visible`]); values longer than
@@ -215,9 +214,8 @@ fn told_actions() -> impl Iterator<Item = Action> {
 }
 
 fn completeness(header: &Header) -> String {
-    let sources = header.sources.iter().filter(|source| is_gap(source)).map(|gap| gap.collection.name());
-    let types = header.types.iter().filter(|ty| !ty.coverage.is_complete()).map(|ty| ty.spec.name.as_str());
-    let gaps: Vec<&str> = sources.chain(types).collect();
+    let gaps: Vec<&str> =
+        header.sources.iter().filter(|source| is_gap(source)).map(|gap| gap.collection.name()).collect();
     if gaps.is_empty() { "complete".to_string() } else { format!("partial ({})", gaps.join(", ")) }
 }
 

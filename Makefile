@@ -32,6 +32,10 @@ bless: ## Rewrites all expected files from what the program does now; review the
 simulator: ## A Microsoft Graph on this machine to try the program with, on port 8085; ends with Ctrl-C
 	cargo run --package graph-sim -- --port 8085 --users 2000 --quota auto --latency 120
 
+test-browser: ## The HTML report in headless Chromium: hostile data, filters, 50,000 changes, screenshots in target/report
+	@command -v $${CHROMIUM:-chromium} >/dev/null || { echo "This needs Chromium: apt-get install chromium, or CHROMIUM=/path/to/it"; exit 1; }
+	cargo test --quiet --lib browser -- --ignored --nocapture --test-threads=1
+
 faults: ## Random faults of Graph, FAULT_SEEDS of them (default 500) from FAULT_FIRST on a scaled clock; names seeds that fail
 	FAULT_SEEDS=$${FAULT_SEEDS:-500} cargo test --quiet --test it faults:: -- --nocapture
 
@@ -56,4 +60,4 @@ bench: ## Measures the program against simulated tenants; P="extract decode" for
 fuzz: ## Feeds random text to the expression language for FUZZ_SECONDS (60); needs nightly and cargo-fuzz
 	cargo +nightly fuzz run expression -- -dict=fuzz/expression.dict -timeout=10 -max_total_time=$(or $(FUZZ_SECONDS),60)
 
-.PHONY: help check test fmt docs demo demo-jsm sample bless simulator faults crash referee test-thirdparty bench fuzz
+.PHONY: help check test test-browser fmt docs demo demo-jsm sample bless simulator faults crash referee test-thirdparty bench fuzz

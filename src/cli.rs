@@ -11,11 +11,13 @@ use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use crate::plan::LimitName;
 use crate::plan::change::Action;
 use crate::record::Collection;
+use crate::report::files::{ReportFile, Wanted};
 use crate::report::lookup::AnswerFormat;
 use crate::report::permissions::PageFormat;
 use crate::report::{Colour, Detail, Format};
 
 const EVERY: &str = "Options of every command";
+const FILES: &str = "Files (`{job}` in a path is the job's name)";
 const TRIAL: &str = "Trial on a few (creates and updates only)";
 
 const AFTER_HELP: &str = "\
@@ -96,6 +98,7 @@ pub enum Command {
     State(StateCommand),
     Forget(Forget),
     Extract(Extract),
+    Bundle(Bundle),
     Check(Check),
     Explain(Explain),
     #[command(subcommand)]
@@ -126,7 +129,7 @@ pub struct Run {
     #[arg(required = true, value_name = "JOB")]
     pub jobs: Vec<PathBuf>,
     /// Show the plan and write nothing
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["events", "summary", "metrics"])]
     pub dry_run: bool,
     /// Read everything, also where the job would read only what changed since the last run
     #[arg(long, conflicts_with = "from_snapshot")]
@@ -137,6 +140,8 @@ pub struct Run {
     pub snapshot: Snapshot,
     #[command(flatten)]
     pub output: Output,
+    #[command(flatten)]
+    pub outcomes: Outcomes,
     /// Let this plan pass a limit it would be held by; may be repeated
     #[arg(long, value_name = "LIMIT", value_delimiter = ',', value_parser = limit())]
     pub approve: Vec<LimitName>,
@@ -157,6 +162,7 @@ Examples:
   entra-import plan contoso.toml --all                         every change
   entra-import plan contoso.toml --out monday.plan             save it, for `apply`
   entra-import plan contoso.toml --from-snapshot last          again, after a mapping was edited; reads no Entra
+  entra-import plan contoso.toml --report plan.html            a page to search and filter, works offline
   entra-import plan contoso.toml --format csv > plan.csv       for a spreadsheet")]
 pub struct Plan {
     /// The job file
@@ -202,6 +208,10 @@ pub struct Apply {
     /// How the outcome is printed
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+    #[command(flatten)]
+    pub files: Files,
+    #[command(flatten)]
+    pub outcomes: Outcomes,
 }
 
 /// Show the plans that a limit holds, why, and how to approve them.
@@ -488,6 +498,26 @@ pub struct Extract {
     pub record: Record,
 }
 
+/// Pack a masked copy of a job and of what it read, for somebody who is to find a fault.
+///
+/// Names, addresses, ids and times are replaced, the same one everywhere in the same way; numbers, lengths and how
+/// things hang together stay, so that the copy can be planned from. No secret, no ledger and no row of the target is in
+/// it. Look at it before you pass it on.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  entra-import bundle contoso.toml --out for-support/          from what the last run read")]
+pub struct Bundle {
+    /// The job file
+    #[arg(value_name = "JOB")]
+    pub job: PathBuf,
+    /// The folder to write; a new one
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub snapshot: Snapshot,
+}
+
 /// Sign in and look at everything a run needs, without writing anything.
 ///
 /// Names each right that is missing, wider than needed or in excess, the hosts that the job talks to, when the client
@@ -760,15 +790,57 @@ pub struct Record {
     pub record: Option<PathBuf>,
 }
 
-/// How a plan is printed.
+/// Files that are written beside what is printed. `{job}` in a path is the job's name.
+#[derive(Args, Debug, Clone, Default)]
+pub struct Files {
+    /// Also write the plan, or what became of it, to a file; its end is the format: .html, .csv, .json or .txt. May be
+    /// repeated
+    #[arg(long, value_name = "FILE", value_parser = |path: &str| ReportFile::new(path), help_heading = FILES)]
+    pub report: Vec<ReportFile>,
+    /// Also write who left, why, and what becomes of their records, as CSV
+    #[arg(long, value_name = "FILE", help_heading = FILES)]
+    pub leavers: Option<PathBuf>,
+}
+
+/// Files about how a run went.
+#[derive(Args, Debug, Clone, Default)]
+pub struct Outcomes {
+    /// Append what was done, one JSON object a line: who is new, who changed, who left and why
+    #[arg(long, value_name = "FILE", help_heading = FILES)]
+    pub events: Option<PathBuf>,
+    /// Write how the run went, as one JSON object
+    #[arg(long, value_name = "FILE", help_heading = FILES)]
+    pub summary: Option<PathBuf>,
+    /// Write how the run went for Prometheus (a file of the node exporter's textfile collector)
+    #[arg(long, value_name = "FILE", help_heading = FILES)]
+    pub metrics: Option<PathBuf>,
+}
+
+/// How a plan is printed, and the files that are written beside.
 #[derive(Args, Debug, Clone, Default)]
 pub struct Output {
     /// How the result is printed
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+    #[command(flatten)]
+    pub files: Files,
     /// Show every change and note, not only the first of each kind
     #[arg(long)]
     pub all: bool,
+}
+
+impl Files {
+    /// With those of a run that writes, where it is one.
+    pub fn wanted(&self, outcomes: Option<&Outcomes>) -> Wanted {
+        let outcomes = outcomes.cloned().unwrap_or_default();
+        Wanted {
+            reports: self.report.clone(),
+            leavers: self.leavers.clone(),
+            events: outcomes.events,
+            summary: outcomes.summary,
+            metrics: outcomes.metrics,
+        }
+    }
 }
 
 impl Snapshot {

@@ -40,6 +40,24 @@ impl Exit {
     }
 }
 
+impl Exit {
+    /// A word for summaries and messages.
+    pub fn word(self) -> &'static str {
+        match self {
+            Exit::Done => "done",
+            Exit::Failed => "failed",
+            Exit::Usage => "usage",
+            Exit::Partial => "partial",
+            Exit::Held => "held",
+            Exit::SignIn => "sign-in",
+            Exit::Unreachable => "unreachable",
+            Exit::Locked => "locked",
+            Exit::Pending => "pending",
+            Exit::Stale => "stale",
+        }
+    }
+}
+
 impl From<Exit> for std::process::ExitCode {
     fn from(exit: Exit) -> Self {
         std::process::ExitCode::from(exit as u8)

@@ -90,6 +90,8 @@ impl Default for HttpSettings {
 pub struct Endpoint {
     url: Url,
     ca_file: Option<PathBuf>,
+    /// Whoever knows the path may do there what we may: it shows nowhere.
+    secret_path: bool,
 }
 
 impl Endpoint {
@@ -102,6 +104,15 @@ impl Endpoint {
     /// <https://www.rfc-editor.org/rfc/rfc3927#section-7>
     pub fn metadata(url: Url) -> Result<Endpoint> {
         Endpoint::checked(url, is_local, "this machine or its host")
+    }
+
+    /// [`Endpoint::new`] of an address whose path is a secret, as that of a webhook.
+    pub fn secret(url: Url) -> Result<Endpoint> {
+        let mut shown = url;
+        shown.set_path("");
+        shown.set_query(None);
+        shown.set_fragment(None);
+        Endpoint::new(shown).map(|endpoint| Endpoint { secret_path: true, ..endpoint })
     }
 
     fn checked(url: Url, is_near: fn(&Url) -> bool, near: &str) -> Result<Endpoint> {
@@ -117,8 +128,8 @@ impl Endpoint {
             return bad("it carries a user name or password, which would show up in messages");
         }
         match url.scheme() {
-            "https" => Ok(Endpoint { url, ca_file: None }),
-            "http" if is_near(&url) => Ok(Endpoint { url, ca_file: None }),
+            "https" => Ok(Endpoint { url, ca_file: None, secret_path: false }),
+            "http" if is_near(&url) => Ok(Endpoint { url, ca_file: None, secret_path: false }),
             "http" => bad("it would send a token in clear text over the network"),
             scheme => bad(&format!("its scheme is {scheme}")),
         }
@@ -152,6 +163,7 @@ fn is_local(url: &Url) -> bool {
     is_loopback(url) || matches!(url.host(), Some(url::Host::Ipv4(address)) if address.is_link_local())
 }
 
+/// Whether packets to it stay on this machine.
 fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost",
@@ -315,6 +327,19 @@ pub struct Counts {
     pub units: u64,
 }
 
+impl Counts {
+    /// What came on top of an earlier count.
+    pub fn since(self, before: Counts) -> Counts {
+        Counts {
+            requests: self.requests - before.requests,
+            retries: self.retries - before.retries,
+            throttled_s: self.throttled_s - before.throttled_s,
+            bytes: self.bytes - before.bytes,
+            units: self.units - before.units,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Counters {
     requests: AtomicU64,
@@ -471,7 +496,7 @@ impl Lane {
         match &result {
             Ok(response) => self.settle(request, response),
             Err(failure) => {
-                let path = request.url.path();
+                let path = if self.0.endpoint.secret_path { "/…" } else { request.url.path() };
                 let host = request.url.host_str().unwrap_or_default();
                 let request_id = failure.request_id();
                 tracing::debug!(%failure, method = %request.method, host, path, client_request_id = %id, request_id,

@@ -4,6 +4,7 @@
 
 pub mod apply;
 pub mod baseline;
+pub mod bundle;
 pub mod cli;
 pub mod clock;
 pub mod closure;
@@ -24,6 +25,7 @@ pub mod ledger;
 pub mod lock;
 pub mod lookup;
 pub mod mapping;
+pub mod notify;
 pub mod plan;
 pub mod record;
 pub mod recording;

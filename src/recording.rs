@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 use crate::error::{Context, Error, Result};
 use crate::http::{Request, Response, is_json};
 use crate::source::claims;
-use mask::Mask;
+pub use mask::Mask;
 
 /// The format this program writes.
 const FORMAT: &str = "recording/1";
@@ -101,7 +101,7 @@ impl Recorder {
         writeln!(file, "{manifest}").failing(what)?;
         let to = BufWriter::new(private_file(&folder.join(EXCHANGES)).failing(what)?);
         let state = Mutex::new(State { to, exchanges: 0, failure: None });
-        Ok(Recorder { folder: folder.to_owned(), mask: Mask::new(), state })
+        Ok(Recorder { folder: folder.to_owned(), mask: Mask::random(), state })
     }
 
     /// Notes one try of a request and what came of it; no answer is worth noting, too.

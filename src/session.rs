@@ -3,10 +3,12 @@
 //! Hides where state lies, what a dry run leaves out, and what makes a run partial. Deliberately in no order of its
 //! own: [`crate::sync`] says what happens when.
 
+mod ending;
+
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde_json::json;
@@ -36,8 +38,9 @@ use crate::plan::{
     Approval, ClauseSummary, FilterSummary, Header, LeftAtGraph, LimitName, Plan, Ran, SourceSummary, approve, file,
 };
 use crate::record::{Collection, Coverage, Form, Guid, Key};
-use crate::report::log::Step;
-use crate::report::{self, Format, to_stdout};
+use crate::report::figures::{Figures, Unfinished};
+use crate::report::log::{self, Step};
+use crate::report::{self, Format, files, to_stdout};
 use crate::scope::{self, Effect, Judge};
 use crate::sides::{self, Against};
 use crate::snapshot::{Extent, Members, Pushed, ReadBy, Snapshot};
@@ -65,6 +68,9 @@ pub struct Session<'a> {
     refusals: BTreeMap<(String, Key), Refusal>,
     /// Approvals that the plan is built with.
     approvals: Vec<(ApprovalId, Approval)>,
+    /// How it goes, for who asks afterwards.
+    figures: Figures,
+    opened: Instant,
     /// Ids that somebody asks about, besides those that owned records depend on.
     asked_about: BTreeSet<Guid>,
     /// Held until the session ends.
@@ -99,6 +105,9 @@ impl<'a> Session<'a> {
     pub fn open(path: &Path, options: &'a Options, context: &'a Context<'a>) -> Result<Session<'a>> {
         let job = Job::load(path, None)?;
         let state = State::of(&job);
+        let opened = Instant::now();
+        let of_job = (!options.dry_run).then(|| job.report.files.paths()).into_iter().flatten();
+        options.files.paths().chain(of_job).try_for_each(|path| files::check(&files::for_job(&path, &job.name)))?;
         let as_of = context.clock().now();
         let lock = match options.dry_run {
             true => None,
@@ -120,6 +129,7 @@ impl<'a> Session<'a> {
         trial::needs(&options.trial, &mut job.catalog);
         let types = sides::types(&job)?;
         let approvals = ledger.as_ref().map(Ledger::approvals).transpose()?.unwrap_or_default();
+        let figures = Figures::new(&job.name, "", as_of);
         let refusals = ledger.as_ref().map(Ledger::refusals).transpose()?.unwrap_or_default();
         Ok(Session {
             job,
@@ -134,6 +144,8 @@ impl<'a> Session<'a> {
             undoes: false,
             refusals,
             approvals,
+            figures,
+            opened,
             asked_about: BTreeSet::new(),
             _lock: lock,
         })
@@ -175,6 +187,11 @@ impl<'a> Session<'a> {
         }
         let run = ledger.begin_run(kind, self.as_of)?;
         self.run = Some(run);
+        log::set_run(&format!("{}/{run}", self.job.name));
+        (self.figures.command, self.figures.run) = (kind.to_owned(), Some(run.to_string()));
+        let unfinished = ledger.unfinished_runs()?.into_iter().filter(|other| other.id != run);
+        self.figures.unfinished =
+            unfinished.map(|run| Unfinished { run: run.id.to_string(), command: run.kind, began: run.as_of }).collect();
         for words in apply::settle(target, ledger, run, self.context.clock()).await? {
             tracing::warn!("{words}");
         }
@@ -217,6 +234,11 @@ impl<'a> Session<'a> {
         }
         step.end("");
         self.context.progress.clear();
+        if self.figures_are_wanted() {
+            self.figures.credential_ends = source.credential_end().await;
+        }
+        let counts = source.counts();
+        (self.figures.source_requests, self.figures.throttled_s) = (counts.requests, counts.throttled_s);
         self.move_base(graph, &read.snapshot, base.as_ref().filter(|_| doubt.is_none()))?;
         Ok(Read { snapshot: read.snapshot, requests: read.counts.requests, _temporary: temporary })
     }
@@ -581,15 +603,17 @@ impl<'a> Session<'a> {
     }
 
     /// The end of a dry run: shows the plan, saves it where asked, and where `approve` finds it if a limit holds it.
-    pub fn preview(&self, plan: &Plan) -> Result<Exit> {
+    pub fn preview(&mut self, plan: &Plan) -> Result<Exit> {
         if !plan.waiting().is_empty() && plan.header.preview.is_none() {
             self.state.create()?;
             file::save(plan, &self.state.plan(&plan.header.id))?;
         }
-        to_stdout(|to| self.options.format.plan(plan, &self.options.view, to))?;
+        to_stdout(|to| self.options.format.plan(plan, &self.view(), to))?;
+        self.figures.plan(plan, &self.options.view.job_file, self.job.report.price.as_ref())?;
         if let Some(out) = &self.options.out {
             file::save(plan, out)?;
         }
+        self.write_files(plan, None)?;
         let pending = self.options.detailed_exitcode && plan.changes().next().is_some();
         Ok(Exit::worst([self.verdict(plan), if pending { Exit::Pending } else { Exit::Done }]))
     }
@@ -597,8 +621,9 @@ impl<'a> Session<'a> {
     /// The end of a run that a limit holds: the plan is saved, nothing was written.
     pub fn hold(&mut self, plan: &Plan) -> Result<Exit> {
         self.keep(plan)?;
-        to_stdout(|to| self.options.format.plan(plan, &self.options.view, to))?;
-        let exit = Exit::worst([Exit::Held, self.verdict(plan)]);
+        self.figures.plan(plan, &self.options.view.job_file, self.job.report.price.as_ref())?;
+        to_stdout(|to| self.options.format.plan(plan, &self.view(), to))?;
+        let exit = Exit::worst([Exit::Held, self.verdict(plan), self.leave_files(plan, None)]);
         self.end(exit, json!({ "plan": plan.header.id, "held": true }))?;
         Ok(exit)
     }
@@ -709,13 +734,16 @@ impl<'a> Session<'a> {
             memberships: read.and_then(Read::memberships),
         };
         let shown = report::applied::Applied::new(plan, applied, effort);
+        self.figures.plan(plan, &self.options.view.job_file, self.job.report.price.as_ref())?;
+        self.figures.outcome(&shown)?;
         to_stdout(|to| {
             // A quiet night is one line; any other says first what a person must look at.
             if exit != Exit::Done && self.options.format == Format::Text {
-                report::text::attention(plan, &self.options.view, to)?;
+                report::text::attention(plan, &self.view(), to)?;
             }
-            self.options.format.applied(&shown, &self.options.view, to)
+            self.options.format.applied(&shown, &self.view(), to)
         })?;
+        let exit = Exit::worst([exit, self.leave_files(plan, Some(&shown))]);
         self.end(exit, json!({ "plan": plan.header.id, "types": applied.types }))?;
         Ok(exit)
     }
@@ -726,6 +754,12 @@ impl<'a> Session<'a> {
             self.end(error.exit, json!({ "error": error.what }))?;
         }
         ended
+    }
+
+    /// The same for a run that nobody watched: also leaves its figures, and tells who asked.
+    pub async fn end_of_run(&mut self, ended: Result<Exit>) -> Result<Exit> {
+        let ended = self.note_failure(ended);
+        self.tell_end(ended).await
     }
 
     fn end(&mut self, exit: Exit, summary: serde_json::Value) -> Result<()> {

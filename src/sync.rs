@@ -15,12 +15,15 @@ use crate::http::{Http, HttpSettings};
 use crate::ledger::RunId;
 use crate::plan::change::Action;
 use crate::plan::{LimitName, Plan, file};
+use crate::report::figures::Figures;
+use crate::report::files::Wanted;
 use crate::report::progress::Progress;
 use crate::report::{Format, View};
 use crate::session::{Session, Took};
 use crate::target::{self, Target};
 
 /// What a person asked for, beyond the job.
+#[derive(Default)]
 pub struct Options {
     /// Writes nothing but what is printed and asked for.
     pub dry_run: bool,
@@ -39,6 +42,8 @@ pub struct Options {
     /// Who that is.
     pub by: String,
     pub format: Format,
+    /// Files to write beside what is printed.
+    pub files: Wanted,
     pub view: View,
 }
 
@@ -70,9 +75,22 @@ pub fn is_applying() -> bool {
 
 /// Runs one job once.
 pub async fn run(path: &Path, options: &Options, context: &Context<'_>) -> Result<Exit> {
-    let mut session = Session::open(path, options, context)?;
+    run_with_figures(path, options, context).await.0
+}
+
+/// [`run`], with how it went; without figures where the job could not even be opened.
+pub async fn run_with_figures(
+    path: &Path,
+    options: &Options,
+    context: &Context<'_>,
+) -> (Result<Exit>, Option<Figures>) {
+    let mut session = match Session::open(path, options, context) {
+        Ok(session) => session,
+        Err(error) => return (Err(error), None),
+    };
     let ended = steps(&mut session, options).await;
-    session.note_failure(ended)
+    let ended = session.end_of_run(ended).await;
+    (ended, Some(session.figures().clone()))
 }
 
 /// The way of the data, from Entra to the target.
@@ -80,6 +98,7 @@ async fn steps(session: &mut Session<'_>, options: &Options) -> Result<Exit> {
     let started = Instant::now();
     let target = target::open(&session.job.target, &session.context().http)?;
     session.begin(if options.trial.is_everything() { "run" } else { "trial" }, target.as_ref()).await?;
+    session.tell_beginning().await;
     let read = session.read().await?;
     let mut plan = session.plan(target.as_ref(), &read.snapshot).await?;
     if session.approve_at_once(&plan)? {
@@ -113,7 +132,7 @@ pub async fn apply_saved(
     let plan = file::read(plan)?;
     let mut session = Session::open(path, options, context)?;
     let ended = saved_steps(&mut session, &plan, only).await;
-    session.note_failure(ended)
+    session.end_of_run(ended).await
 }
 
 async fn saved_steps(session: &mut Session<'_>, plan: &Plan, only: &[Action]) -> Result<Exit> {
@@ -162,19 +181,7 @@ async fn undo_steps(session: &mut Session<'_>, run: RunId, options: &Options) ->
 
 /// Plans from a snapshot without showing or writing anything: for decisions about what a plan lists.
 pub async fn plan_from(path: &Path, snapshot: PathBuf, context: &Context<'_>) -> Result<Plan> {
-    let options = Options {
-        dry_run: true,
-        full: false,
-        out: None,
-        detailed_exitcode: false,
-        trial: Trial::default(),
-        snapshot: Some(SnapshotChoice::Folder(snapshot)),
-        approve: Vec::new(),
-        retry_rejected: false,
-        by: String::new(),
-        format: Format::Text,
-        view: View::default(),
-    };
+    let options = Options { dry_run: true, snapshot: Some(SnapshotChoice::Folder(snapshot)), ..Options::default() };
     let mut session = Session::open(path, &options, context)?;
     let target = target::open(&session.job.target, &session.context().http)?;
     let read = session.read().await?;

@@ -4,7 +4,7 @@ use super::Work;
 use crate::cli;
 use crate::error::{Exit, Result};
 use crate::explain::Inquiry;
-use crate::report::{Format, to_stdout};
+use crate::report::to_stdout;
 use crate::session::Session;
 use crate::sync::Options;
 use crate::target;
@@ -15,7 +15,8 @@ pub async fn explain(command: &cli::Explain, work: &Work<'_>) -> Result<Exit> {
         dry_run: true,
         full: true,
         snapshot: command.snapshot.choice(),
-        ..work.plain(&command.job, Format::Text)
+        view: work.view(&command.job, false),
+        ..Options::default()
     };
     let mut session = Session::open(&command.job, &options, &work.context)?;
     session.look_for(&command.who);

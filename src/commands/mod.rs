@@ -2,6 +2,7 @@
 //!
 //! Hides how several jobs follow one another and how signals end a run. Deliberately holds no rule of the product.
 
+mod bundle;
 mod check;
 mod decisions;
 mod explain;
@@ -17,16 +18,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::cli::{self, Cli, Command, Global, SnapshotChoice, Trial};
+use crate::cli::{self, Cli, Command, Global};
 use crate::clock::Clock;
 use crate::error::{Context as _, Error, Exit, Result};
 use crate::job::{Job, Source as JobSource, jobs_in};
 use crate::ledger::RunId;
 use crate::record::Collection;
 use crate::recording::Recorder;
-use crate::report::log::Log;
+use crate::report::jobs::{self, Row};
 use crate::report::progress::Progress;
-use crate::report::{self, Format, View, say};
+use crate::report::{self, Format, View, log, say};
 use crate::session;
 use crate::snapshot::is_snapshot;
 use crate::source::{self, Source, SourceNeeds};
@@ -45,13 +46,12 @@ pub fn dispatch(cli: Cli) -> Exit {
 }
 
 fn started(cli: &Cli, progress: &Progress) -> Result<Exit> {
-    let log = Log::start(&cli.global, progress.clone()).failing(|| "cannot start the log".into())?;
+    log::start(&cli.global, progress.clone()).failing(|| "cannot start the log".into())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.failing(|| "cannot start the runtime".into())?;
     // Lives as long as the process: the signal task looks at it whenever a signal comes.
     static STOP: AtomicBool = AtomicBool::new(false);
-    let at_work =
-        Work { global: &cli.global, log: &log, context: Context::new(Clock::from_environment()?, progress, &STOP) };
+    let at_work = Work { global: &cli.global, context: Context::new(Clock::from_environment()?, progress, &STOP) };
     // On a thread of its own: staging a file gives no other task of this thread a turn.
     runtime.spawn(async {
         // What is half written is harmless: the next run settles it from the journal.
@@ -85,7 +85,6 @@ async fn interrupted(stop: &AtomicBool) -> i32 {
 /// A command at work.
 struct Work<'a> {
     global: &'a Global,
-    log: &'a Log,
     context: Context<'a>,
 }
 
@@ -104,6 +103,7 @@ impl Work<'_> {
                     retry_rejected: run.retry_rejected,
                     by: decisions::who(None),
                     format: run.output.format,
+                    files: run.output.files.wanted(Some(&run.outcomes)),
                     view: self.view(job, run.output.all),
                 };
                 let recorder = self.recorder(&run.record)?;
@@ -120,22 +120,28 @@ impl Work<'_> {
                     detailed_exitcode: plan.detailed_exitcode,
                     trial: plan.trial.clone(),
                     snapshot: plan.snapshot.choice(),
-                    approve: Vec::new(),
-                    retry_rejected: false,
-                    by: String::new(),
                     format: plan.output.format,
+                    files: plan.output.files.wanted(None),
                     view: self.view(&plan.job, plan.output.all),
+                    ..Options::default()
                 };
                 sync::run(&plan.job, &options, &self.context).await
             }
             Command::Apply(apply) => {
-                let options = self.plain(&apply.job, apply.format);
+                let options = Options {
+                    by: decisions::who(None),
+                    format: apply.format,
+                    files: apply.files.wanted(Some(&apply.outcomes)),
+                    view: self.view(&apply.job, false),
+                    ..Options::default()
+                };
                 sync::apply_saved(&apply.job, &apply.plan, &apply.only, &options, &self.context).await
             }
             Command::Extract(extract) => {
                 let recorder = self.recorder(&extract.record)?;
                 recorded(recorder, self.extract(extract).await)
             }
+            Command::Bundle(bundle) => bundle::bundle(bundle, &self.context).await,
             Command::Check(check) => check::check(check, self).await,
             Command::Explain(command) => explain::explain(command, self).await,
             Command::Lookup(command) => lookup::lookup(command, self).await,
@@ -152,8 +158,11 @@ impl Work<'_> {
                 let options = Options {
                     dry_run: undo.dry_run,
                     approve: undo.approve.clone(),
+                    by: decisions::who(None),
+                    format: undo.output.format,
+                    files: undo.output.files.wanted(None),
                     view: self.view(&undo.job, undo.output.all),
-                    ..self.plain(&undo.job, undo.output.format)
+                    ..Options::default()
                 };
                 sync::undo(&undo.job, RunId(undo.run), &options, &self.context).await
             }
@@ -178,47 +187,35 @@ impl Work<'_> {
             job_file: job.display().to_string(),
             colour: self.global.color.for_stdout(),
             detail: self.global.detail(all),
-        }
-    }
-
-    /// Options of a command that neither tries nor previews.
-    fn plain(&self, job: &Path, format: Format) -> Options {
-        Options {
-            dry_run: false,
-            full: false,
-            out: None,
-            detailed_exitcode: false,
-            trial: Trial::default(),
-            snapshot: None::<SnapshotChoice>,
-            approve: Vec::new(),
-            retry_rejected: false,
-            by: decisions::who(None),
-            format,
-            view: self.view(job, false),
+            price: None,
         }
     }
 
     /// One job after another; one that fails does not stop the next.
     async fn each(&self, paths: &[PathBuf], options: impl Fn(&Path) -> Options) -> Result<Exit> {
         let jobs = jobs_in(paths)?;
-        let mut exits = Vec::with_capacity(jobs.len());
+        if jobs.len() > 1 {
+            options(&jobs[0]).files.refuse_shared()?;
+        }
+        let mut rows = Vec::with_capacity(jobs.len());
         for job in &jobs {
-            self.log.set_run(&job.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default());
-            let ended = sync::run(job, &options(job), &self.context).await;
+            let file = job.display().to_string();
+            log::set_run(&file);
+            let (ended, figures) = sync::run_with_figures(job, &options(job), &self.context).await;
             self.context.progress.clear();
-            exits.push(ended.unwrap_or_else(|error| {
+            rows.push(Row::new(&file, figures, &ended));
+            if let Err(error) = ended {
                 report::error(&error, self.global.color.for_stderr());
-                error.exit
-            }));
+            }
             if self.context.stop.load(Ordering::SeqCst) {
                 break;
             }
         }
-        if jobs.len() > 1 {
-            let failed = exits.iter().filter(|exit| **exit != Exit::Done).count();
-            say!("{} jobs: {} done, {failed} to look at", jobs.len(), exits.len() - failed);
+        let first = options(&jobs[0]);
+        if rows.len() > 1 && first.format == Format::Text {
+            report::to_stdout(|to| jobs::table(&rows, &first.view, to))?;
         }
-        Ok(Exit::worst(exits))
+        Ok(Exit::worst(rows.iter().map(|row| row.exit)))
     }
 
     async fn extract(&self, extract: &cli::Extract) -> Result<Exit> {

@@ -8,6 +8,7 @@ mod files;
 mod jsm;
 mod origins;
 mod read;
+pub mod report;
 mod scope;
 mod secret;
 mod settings;
@@ -53,6 +54,8 @@ pub struct Job {
     /// Known gaps that need not make a run partial.
     pub accept: Vec<Accept>,
     pub state: StateConfig,
+    /// What a run leaves for others, and whom it tells.
+    pub report: report::Report,
     /// The oldest saved plan that may still be applied.
     pub plan_max_age: SignedDuration,
     /// The properties that filters and mappings read, accepted ones included.

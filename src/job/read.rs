@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::files::{self, Merged};
-use super::{Job, LoadOptions, StateConfig, TargetConfig, jsm, scope, settings, source};
+use super::{Job, LoadOptions, StateConfig, TargetConfig, jsm, report, scope, settings, source};
 use crate::custom;
 use crate::diagnostic::{Place, Problems, SourceFile, did_you_mean};
 use crate::error::Result;
@@ -151,9 +151,8 @@ fn read(merged: &Merged, path: &Path, options: &LoadOptions<'_>, problems: &mut 
     let limits = fields.get("limits").map(|node| settings::limits(node, problems));
     let accept = fields.get("accept");
     let state = fields.get("state");
-    if let Some(node) = fields.get("report") {
-        settings::report(node, problems);
-    }
+    let report = fields.get("report");
+    let report = report.map(|node| report::read(node, &reader, &merged.files, problems)).unwrap_or_default();
     fields.finish(&HOMES, problems);
 
     // A mapping may bring a collection along, which the scope may then filter.
@@ -181,6 +180,7 @@ fn read(merged: &Merged, path: &Path, options: &LoadOptions<'_>, problems: &mut 
         limits,
         accept,
         state: parts.state?,
+        report,
         plan_max_age,
         catalog,
         hash: String::new(),

@@ -91,7 +91,8 @@ impl Exclude {
         }
     }
 
-    fn entries(&self) -> Vec<String> {
+    /// Ids and names, as a job would list them.
+    pub fn entries(&self) -> Vec<String> {
         self.ids.iter().map(Guid::to_string).chain(self.names.iter().cloned()).collect()
     }
 }

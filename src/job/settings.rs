@@ -1,4 +1,4 @@
-//! The smaller tables of a job: `[limits]`, `[[accept]]`, `[state]`, `[report]`.
+//! The smaller tables of a job: `[limits]`, `[[accept]]`, `[state]`.
 //!
 //! Hides their defaults and how spans of time are written. Deliberately decides nothing by them.
 
@@ -171,13 +171,6 @@ fn state_dir(written: Option<PathBuf>, environment: &dyn Fn(&str) -> Option<Stri
     let windows = || variable("LOCALAPPDATA").map(|dir| PathBuf::from(dir).join("entra-import"));
     let forced = variable("ENTRA_IMPORT_STATE").map(PathBuf::from);
     forced.or(written).or_else(systemd).or_else(xdg).or_else(home).or_else(windows)
-}
-
-/// Reads `[report]`, which has no keys in this version.
-pub(super) fn report(node: &Node, problems: &mut Problems) {
-    if let Some(table) = node.table(problems) {
-        Fields::new(table, &node.place, "`[report]`").finish(&HOMES, problems);
-    }
 }
 
 /// A span of time such as "24h", "30 days" or "P30D"; a day counts 24 hours.

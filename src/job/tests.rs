@@ -177,7 +177,12 @@ fn wrong_values_are_explained() {
         "\n[[accept]]\nwhat = \"collection\"\nid = \"user\"\n",
         &["there is no collection `user`", "did you mean `users`?"],
     );
-    refused("\n[report]\nmail = true\n", &["unknown key `mail` in `[report]`"]);
+    refused("\n[report]\nmails = true\n", &["unknown key `mails` in `[report]`", "did you mean `mail`?"]);
+    refused("\n[report]\nfiles = [\"plan.pdf\"]\n", &["`plan.pdf` names no format", ".html, .csv, .json or .txt"]);
+    refused(
+        "\n[[report.webhook]]\nkind = \"slack\"\nurl = \"https://hooks.slack.com/x\"\n",
+        &["a webhook's address is not written into a file"],
+    );
     refused("on_adopt = \"sorce\"\n", &["did you mean `source`?"]);
     refused("attributes.\"Depart\" = false\n", &["no attribute \"Depart\" to leave out"]);
     refused(

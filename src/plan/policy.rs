@@ -68,6 +68,20 @@ pub enum CauseKind {
     Undone,
 }
 
+impl CauseKind {
+    /// The word in files.
+    pub fn word(self) -> &'static str {
+        match self {
+            CauseKind::Gone => "gone",
+            CauseKind::Disabled => "disabled",
+            CauseKind::Out => "out",
+            CauseKind::Returned => "returned",
+            CauseKind::Recreated => "recreated",
+            CauseKind::Undone => "undone",
+        }
+    }
+}
+
 /// One step of the removal ladder.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Step {

@@ -5,6 +5,8 @@
 //! the key: it is random, never written, and gone with the recording. Deliberately hides no count: how many
 //! objects there are and what hangs together is what a recording is for.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -58,14 +60,34 @@ pub struct Mask {
     key: [u8; 32],
     /// Times are moved back by this.
     moved: SignedDuration,
+    /// Values that stay, in lower case.
+    kept: BTreeSet<String>,
 }
 
 impl Mask {
     /// With a key of its own.
-    pub fn new() -> Mask {
+    pub fn random() -> Mask {
         let mut key = [0; 32];
         key.iter_mut().for_each(|byte| *byte = fastrand::u8(..));
-        Mask { key, moved: SignedDuration::from_hours(24 * fastrand::i64(30..=700)) }
+        Mask { key, kept: BTreeSet::new(), moved: SignedDuration::from_hours(24 * fastrand::i64(30..=700)) }
+    }
+
+    /// Lets values stay that are just one of these texts, whatever their case.
+    pub fn keep(&mut self, texts: impl IntoIterator<Item = String>) {
+        self.kept.extend(texts.into_iter().map(|text| text.to_lowercase()));
+    }
+
+    /// Masks a text of which nothing is known but itself.
+    pub fn plain(&self, text: &str) -> String {
+        match self.kept.contains(&text.to_lowercase()) {
+            true => text.to_owned(),
+            false => self.words(text),
+        }
+    }
+
+    /// A moment as masked times stand to it.
+    pub fn moment(&self, at: Timestamp) -> Timestamp {
+        at.checked_sub(self.moved).unwrap_or(at)
     }
 
     /// Masks a body in place. Links are told from other texts by where the request went.
@@ -91,7 +113,7 @@ impl Mask {
             }
             "message" | "@odata.context" => self.prose(text),
             _ if is_word(name, text) => text.to_owned(),
-            _ => self.time(text).unwrap_or_else(|| self.words(text)),
+            _ => self.time(text).unwrap_or_else(|| self.plain(text)),
         }
     }
 
@@ -126,7 +148,7 @@ impl Mask {
     }
 
     /// Sentences and expressions: their words stay, what stands in quotes, addresses and ids do not.
-    fn prose(&self, text: &str) -> String {
+    pub fn prose(&self, text: &str) -> String {
         let mut masked = String::new();
         for (at, part) in text.split('\'').enumerate() {
             if at > 0 {
@@ -158,7 +180,7 @@ impl Mask {
     }
 
     /// Replaces ids by ids, and every other letter and digit by one of its kind.
-    fn words(&self, text: &str) -> String {
+    pub fn words(&self, text: &str) -> String {
         self.each_id(text, &|rest| {
             let mut masked = String::new();
             let mut word = String::new();
@@ -271,7 +293,7 @@ mod tests {
     }
 
     fn masked(mut value: Value) -> Value {
-        Mask::new().json(&mut value, &asked());
+        Mask::random().json(&mut value, &asked());
         value
     }
 
@@ -301,7 +323,7 @@ mod tests {
 
     #[test]
     fn a_link_leads_to_what_was_asked_next() {
-        let mask = Mask::new();
+        let mask = Mask::random();
         let next = "https://graph.microsoft.com/v1.0/users?$select=id,mail&$top=999&$skiptoken=RFNwdAIAAQ";
         let mut page = json!({ "@odata.nextLink": next, "value": [] });
         mask.json(&mut page, &asked());
@@ -316,7 +338,7 @@ mod tests {
 
     #[test]
     fn addresses_and_messages_keep_their_words_but_no_names() {
-        let mask = Mask::new();
+        let mask = Mask::random();
         let target =
             |path: &str| mask.target(&Url::parse(&format!("https://graph.microsoft.com/v1.0/{path}")).unwrap());
         assert_eq!(target("groups/delta?$top=5"), "/v1.0/groups/delta?%24top=5");
@@ -330,7 +352,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_text_keeps_its_length_and_one_recording_its_answers(text in "\\PC{0,60}") {
-            let mask = Mask::new();
+            let mask = Mask::random();
             let once = mask.words(&text);
             prop_assert_eq!(&once, &mask.words(&text));
             prop_assert_eq!(once.chars().count(), text.chars().count());

@@ -73,6 +73,11 @@ impl<'a> Applied<'a> {
         Applied { header: &plan.header, notes: plan.notes().len() as u64, totals, effort, outcome }
     }
 
+    /// What became of each type's changes.
+    pub fn types(&self) -> &[apply::TypeOutcome] {
+        &self.outcome.types
+    }
+
     /// Every change that was not done; by type in the plan's order.
     pub fn not_done(&self) -> impl Iterator<Item = Result<NotDone>> + '_ {
         self.outcome.not_done()

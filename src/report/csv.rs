@@ -13,8 +13,9 @@ use super::visible::visible;
 use super::write_failed;
 use crate::error::{Context, Result};
 use crate::plan::Plan;
-use crate::plan::change::Change;
+use crate::plan::change::{Action, Change, NoteKind, State};
 use crate::plan::datum::{Datum, Set};
+use crate::plan::policy::CauseKind;
 use crate::target::Outcome;
 
 /// Stands between the elements of a set.
@@ -35,6 +36,36 @@ pub fn plan(plan: &Plan, to: &mut dyn Write) -> Result<()> {
             };
             rows.change(&change, [&attribute.name, &before, &after], attribute.cause.as_deref())?;
         }
+    }
+    rows.finish()
+}
+
+/// Who left, and what becomes of the record: one row per record that takes a step of the removal ladder, is kept, or
+/// waits. Rows that link two records are no leavers.
+pub fn leavers(plan: &Plan, to: &mut dyn Write) -> Result<()> {
+    let columns = ["type", "key", "label", "target_id", "since", "cause", "words", "what_happens"];
+    let mut rows = Rows::new(to, &columns)?;
+    for (ty, change) in plan.typed_changes().map_while(Result::ok) {
+        let Change { action, key, label, target_id, cause: Some(cause), ledger, .. } = &change else { continue };
+        let leaves = matches!(cause.kind, CauseKind::Gone | CauseKind::Disabled | CauseKind::Out);
+        if !leaves || plan.header.types[ty].links {
+            continue;
+        }
+        let since = match ledger.as_ref().map(|row| &row.state) {
+            Some(State::Retired(leaving)) => leaving.since.to_string(),
+            // The last step leaves no row behind, and the first begins now.
+            _ => String::new(),
+        };
+        let happens = match action {
+            Action::Settle => "noted; the next step is not due",
+            action => action.word(),
+        };
+        let (key, target_id) = (key.to_string(), target_id.as_deref().unwrap_or_default());
+        rows.row(&[&change.ty, &key, label, target_id, &since, cause.kind.word(), &cause.words, happens])?;
+    }
+    for note in plan.notes().iter().filter(|note| matches!(note.kind, NoteKind::Kept | NoteKind::FilterEdit)) {
+        let happens = if note.kind == NoteKind::Kept { "kept" } else { "waits for approval" };
+        rows.row(&[&note.ty, &note.key.to_string(), &note.label, "", "", "", &note.words, happens])?;
     }
     rows.finish()
 }

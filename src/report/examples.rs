@@ -266,6 +266,13 @@ pub fn everything() -> Plan {
     finished(header, &changes, notes)
 }
 
+/// These changes, all of one type, and no more.
+pub fn of(changes: Vec<Change>) -> Plan {
+    let mut header = header();
+    header.types = vec![type_summary("User", &changes, &[])];
+    finished(header, &changes, Vec::new())
+}
+
 /// A quiet night: all is as it should be.
 pub fn nothing() -> Plan {
     let mut header = header();

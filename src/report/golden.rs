@@ -25,7 +25,7 @@ pub(crate) fn golden(file: &str, actual: &str) {
 }
 
 fn view(detail: Detail) -> View {
-    View { job_file: "jobs/contoso.toml".to_string(), colour: false, detail }
+    View { job_file: "jobs/contoso.toml".to_string(), colour: false, detail, price: None }
 }
 
 fn rendered(render: impl FnOnce(&mut dyn std::io::Write) -> Result<()>) -> String {

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock};
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -25,40 +25,28 @@ use super::visible::visible;
 use crate::cli::{Global, LogFormat};
 use crate::plan::file::json_line;
 
-/// The log of this process. Clones are the same log.
-#[derive(Clone)]
-pub struct Log {
-    run: Arc<RwLock<String>>,
+/// The run at work, for JSON lines. There is one log in a process, and one run at a time.
+static RUN: RwLock<String> = RwLock::new(String::new());
+
+/// From here on JSON lines carry this run's id; the empty one takes it away.
+pub fn set_run(id: &str) {
+    *RUN.write().unwrap_or_else(PoisonError::into_inner) = id.to_string();
 }
 
-impl Log {
-    /// Sends all messages of this process to stderr, beside the bars of `progress`. Once per process; a second call
-    /// is an error.
-    pub fn start(options: &Global, progress: Progress) -> Result<Log, TryInitError> {
-        let log = Log { run: Arc::default() };
-        let lines = Lines {
-            format: options.log_format,
-            paint: Paint { on: options.log_format == LogFormat::Text && options.color.for_stderr() },
-            log: log.clone(),
-            progress,
-        };
-        let own = Targets::new()
-            .with_default(LevelFilter::WARN)
-            // Its doubts about a certificate come back as an error, which is told in words for people.
-            .with_target("rustls_platform_verifier", LevelFilter::OFF)
-            .with_target(env!("CARGO_CRATE_NAME"), level(options));
-        tracing_subscriber::registry().with(lines.with_filter(own)).try_init()?;
-        Ok(log)
-    }
-
-    /// From here on JSON lines carry this run's id; the empty one takes it away.
-    pub fn set_run(&self, id: &str) {
-        *self.run.write().unwrap_or_else(PoisonError::into_inner) = id.to_string();
-    }
-
-    fn run(&self) -> String {
-        self.run.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
+/// Sends all messages of this process to stderr, beside the bars of `progress`. Once per process; a second call is an
+/// error.
+pub fn start(options: &Global, progress: Progress) -> Result<(), TryInitError> {
+    let lines = Lines {
+        format: options.log_format,
+        paint: Paint { on: options.log_format == LogFormat::Text && options.color.for_stderr() },
+        progress,
+    };
+    let own = Targets::new()
+        .with_default(LevelFilter::WARN)
+        // Its doubts about a certificate come back as an error, which is told in words for people.
+        .with_target("rustls_platform_verifier", LevelFilter::OFF)
+        .with_target(env!("CARGO_CRATE_NAME"), level(options));
+    tracing_subscriber::registry().with(lines.with_filter(own)).try_init()
 }
 
 /// A step of a run, timed: when it ends, a line says how long it took (with `-v`, in JSON, and to `make bench`).
@@ -96,7 +84,6 @@ fn level(options: &Global) -> LevelFilter {
 struct Lines {
     format: LogFormat,
     paint: Paint,
-    log: Log,
     progress: Progress,
 }
 
@@ -107,7 +94,7 @@ impl<S: Subscriber> Layer<S> for Lines {
         let (now, level) = (Timestamp::now(), *event.metadata().level());
         let line = match self.format {
             LogFormat::Text => text_line(level, &fields, self.paint),
-            LogFormat::Json => json_event(now, level, &self.log.run(), fields),
+            LogFormat::Json => json_event(now, level, &RUN.read().unwrap_or_else(PoisonError::into_inner), fields),
         };
         // When stderr is gone there is nobody left to tell, and a log must not end a run.
         let _ = self.progress.write_beside(line.as_bytes());

@@ -6,12 +6,20 @@
 
 pub mod applied;
 pub mod check;
+pub mod cost;
 pub mod csv;
 pub mod defect;
+pub mod events;
 pub mod explain;
+pub mod figures;
+pub mod files;
+pub mod html;
+pub mod jobs;
 pub mod json;
 pub mod log;
 pub mod lookup;
+pub mod metrics;
+pub mod notice;
 pub mod permissions;
 pub(crate) mod private;
 pub mod progress;
@@ -97,6 +105,8 @@ pub struct View {
     /// See [`Colour::for_stdout`].
     pub colour: bool,
     pub detail: Detail,
+    /// What the target takes for one object, where the job says so.
+    pub price: Option<cost::Price>,
 }
 
 /// `--color`.

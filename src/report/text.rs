@@ -23,6 +23,7 @@ use anstyle::{AnsiColor, Style};
 
 use super::applied::Applied;
 use super::check::{Check, Verdict};
+use super::cost::Cost;
 use super::csv::outcome_words;
 use super::json::is_gap;
 use super::visible::{quoted, shell_word, shortened, visible};
@@ -99,6 +100,9 @@ pub fn plan(plan: &Plan, view: &View, to: &mut dyn Write) -> Result<()> {
     page.notes(plan.notes())?;
     page.limits(&plan.header);
     page.nothing_to_do(plan);
+    if let Some(price) = &view.price {
+        page.line(visible(&Cost::of(&plan.header, price).to_string()));
+    }
     page.text.push_str(&summary(plan));
     page.text.push('\n');
     page.flush()
@@ -740,7 +744,7 @@ pub fn approve_command(header: &Header, job_file: &str) -> Option<String> {
     Some(command)
 }
 
-fn note_words(kind: NoteKind, count: u64) -> &'static str {
+pub(super) fn note_words(kind: NoteKind, count: u64) -> &'static str {
     let (one, many) = match kind {
         NoteKind::Collision => (
             "collision: it is not clear which record is meant, so nothing was written",

@@ -68,7 +68,7 @@ fn every_shipped_file_fits_its_schema() {
     ["mappings", "samples"].iter().for_each(|folder| toml_files(&root().join(folder), &mut files));
     let mut texts: Vec<(String, String)> =
         files.iter().map(|path| (path.display().to_string(), std::fs::read_to_string(path).unwrap())).collect();
-    for document in ["docs/jobs.md", "docs/mappings.md", "README.md"] {
+    for document in ["docs/jobs.md", "docs/mappings.md", "docs/unattended.md", "README.md"] {
         let text = std::fs::read_to_string(root().join(document)).unwrap();
         let blocks = text.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
         texts.extend(blocks.map(|block| (document.to_string(), block.to_string())));
@@ -142,6 +142,15 @@ fn wrong_files_fit_neither_reader_nor_schema() {
         job("[target]", "[removal]\nleft = []\n[target]"),
         job("[target]", "[[accept]]\nwhat = \"anything\"\nid = \"x\"\n[target]"),
         job("[target]", "[state]\nkeep_reports = 0\n[target]"),
+        job("[target]", "[report]\nfiles = [\"report.pdf\"]\n[target]"),
+        job("[target]", "[report]\nfile = \"report.html\"\n[target]"),
+        job("[target]", "[report.mail]\nto = []\nfrom = \"a@contoso.com\"\nsendmail = \"sendmail\"\n[target]"),
+        job(
+            "[target]",
+            "[report.mail]\nto = [\"a@contoso.com\"]\nfrom = \"a@contoso.com\"\nsmtp = \"mail.contoso.com\"\n[target]",
+        ),
+        job("[target]", "[[report.webhook]]\nkind = \"slack\"\nurl = \"https://hooks.slack.com/services/x\"\n[target]"),
+        job("[target]", "[[report.webhook]]\nkind = \"pager\"\nurl = { env = \"HOOK\" }\n[target]"),
         job("[target]", "[[collection]]\nname = \"things\"\npath = \"/things\"\n[target]"),
         job("[target]", "[[collection]]\nname = \"My things\"\npath = \"things\"\n[target]"),
         job("[target]", "[[collection]]\nname = \"things\"\npath = \"things\"\nversion = \"v2\"\n[target]"),
@@ -222,7 +231,9 @@ fn readers_and_schemas_know_the_same_keys() {
     );
     let job = format!(
         "{WHOLE_JOB}removal = {{ gone = [{{ delete = {{}} }}] }}\n[[mapping]]\nuse = \"users.toml\"\n[scope]\nexclude.users = {{ file = \"exclude.txt\" }}\n\
-         [limits]\nremovals = {{ floor = 1 }}\n[[accept]]\nwhat = \"rejected\"\nid = \"x\"\n[state]\n[report]\n\
+         [limits]\nremovals = {{ floor = 1 }}\n[[accept]]\nwhat = \"rejected\"\nid = \"x\"\n[state]\n\
+         [report.mail]\nto = [\"it@contoso.com\"]\nfrom = \"it@contoso.com\"\nsendmail = \"sendmail\"\n\
+         [[report.webhook]]\nkind = \"json\"\nurl = {{ env = \"HOOK\" }}\n\
          [[collection]]\nname = \"things\"\npath = \"things\"\n"
     );
     write("job.toml", &job);

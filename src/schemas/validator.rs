@@ -154,6 +154,14 @@ fn matches(pattern: &str, text: &str) -> bool {
             first.is_some_and(|c| c.is_ascii_alphabetic())
                 && all(|c| c.is_ascii_alphanumeric() || "/._$()='-".contains(c))
         }
+        r"\.(html|htm|csv|json|txt)$" => {
+            [".html", ".htm", ".csv", ".json", ".txt"].iter().any(|end| text.ends_with(end))
+        }
+        "^smtps?://[^/@]+/?$" => {
+            let rest = text.strip_prefix("smtp://").or_else(|| text.strip_prefix("smtps://"));
+            rest.map(|rest| rest.strip_suffix('/').unwrap_or(rest))
+                .is_some_and(|host| !host.is_empty() && !host.contains(['/', '@']))
+        }
         "^(GET|POST|PUT|PATCH|DELETE)( /[^ ]*)?$" => {
             let (method, path) = text.split_once(' ').unwrap_or((text, "/"));
             ["GET", "POST", "PUT", "PATCH", "DELETE"].contains(&method) && path.starts_with('/') && !path.contains(' ')

@@ -43,7 +43,8 @@ pub(super) struct Graph {
     pages_max: u64,
     low_priority: bool,
     http: Http,
-    client_id: String,
+    /// The application in its tenant, for lanes.
+    whose: String,
 }
 
 /// Why a read stopped before its end.
@@ -142,16 +143,18 @@ impl Graph {
     pub fn new(config: &SourceConfig, http: &Http) -> Result<Graph> {
         let endpoint = Endpoint::new(config.graph.clone())?.trusting(config.ca_file.as_deref());
         let slow = requests_per_minute(SIGN_IN_REQUESTS_PER_MINUTE);
+        // Quotas are of an application in a tenant. <https://learn.microsoft.com/graph/throttling-limits>
+        let whose = format!("{} in {}", config.client_id, config.tenant);
         Ok(Graph {
             auth: Auth::new(config, http)?,
-            lane: http.lane(&endpoint, &config.client_id, pace(config, 0))?,
-            slow_lane: http.lane(&endpoint, &format!("{} sign-in activity", config.client_id), slow)?,
+            lane: http.lane(&endpoint, &whose, pace(config, 0))?,
+            slow_lane: http.lane(&endpoint, &format!("{whose} sign-in activity"), slow)?,
             clock: http.clock().clone(),
             base: config.graph.clone(),
             pages_max: config.pages_max,
             low_priority: config.low_priority,
             http: http.clone(),
-            client_id: config.client_id.clone(),
+            whose,
         })
     }
 
@@ -170,7 +173,7 @@ impl Graph {
 
     /// A lane for a service with a quota of its own, in requests a minute.
     pub fn paced_lane(&self, service: &str, rate: u32) -> Result<Lane> {
-        self.http.lane(self.lane.endpoint(), &format!("{} {service}", self.client_id), requests_per_minute(rate))
+        self.http.lane(self.lane.endpoint(), &format!("{} {service}", self.whose), requests_per_minute(rate))
     }
 
     /// Sends a request with the token until `decode` can read the answer; after a 401 once more with a new token.

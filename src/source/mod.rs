@@ -226,6 +226,8 @@ pub type Missing = (Collection, crate::record::Guid);
 pub struct Source {
     config: SourceConfig,
     graph: Graph,
+    /// What the lane had done before: another job may have used it.
+    before: Counts,
 }
 
 impl Source {
@@ -235,7 +237,8 @@ impl Source {
             return Err(Error::usage(format!("quota_share = {} is not a share", config.quota_share))
                 .hint("Give a number above 0 and at most 1."));
         }
-        Ok(Source { graph: Graph::new(&config, http)?, config })
+        let graph = Graph::new(&config, http)?;
+        Ok(Source { before: graph.lane.counts(), graph, config })
     }
 
     /// Signs in, unless a token is there. Fails with [`Exit::SignIn`] when Entra refuses, or when the token carries no
@@ -260,9 +263,20 @@ impl Source {
         self.graph.lane.clock_skew().or_else(|| self.graph.auth.clock_skew())
     }
 
+    /// When the credential ends, as far as that can be known; takes a request at most.
+    pub async fn credential_end(&self) -> Option<jiff::Timestamp> {
+        if let Some(facts) = self.certificate() {
+            return Some(facts.not_after);
+        }
+        match self.secret_end(&self.sign_in().await.ok()?).await {
+            SecretEnd::Known { ends, .. } => Some(ends),
+            SecretEnd::NoSecret | SecretEnd::Unknown(_) => None,
+        }
+    }
+
     /// What the requests came to so far.
     pub fn counts(&self) -> Counts {
-        self.graph.lane.counts()
+        self.graph.lane.counts().since(self.before)
     }
 
     /// Reads everything that is needed into a snapshot at `out`, which it replaces.

@@ -12,7 +12,7 @@ use entra_import::job::{Job, LoadOptions};
 use entra_import::mapping::{run_tests, test_file};
 use entra_import::record::Value;
 
-const DOCUMENTS: [&str; 10] = [
+const DOCUMENTS: [&str; 11] = [
     "README.md",
     "ARCHITECTURE.md",
     "docs/jobs.md",
@@ -23,6 +23,7 @@ const DOCUMENTS: [&str; 10] = [
     "docs/running.md",
     "docs/snapshot.md",
     "docs/performance.md",
+    "docs/unattended.md",
 ];
 
 fn root() -> &'static Path {

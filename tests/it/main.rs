@@ -19,4 +19,5 @@ mod samples;
 mod sign_in;
 mod source;
 mod tls;
+mod unattended;
 mod world;

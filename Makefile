@@ -19,6 +19,10 @@ demo: ## Two nights of a simulated tenant, over HTTP, into CSV files; no network
 	@cargo build --quiet --package entra-import --package graph-sim
 	@samples/demo.sh
 
+demo-jsm: ## The same two nights into a simulated Jira Service Management Assets, with an edit by hand in between
+	@cargo build --quiet --package entra-import --package graph-sim --package jsm-sim
+	@samples/demo-jsm.sh
+
 sample: ## Runs one scenario of samples/scenarios and prints everything: make sample S=leaver-deleted
 	@SAMPLE=$(S) cargo test --quiet --test it scenarios -- --nocapture
 
@@ -31,10 +35,19 @@ simulator: ## A Microsoft Graph on this machine to try the program with, on port
 faults: ## Random faults of Graph, FAULT_SEEDS of them (default 500) from FAULT_FIRST on a scaled clock; names seeds that fail
 	FAULT_SEEDS=$${FAULT_SEEDS:-500} cargo test --quiet --test it faults:: -- --nocapture
 
+crash: ## Kills a record-wise apply of 1,000 changes at every point there is, in a process of its own each time
+	CRASH_PEOPLE=750 CRASH_DEATHS=0 cargo test --quiet --lib killed_at_seeded_points -- --nocapture
+
 referee: ## Lets Prism judge every request and answer by an OpenAPI description of Graph; needs Node.js, npm and a network
 	cargo build --quiet --package entra-import --package graph-sim
 	npm install --silent --ignore-scripts --no-audit --no-fund --prefix target/referee @stoplight/prism-cli@5
 	node tests/graph-sim/openapi/referee.mjs target/debug
+
+test-thirdparty: ## Runs a published third-party Assets client against the stand-in; needs python3 with venv, and PyPI once
+	cargo build --quiet --package jsm-sim
+	test -x target/third-party/bin/python || python3 -m venv target/third-party
+	target/third-party/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/jsm-sim/thirdparty/requirements.txt
+	target/third-party/bin/python tests/jsm-sim/thirdparty/assets.py target/debug/jsm-sim
 
 bench: ## Measures the program against simulated tenants; P="extract decode" for these parts only (BENCH_USERS, …)
 	cargo build --release --package entra-import --package graph-sim --package bench
@@ -43,4 +56,4 @@ bench: ## Measures the program against simulated tenants; P="extract decode" for
 fuzz: ## Feeds random text to the expression language for FUZZ_SECONDS (60); needs nightly and cargo-fuzz
 	cd fuzz && cargo +nightly fuzz run expression -- -max_total_time=$(or $(FUZZ_SECONDS),60)
 
-.PHONY: help check test fmt docs demo sample bless simulator faults referee bench fuzz
+.PHONY: help check test fmt docs demo demo-jsm sample bless simulator faults crash referee test-thirdparty bench fuzz

@@ -20,15 +20,15 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
 use crate::crash;
 use crate::error::{Error, Exit, Result};
-use crate::ledger::{Ledger, RunId};
+use crate::ledger::{Became, Ledger, RunId};
 use crate::plan::Plan;
-use crate::plan::change::{Action, Change};
-use crate::plan::change::{Row, State};
+use crate::plan::change::{Action, Change, Refusal, Row, State};
 use crate::plan::datum::Datum;
 use crate::record::Key;
 use crate::spill::{Place, Spill, SpillWriter};
@@ -85,6 +85,8 @@ pub struct Applied {
     pub types: Vec<TypeOutcome>,
     /// Why it ended before its end.
     pub stopped: Option<Error>,
+    /// What the target refused, for the plans to come.
+    pub refused: Vec<Refusal>,
     not_done: Spill<NotDone>,
     places: Vec<Place>,
 }
@@ -95,7 +97,7 @@ impl Applied {
     pub(crate) fn of(types: Vec<TypeOutcome>, not_done: &[NotDone]) -> Result<Applied> {
         let mut spill = SpillWriter::new()?;
         let places = not_done.iter().map(|not_done| spill.push(not_done)).collect::<Result<_>>()?;
-        Ok(Applied { types, stopped: None, not_done: spill.finish()?, places })
+        Ok(Applied { types, stopped: None, refused: Vec::new(), not_done: spill.finish()?, places })
     }
 
     /// Every change that was not done; by type in the plan's order, those that were refused first.
@@ -163,8 +165,9 @@ async fn settle_batches(target: &dyn WriteBatches, ledger: &mut Ledger, words: &
 ///
 /// An error means that nothing was begun: a stale plan (exit 9), a plan of another job, a batch still to settle.
 /// Whatever fails later is in [`Applied::stopped`]: what was committed until then stays, what was not is listed as not
-/// attempted, or as uncertain where the next run has to look. (One exception: when the temporary files fail that hold
-/// the plan and the outcomes, the outcomes are lost with them; target and ledger are still as after a crash.)
+/// attempted, or as uncertain where the next run has to look; a ledger that fails under way is one of these. (One
+/// exception: when the temporary files fail that hold the plan and the outcomes, the outcomes are lost with them; target
+/// and ledger are still as after a crash.)
 pub async fn apply(
     plan: &Plan,
     target: &dyn Target,
@@ -173,17 +176,16 @@ pub async fn apply(
     watch: &mut Watch<'_>,
 ) -> Result<Applied> {
     refuse_unfit(plan, target, ledger)?;
-    let mut sink = Sink { not_done: SpillWriter::new()?, places: Vec::new(), seen: 0, of: plan.len() as u64 };
+    let mut sink = Sink::new(plan)?;
     ledger.run_applies(run, &plan.header)?;
     let (types, stopped) = match target.writes() {
         Writes::Batches(batches) => by_batch(plan, batches, ledger, run, &mut sink, watch).await?,
         Writes::Records(records) => {
-            let delay = target.capabilities().visibility_delay();
-            records::Work::new(plan, records, delay, ledger, run, &mut sink, watch).run().await?
+            records::Work::new(plan, records, target.capabilities(), ledger, run, &mut sink, watch).run().await?
         }
     };
-    let Sink { not_done, places, .. } = sink;
-    Ok(Applied { types, stopped, not_done: not_done.finish()?, places })
+    let Sink { not_done, places, refused, .. } = sink;
+    Ok(Applied { types, stopped, refused, not_done: not_done.finish()?, places })
 }
 
 async fn by_batch(
@@ -256,16 +258,30 @@ fn refuse_unfit(plan: &Plan, target: &dyn Target, ledger: &Ledger) -> Result<()>
 struct Sink {
     not_done: SpillWriter<NotDone>,
     places: Vec<Place>,
+    refused: Vec<Refusal>,
+    /// When the plan was made.
+    as_of: Timestamp,
     /// Changes that were staged, for the progress.
     seen: u64,
     of: u64,
 }
 
 impl Sink {
+    fn new(plan: &Plan) -> Result<Sink> {
+        let (not_done, places, refused) = (SpillWriter::new()?, Vec::new(), Vec::new());
+        Ok(Sink { not_done, places, refused, as_of: plan.header.as_of, seen: 0, of: plan.len() as u64 })
+    }
+
     /// Tells the watcher that one more change was dealt with.
     fn tell(&mut self, ty: &str, watch: &mut Watch<'_>) {
         self.seen += 1;
         (watch.progress)(Progress { ty, done: self.seen, of: self.of });
+    }
+
+    /// Remembers what the target refused, as it was planned.
+    fn refuse(&mut self, planned: &Change, reason: &str) {
+        let (ty, key, reason) = (planned.ty.clone(), planned.key.clone(), reason.to_string());
+        self.refused.push(Refusal { ty, key, content: planned.content(), at: self.as_of, reason });
     }
 
     fn push(&mut self, change: &Change, outcome: Outcome) -> Result<()> {
@@ -276,8 +292,14 @@ impl Sink {
     }
 }
 
-/// The planned row with what the target made of the values in place of what was written.
-fn as_read_back(mut row: Row, change: &Change, target_id: String, read_back: Vec<(String, Datum)>) -> Row {
+/// What a change that was done makes of its record: the planned row with what the target made of the values.
+fn as_read_back(change: &Change, target_id: String, read_back: Vec<(String, Datum)>) -> Became {
+    let written = change.written(&read_back);
+    let row = change.ledger.clone().map(|row| row_read_back(row, change, target_id, read_back));
+    Became { key: change.key.clone(), row, written }
+}
+
+fn row_read_back(mut row: Row, change: &Change, target_id: String, read_back: Vec<(String, Datum)>) -> Row {
     row.target_id = target_id;
     for (name, value) in read_back {
         if !value.is_known() {

@@ -87,11 +87,21 @@ pub enum Command {
     Pending(Pending),
     Approve(Approve),
     Resolve(Resolve),
+    Adopt(Adopt),
+    Decline(Decline),
+    Pin(Pin),
+    History(History),
+    Undo(Undo),
+    #[command(subcommand)]
+    State(StateCommand),
+    Forget(Forget),
     Extract(Extract),
     Check(Check),
+    Explain(Explain),
     #[command(subcommand)]
     Lookup(Lookup),
     Permissions(Permissions),
+    Setup(Setup),
     Test(Test),
     Config(Config),
     Schema(Schema),
@@ -130,6 +140,9 @@ pub struct Run {
     /// Let this plan pass a limit it would be held by; may be repeated
     #[arg(long, value_name = "LIMIT", value_delimiter = ',', value_parser = limit())]
     pub approve: Vec<LimitName>,
+    /// Send also what the target refused in the last seven days and what has not changed since
+    #[arg(long)]
+    pub retry_rejected: bool,
     #[command(flatten)]
     pub record: Record,
 }
@@ -254,6 +267,197 @@ pub struct Resolve {
     pub all: bool,
     #[command(flatten)]
     pub snapshot: Snapshot,
+    /// Who decides, where the user's name on this machine does not tell
+    #[arg(long, value_name = "WHO")]
+    pub by: Option<String>,
+}
+
+/// Let an object of Entra have a record of the target, such as that of a colleague who came back.
+///
+/// The record may carry no key, another key, or that of a deleted object; the next run writes what differs, its key
+/// first. Nothing is written now. The object must be in scope in the last snapshot.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  entra-import adopt contoso.toml 87d349ed-44d7-43e1-9a83-5f2406dee5bd 4711")]
+pub struct Adopt {
+    /// The job file
+    #[arg(value_name = "JOB")]
+    pub job: PathBuf,
+    /// The object's key as plans print it: its Entra object id
+    #[arg(value_name = "ENTRA-ID")]
+    pub id: String,
+    /// What the target calls the record; in a CSV file its key
+    #[arg(value_name = "TARGET-ID")]
+    pub target_id: String,
+    /// The target's type, where several hold a record of that id
+    #[arg(long = "type", value_name = "TYPE")]
+    pub ty: Option<String>,
+    #[command(flatten)]
+    pub snapshot: Snapshot,
+    /// Who decides, where the user's name on this machine does not tell
+    #[arg(long, value_name = "WHO")]
+    pub by: Option<String>,
+}
+
+/// Take a record out of the job's hands: it is neither created nor changed nor removed from then on.
+///
+/// What the target holds of it stays as it is.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  entra-import decline contoso.toml 87d349ed-44d7-43e1-9a83-5f2406dee5bd
+  entra-import decline contoso.toml 87d349ed-44d7-43e1-9a83-5f2406dee5bd --revoke")]
+pub struct Decline {
+    /// The job file
+    #[arg(value_name = "JOB")]
+    pub job: PathBuf,
+    /// The record's key as plans print it: the Entra object id, of a membership both ids
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// Take it back: the record is the job's again, with what was known of it
+    #[arg(long)]
+    pub revoke: bool,
+    /// Only in this type of the target
+    #[arg(long = "type", value_name = "TYPE")]
+    pub ty: Option<String>,
+    #[command(flatten)]
+    pub snapshot: Snapshot,
+    /// Who decides, where the user's name on this machine does not tell
+    #[arg(long, value_name = "WHO")]
+    pub by: Option<String>,
+}
+
+/// Keep a record whatever becomes of its object: it is updated, but never marked, deactivated or deleted.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  entra-import pin contoso.toml 87d349ed-44d7-43e1-9a83-5f2406dee5bd
+  entra-import pin contoso.toml 87d349ed-44d7-43e1-9a83-5f2406dee5bd --revoke")]
+pub struct Pin {
+    /// The job file
+    #[arg(value_name = "JOB")]
+    pub job: PathBuf,
+    /// The record's key as plans print it: the Entra object id, of a membership both ids
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// Take it back: the days of the removal ladder count from the next run
+    #[arg(long)]
+    pub revoke: bool,
+    /// Only in this type of the target
+    #[arg(long = "type", value_name = "TYPE")]
+    pub ty: Option<String>,
+    /// Who decides, where the user's name on this machine does not tell
+    #[arg(long, value_name = "WHO")]
+    pub by: Option<String>,
+}
+
+/// Show the past runs of a job: what they did, how long they took, how they ended, who approved and decided what.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  entra-import history contoso.toml
+  entra-import history contoso.toml --first 5 --format json")]
+pub struct History {
+    /// The job file
+    #[arg(value_name = "JOB")]
+    pub job: PathBuf,
+    /// Show the newest N runs and decisions
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub first: u32,
+    /// How the history is printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: AnswerFormat,
+}
+
+/// Take back what one run wrote, where it still stands as that run left it.
+///
+/// Planned, held by limits and applied like any run; look at it with --dry-run first. What a later run or a person
+/// changed is listed and stays. What was created takes the first step of the removal ladder and is declined; what was
+/// retired is pinned; what was deleted is created anew, under a new id and without the links that led to it. Values stay
+/// taken back until they change in Entra.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  entra-import undo contoso.toml 12 --dry-run                  what would be taken back
+  entra-import undo contoso.toml 12")]
+pub struct Undo {
+    /// The job file
+    #[arg(value_name = "JOB")]
+    pub job: PathBuf,
+    /// The number of the run, as `history` shows it
+    #[arg(value_name = "RUN")]
+    pub run: i64,
+    /// Show the plan and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    #[command(flatten)]
+    pub output: Output,
+    /// Let this plan pass a limit it would be held by; may be repeated
+    #[arg(long, value_name = "LIMIT", value_delimiter = ',', value_parser = limit())]
+    pub approve: Vec<LimitName>,
+}
+
+/// Move what a job knows to another machine or folder.
+#[derive(Subcommand, Debug)]
+#[command(after_help = "\
+Examples:
+  entra-import state export contoso.toml --out contoso.ledger
+  entra-import state import contoso.toml contoso.ledger")]
+pub enum StateCommand {
+    /// Write the ledger into one file, readable by you alone, while runs may go on
+    Export(StateExport),
+    /// Take over an exported ledger
+    Import(StateImport),
+}
+
+/// `state export`.
+#[derive(Args, Debug)]
+pub struct StateExport {
+    /// The job file
+    #[arg(value_name = "JOB")]
+    pub job: PathBuf,
+    /// The file to write; it must not be there yet
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+}
+
+/// `state import`.
+#[derive(Args, Debug)]
+pub struct StateImport {
+    /// The job file
+    #[arg(value_name = "JOB")]
+    pub job: PathBuf,
+    /// The file that `state export` wrote
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Take the place of a ledger that is there; that one is kept beside it
+    #[arg(long)]
+    pub replace: bool,
+    /// The very same target is reached by another address now, or the job was renamed: the ledger is rewritten for it
+    #[arg(long)]
+    pub moved: bool,
+}
+
+/// Erase what is kept of a person: in the ledger, snapshots, saved plans and reports of a job.
+///
+/// The target is not touched. Records that the job owns are refused unless --owned gives them up: nobody would update or
+/// remove them any more.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  entra-import forget contoso.toml 87d349ed-44d7-43e1-9a83-5f2406dee5bd
+  entra-import forget contoso.toml 87d349ed-44d7-43e1-9a83-5f2406dee5bd --owned")]
+pub struct Forget {
+    /// The job file
+    #[arg(value_name = "JOB")]
+    pub job: PathBuf,
+    /// The Entra object id
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// Also give up records that the job owns in the target; they stay there as they are
+    #[arg(long)]
+    pub owned: bool,
 }
 
 /// Whose value stands.
@@ -300,6 +504,50 @@ pub struct Check {
     /// How the findings are printed
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+}
+
+/// Make what a target lacks before a first run: object types, attributes, statuses.
+///
+/// What is there is never changed; where it does not fit the mappings, that is said and the exit code is 3. A second call
+/// finds nothing to make. It needs more rights in the target than a nightly run does. CSV needs no setting up.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  entra-import setup contoso.toml --dry-run                    what it would make
+  entra-import setup contoso.toml")]
+pub struct Setup {
+    /// Job file
+    #[arg(value_name = "JOB")]
+    pub job: PathBuf,
+    /// Say what would be made, and make nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Say why one record is in or out, what it becomes, what differs and who changed it, and what a run would do with it.
+///
+/// Shows the record as read, each clause of the scope with its value and what it reads, each mapped attribute with its
+/// expression, what the target holds and what was written last, and the change of the plan with its cause and the limit
+/// that holds it, or why there is none. Takes no lock and writes nothing. Deleted and excluded records are explained too,
+/// while the ledger knows them or their id is given.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  entra-import explain contoso.toml adele@contoso.com
+  entra-import explain contoso.toml \"VPN Users\" --from-snapshot last
+  entra-import explain contoso.toml 87d349ed-44d7-43e1-9a83-5f2406dee5bd --format json")]
+pub struct Explain {
+    /// The job file
+    #[arg(value_name = "JOB")]
+    pub job: PathBuf,
+    /// The record's id, user principal name, mail address or display name, or the key of a pair as plans print it
+    #[arg(value_name = "WHO")]
+    pub who: String,
+    #[command(flatten)]
+    pub snapshot: Snapshot,
+    /// How the answer is printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: AnswerFormat,
 }
 
 /// Show one user, group or device with what hangs on it, or what a filter keeps.
@@ -637,6 +885,8 @@ mod tests {
             "entra-import approve a.toml 3fa9c1d2 --limit everything",
             "entra-import resolve a.toml --take target",
             "entra-import resolve a.toml --take target --record x --all",
+            "entra-import undo a.toml last",
+            "entra-import state a.toml",
         ] {
             assert!(parsed(line).is_err(), "{line}");
         }

@@ -14,6 +14,7 @@ pub mod diagnostic;
 pub mod directory;
 pub mod distinct;
 pub mod error;
+pub mod explain;
 pub mod expr;
 pub mod find;
 pub mod http;

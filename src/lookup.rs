@@ -201,7 +201,21 @@ fn details(collection: Collection) -> &'static [&'static str] {
 
 /// Finds the one object of `collection` that `who` names, and all that the snapshot holds of it.
 pub fn find(snapshot: &Snapshot, collection: Collection, who: &str) -> Result<Found> {
-    let id = identify(snapshot, collection, who)?;
+    let (_, id) = identify(snapshot, &[collection], who).map_err(Unidentified::into_error)?;
+    about(snapshot, collection, id, Parts { manager: true, licenses: true, memberships: true })
+}
+
+/// What is told of an object besides its properties.
+#[derive(Clone, Copy, Debug)]
+pub struct Parts {
+    pub manager: bool,
+    pub licenses: bool,
+    /// Groups that hold it, and of a group its members, with the ways to them.
+    pub memberships: bool,
+}
+
+/// What the snapshot holds of an object that is in it.
+pub fn about(snapshot: &Snapshot, collection: Collection, id: Guid, parts: Parts) -> Result<Found> {
     let mut properties = object(snapshot, collection, id)?.unwrap_or_default();
     let names = Names { snapshot, known: RefCell::default() };
     let mut unknown: Vec<String> = snapshot
@@ -210,9 +224,18 @@ pub fn find(snapshot: &Snapshot, collection: Collection, who: &str) -> Result<Fo
         .filter(|(property, _)| !TOLD_APART.contains(&property.as_str()))
         .map(|(property, why)| format!("{property}: {why}"))
         .collect();
-    let manager = manager(snapshot, collection, &properties, &names, &mut unknown)?;
-    let licenses = licenses(snapshot, collection, &properties, &names, &mut unknown)?;
-    let Around { groups, members } = memberships(snapshot, collection, id, &names, &mut unknown)?;
+    let manager = match parts.manager {
+        true => manager(snapshot, collection, &properties, &names, &mut unknown)?,
+        false => None,
+    };
+    let licenses = match parts.licenses {
+        true => licenses(snapshot, collection, &properties, &names, &mut unknown)?,
+        false => None,
+    };
+    let Around { groups, members } = match parts.memberships {
+        true => memberships(snapshot, collection, id, &names, &mut unknown)?,
+        false => Around::default(),
+    };
     properties.retain(|name, _| !TOLD_APART.contains(&name.as_str()));
     let object = names.of(id, type_name(collection))?;
     Ok(Found { as_of: snapshot.as_of(), object, properties, manager, groups, members, licenses, unknown })
@@ -254,23 +277,67 @@ pub fn keep(
     Ok(Kept { as_of: snapshot.as_of(), collection, filter, read, count, doubtful, first, unknown })
 }
 
-/// The id that a person means.
-fn identify(snapshot: &Snapshot, collection: Collection, who: &str) -> Result<Guid> {
+/// Why a name leads to no object.
+#[derive(Debug)]
+pub enum Unidentified {
+    /// Nothing is called so.
+    Nobody(Error),
+    /// Several are; the error names them.
+    Several(Error),
+    /// The snapshot cannot be read.
+    Failed(Error),
+}
+
+impl Unidentified {
+    pub fn into_error(self) -> Error {
+        match self {
+            Unidentified::Nobody(error) | Unidentified::Several(error) | Unidentified::Failed(error) => error,
+        }
+    }
+}
+
+/// The object of one of `collections` that a person means, by id or by any of its names, whatever their case.
+pub fn identify(
+    snapshot: &Snapshot,
+    collections: &[Collection],
+    who: &str,
+) -> Result<(Collection, Guid), Unidentified> {
     let id = who.parse::<Guid>().ok();
-    if let Some(id) = id.filter(|id| snapshot.objects(collection).contains(*id)) {
-        return Ok(id);
+    if let Some(id) = id
+        && let Some(home) = collections.iter().find(|home| snapshot.objects(**home).contains(id))
+    {
+        return Ok((*home, id));
     }
     let wanted = who.to_lowercase();
     let mut found = Vec::new();
-    each_named(snapshot, collection, &mut |brief, names| {
-        if names.iter().any(|name| name.to_lowercase() == wanted) {
-            found.push(brief);
-        }
-    })?;
+    for collection in collections {
+        let each = each_named(snapshot, *collection, &mut |brief, names| {
+            if names.iter().any(|name| name.to_lowercase() == wanted) {
+                found.push((*collection, brief));
+            }
+        });
+        each.map_err(Unidentified::Failed)?;
+    }
     match found.as_slice() {
-        [one] => Ok(one.id),
-        [] => Err(nobody(snapshot, collection, who, id)?),
-        several => Err(ambiguous(collection, who, several)),
+        [(collection, one)] => Ok((*collection, one.id)),
+        [] => Err(match nobody(snapshot, collections, who, id) {
+            Ok(error) => Unidentified::Nobody(error),
+            Err(error) => Unidentified::Failed(error),
+        }),
+        several => {
+            let candidates: Vec<&Brief> = several.iter().map(|(_, brief)| brief).collect();
+            Err(Unidentified::Several(ambiguous(collections, who, &candidates)))
+        }
+    }
+}
+
+/// Collections in a sentence: "users, groups and devices".
+fn listed(collections: &[Collection]) -> String {
+    let names: Vec<&str> = collections.iter().map(|collection| collection.name()).collect();
+    match names.as_slice() {
+        [] => "objects".to_owned(),
+        [one] => (*one).to_owned(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
     }
 }
 
@@ -286,9 +353,10 @@ fn each_named(snapshot: &Snapshot, collection: Collection, each: &mut dyn FnMut(
 }
 
 /// The error for a name that several objects carry.
-fn ambiguous(collection: Collection, who: &str, candidates: &[Brief]) -> Error {
+fn ambiguous(collections: &[Collection], who: &str, candidates: &[&Brief]) -> Error {
     let more = candidates.len().saturating_sub(NAMED_MAX);
-    let mut error = Error::usage(format!("{} {collection} are called {}", candidates.len(), quoted(who, NAME_WIDTH)));
+    let (count, what) = (candidates.len(), listed(collections));
+    let mut error = Error::usage(format!("{count} {what} are called {}", quoted(who, NAME_WIDTH)));
     for candidate in candidates.iter().take(NAMED_MAX) {
         error = error.cause(words(candidate));
     }
@@ -299,26 +367,31 @@ fn ambiguous(collection: Collection, who: &str, candidates: &[Brief]) -> Error {
 }
 
 /// The error for a name that nothing carries: what is known of such an id, and the names that come nearest.
-fn nobody(snapshot: &Snapshot, collection: Collection, who: &str, id: Option<Guid>) -> Result<Error> {
-    let mut error = Error::usage(format!("none of the {collection} is called {}", quoted(who, NAME_WIDTH)));
+fn nobody(snapshot: &Snapshot, collections: &[Collection], who: &str, id: Option<Guid>) -> Result<Error> {
+    let what = listed(collections);
+    let mut error = Error::usage(format!("none of the {what} is called {}", quoted(who, NAME_WIDTH)));
     if id.is_some_and(|id| snapshot.deleted(id)) {
         error = error.cause("it was deleted");
     }
     // What was not read may hold it.
-    if let Some(gap) = snapshot.coverage(collection).gap() {
-        error = error.cause(format!("not all {collection} were read: {gap}"));
+    for collection in collections {
+        if let Some(gap) = snapshot.coverage(*collection).gap() {
+            error = error.cause(format!("not all {collection} were read: {gap}"));
+        }
     }
     let wanted = who.to_lowercase();
     let mut near: Vec<(f64, Brief)> = Vec::new();
-    each_named(snapshot, collection, &mut |brief, names| {
-        let alike = names.iter().map(|name| strsim::jaro_winkler(&wanted, &name.to_lowercase()));
-        let alike = alike.fold(0.0, f64::max);
-        if id.is_none() && alike >= ALIKE_MIN {
-            near.push((alike, brief));
-            near.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.id.cmp(&b.1.id)));
-            near.truncate(NEAREST_MAX);
-        }
-    })?;
+    for collection in collections {
+        each_named(snapshot, *collection, &mut |brief, names| {
+            let alike = names.iter().map(|name| strsim::jaro_winkler(&wanted, &name.to_lowercase()));
+            let alike = alike.fold(0.0, f64::max);
+            if id.is_none() && alike >= ALIKE_MIN {
+                near.push((alike, brief));
+                near.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.id.cmp(&b.1.id)));
+                near.truncate(NEAREST_MAX);
+            }
+        })?;
+    }
     let near: Vec<String> = near.iter().map(|(_, brief)| words(brief)).collect();
     Ok(match near.is_empty() {
         true => error.hint("give an id, a user principal name, a mail address or a display name"),

@@ -581,12 +581,31 @@ pub fn infinite(number: f64) -> &'static str {
 
 /// Base64url without padding (RFC 4648, section 5).
 pub fn base64url(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    base64_with(bytes, b'-', b'_')
+}
+
+/// Base64 with padding (RFC 4648, section 4).
+pub fn base64(bytes: &[u8]) -> String {
+    let mut text = base64_with(bytes, b'+', b'/');
+    while !text.len().is_multiple_of(4) {
+        text.push('=');
+    }
+    text
+}
+
+/// With these as the last two digits, and without padding.
+fn base64_with(bytes: &[u8], sixty_two: u8, sixty_three: u8) -> String {
+    const DIGITS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    let digit = |at: u32| match at {
+        62 => sixty_two,
+        63 => sixty_three,
+        at => DIGITS[at as usize],
+    };
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
         let group = chunk.iter().fold(0, |group, byte| group << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
         for at in 0..=chunk.len() {
-            text.push(char::from(DIGITS[(group >> (18 - 6 * at) & 63) as usize]));
+            text.push(char::from(digit(group >> (18 - 6 * at) & 63)));
         }
     }
     text

@@ -41,6 +41,7 @@ pub enum Standing {
 
 /// The filter and the exclude list of one collection, ready to judge.
 struct Rule<'a> {
+    filter: Option<&'a Expr>,
     /// In the order written, each with its normal form.
     clauses: Vec<(Expr, String)>,
     exclude: Option<&'a Exclude>,
@@ -48,31 +49,83 @@ struct Rule<'a> {
 
 impl<'a> Rule<'a> {
     fn new(scope: &'a job::Scope, collection: Collection) -> Rule<'a> {
-        let clauses = scope.filters.get(&collection).map(|filter| filter.expr.clauses()).unwrap_or_default();
-        let named = clauses.into_iter().map(|clause| {
+        let filter = scope.filters.get(&collection).map(|filter| &filter.expr);
+        let named = filter.map(Expr::clauses).unwrap_or_default().into_iter().map(|clause| {
             let words = clause.to_string();
             (clause, words)
         });
-        Rule { clauses: named.collect(), exclude: scope.exclude.get(&collection) }
+        Rule { filter, clauses: named.collect(), exclude: scope.exclude.get(&collection) }
     }
 
-    /// `Err` names the clause that is false.
-    fn judge(&self, record: &Record, navigate: &dyn Navigate) -> Result<Standing, &str> {
+    /// `Err` names the clause that is false. What each clause did is added to `effects`, if that has room for it.
+    fn judge(&self, record: &Record, navigate: &dyn Navigate, effects: &mut [Effect]) -> Result<Standing, &str> {
         let mut doubt = None;
         match self.exclude.map(|exclude| exclude.covers(record, navigate)) {
-            Some(Ok(true)) => return Err("exclude"),
+            Some(Ok(true)) => return Err(EXCLUDE),
             Some(Err(reason)) => doubt = Some(reason),
             _ => {}
         }
-        for (clause, words) in &self.clauses {
+        let mut unknown = Vec::new();
+        for (index, (clause, words)) in self.clauses.iter().enumerate() {
             match clause.truth(record, navigate) {
                 Truth::True => {}
-                Truth::False => return Err(words),
-                Truth::Unknown(reason) => doubt = doubt.or(Some(reason)),
+                Truth::False => {
+                    effects.get_mut(index).into_iter().for_each(|effect| effect.dropped += 1);
+                    return Err(words);
+                }
+                Truth::Unknown(reason) => {
+                    unknown.push(index);
+                    doubt = doubt.or(Some(reason));
+                }
             }
+        }
+        for index in unknown {
+            effects.get_mut(index).into_iter().for_each(|effect| effect.unknown += 1);
         }
         Ok(doubt.map_or(Standing::In, Standing::Unknown))
     }
+
+    /// What each part says of a record, whatever the others say. Without a record nothing is said.
+    fn opinion(&self, record: Option<&Record>, navigate: &dyn Navigate) -> Opinion {
+        let excluded = |exclude: &&Exclude| {
+            Some(match exclude.covers(record?, navigate) {
+                Ok(true) => Truth::True,
+                Ok(false) => Truth::False,
+                Err(reason) => Truth::Unknown(reason),
+            })
+        };
+        let clause =
+            |(clause, _): &(Expr, String)| (clause.clone(), record.map(|record| clause.truth(record, navigate)));
+        Opinion {
+            filter: self.filter.map(Expr::to_string),
+            excluded: self.exclude.as_ref().and_then(excluded),
+            clauses: self.clauses.iter().map(clause).collect(),
+        }
+    }
+
+    /// Room for what each clause does.
+    fn effects(&self) -> Vec<Effect> {
+        vec![Effect::default(); self.clauses.len()]
+    }
+}
+
+/// What a scope says of one record, part by part.
+pub struct Opinion {
+    /// The filter in its normal form.
+    pub filter: Option<String>,
+    /// Whether the list of excluded records names it; none where there is no list, or no record.
+    pub excluded: Option<Truth>,
+    /// In the order written.
+    pub clauses: Vec<(Expr, Option<Truth>)>,
+}
+
+/// What one clause of a filter did to the records of its collection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Effect {
+    /// Records for which it is the first clause that is false.
+    pub dropped: u64,
+    /// Records that no clause dropped and of which this one is not known.
+    pub unknown: u64,
 }
 
 /// Standings of all objects of one collection: most are alike, so each distinct one is kept once.
@@ -83,6 +136,7 @@ struct Verdicts {
     ids: Vec<Guid>,
     distinct: Vec<Standing>,
     left_out: BTreeMap<String, u64>,
+    effects: Vec<Effect>,
 }
 
 /// Judges every record of one snapshot under one job.
@@ -106,6 +160,8 @@ pub struct Tally {
     pub read: u64,
     pub in_scope: u64,
     pub left_out: BTreeMap<String, u64>,
+    /// What each clause of the collection's own filter did, in the order written.
+    pub effects: Vec<Effect>,
 }
 
 impl<'a> Judge<'a> {
@@ -129,7 +185,11 @@ impl<'a> Judge<'a> {
 
     /// How a record of the snapshot stands, its ends included.
     pub fn standing(&self, record: &Record) -> Result<Standing> {
-        let own = self.judged(record);
+        self.standing_counted(record, &mut [])
+    }
+
+    fn standing_counted(&self, record: &Record, effects: &mut [Effect]) -> Result<Standing> {
+        let own = self.judged(record, effects);
         Ok(match &record.key {
             Key::Guid(_) | Key::Text(_) => own,
             Key::Pair(of, member) => {
@@ -148,14 +208,14 @@ impl<'a> Judge<'a> {
     }
 
     /// The record's own clauses, first under today's scope, then under the accepted one.
-    fn judged(&self, record: &Record) -> Standing {
+    fn judged(&self, record: &Record, effects: &mut [Effect]) -> Standing {
         let sight = Sight { judge: self, deciding: Some(record.collection), accepted: false };
-        let clause = match self.rules[&record.collection].judge(record, &sight) {
+        let clause = match self.rules[&record.collection].judge(record, &sight, effects) {
             Ok(standing) => return standing,
             Err(clause) => clause,
         };
         for rules in &self.accepted {
-            match rules[&record.collection].judge(record, &Sight { accepted: true, ..sight }) {
+            match rules[&record.collection].judge(record, &Sight { accepted: true, ..sight }, &mut []) {
                 Ok(Standing::Unknown(reason)) => return Standing::Unknown(reason),
                 Ok(_) => {
                     let words = format!("{UNTIL_EDITED}{}", told(clause));
@@ -181,10 +241,10 @@ impl<'a> Judge<'a> {
             return Ok(known.clone());
         }
         self.deciding.borrow_mut().insert(collection);
-        let mut verdicts = Verdicts::default();
+        let mut verdicts = Verdicts { effects: self.rules[&collection].effects(), ..Verdicts::default() };
         self.directory.walk(collection, &mut |record| {
             let Key::Guid(id) = record.key else { return Ok(()) };
-            let standing = self.judged(&record);
+            let standing = self.judged(&record, &mut verdicts.effects);
             if let Some(clause) = left_out_by(&standing) {
                 *verdicts.left_out.entry(clause.to_string()).or_default() += 1;
             }
@@ -324,6 +384,18 @@ impl<'a> Judge<'a> {
         })
     }
 
+    /// What today's scope says of a record, part by part; then each accepted scope whose filter of it is another one.
+    pub fn opinions(&self, collection: Collection, record: Option<&Record>) -> Vec<Opinion> {
+        let sight = Sight { judge: self, deciding: Some(collection), accepted: false };
+        let now = self.rules[&collection].opinion(record, &sight);
+        let before =
+            |rules: &BTreeMap<_, Rule<'_>>| rules[&collection].opinion(record, &Sight { accepted: true, ..sight });
+        let mut all: Vec<Opinion> = self.accepted.iter().map(before).collect();
+        all.retain(|accepted| accepted.filter != now.filter || accepted.excluded != now.excluded);
+        all.insert(0, now);
+        all
+    }
+
     /// Whether a custom collection was another list under an accepted scope.
     fn is_redefined(&self, collection: Collection) -> bool {
         let now = self.job.scope.lists.get(&collection);
@@ -363,12 +435,12 @@ impl<'a> Judge<'a> {
 
     /// Counts for the plan's header.
     pub fn tally(&self, collection: Collection) -> Result<Tally> {
-        let mut tally = Tally::default();
+        let mut tally = Tally { effects: self.rules[&collection].effects(), ..Tally::default() };
         match collection.form() {
             Form::Pairs(_) | Form::Assignments | Form::Custom => {
                 self.directory.walk(collection, &mut |record| {
                     tally.read += 1;
-                    let standing = self.standing(&record)?;
+                    let standing = self.standing_counted(&record, &mut tally.effects)?;
                     tally.in_scope += u64::from(standing == Standing::In);
                     if let Some(clause) = left_out_by(&standing) {
                         *tally.left_out.entry(clause.to_string()).or_default() += 1;
@@ -383,6 +455,7 @@ impl<'a> Judge<'a> {
                 let count = |index| verdicts.of.iter().filter(|of| **of == index as u32).count() as u64;
                 tally.in_scope = inside.map_or(0, count);
                 tally.left_out.clone_from(&verdicts.left_out);
+                tally.effects.clone_from(&verdicts.effects);
             }
         }
         Ok(tally)
@@ -510,6 +583,8 @@ fn least_certain_of(standings: Vec<Standing>) -> Standing {
     standings.into_iter().min_by_key(rank).unwrap_or(Standing::In)
 }
 
+/// Stands for the job's list of excluded records, in the place of a clause.
+const EXCLUDE: &str = "exclude";
 const UNTIL_EDITED: &str = "in scope until the scope was edited; now left out: ";
 const UNTIL_RECAST: &str = "not made since an edit of the mapping ";
 const DISABLED: &str = "disabled: ";
@@ -517,7 +592,7 @@ const NOT_TRUE: &str = " is not true";
 
 fn told(clause: &str) -> String {
     match clause {
-        "exclude" => "excluded by the job".into(),
+        EXCLUDE => "excluded by the job".into(),
         clause => format!("{clause}{NOT_TRUE}"),
     }
 }

@@ -17,24 +17,30 @@ use crate::cli::SnapshotChoice;
 use crate::crash;
 use crate::directory::Directory;
 use crate::error::{Context as _, Error, Exit, Result};
+use crate::explain::Inquiry;
+use crate::expr::Expr;
 use crate::find::Found;
 use crate::job::{GraphSource, Job, Source as JobSource};
 use crate::ledger::{ApprovalId, GoodRun, HeldPlan, Identity, Ledger, Run, RunId, RunState};
 use crate::lock::Lock;
+use crate::lookup::{self, OBJECTS};
 use crate::mapping::Mapping;
 use crate::plan::build::{Inputs, Rows, TypeInput, build};
-use crate::plan::change::{Action, Change, NoteKind, Row};
+use crate::plan::change::{Action, AttributeChange, Change, Current, Note, NoteKind, Refusal, Row};
 use crate::plan::decide::{Times, TypePolicy};
 use crate::plan::limits::{Approved, CollectionBase, Orphan};
 use crate::plan::matching::OwnedKey;
 use crate::plan::policy::{Accept, AcceptWhat};
-use crate::plan::{Approval, Header, LimitName, Plan, SourceSummary, approve, file};
+use crate::plan::undo::{self, Done, History};
+use crate::plan::{
+    Approval, ClauseSummary, FilterSummary, Header, LeftAtGraph, LimitName, Plan, Ran, SourceSummary, approve, file,
+};
 use crate::record::{Collection, Coverage, Form, Guid, Key};
 use crate::report::log::Step;
 use crate::report::{self, Format, to_stdout};
-use crate::scope::{self, Judge};
+use crate::scope::{self, Effect, Judge};
 use crate::sides::{self, Against};
-use crate::snapshot::{Members, ReadBy, Snapshot};
+use crate::snapshot::{Extent, Members, Pushed, ReadBy, Snapshot};
 use crate::source::{self, Since, Source, SourceNeeds};
 use crate::state::State;
 use crate::sync::{Context, Options};
@@ -53,10 +59,23 @@ pub struct Session<'a> {
     types: Vec<TypePolicy>,
     as_of: Timestamp,
     run: Option<RunId>,
+    /// A run is taken back: what is held for the nights stays held.
+    undoes: bool,
+    /// What the target refused before, by type and key.
+    refusals: BTreeMap<(String, Key), Refusal>,
     /// Approvals that the plan is built with.
     approvals: Vec<(ApprovalId, Approval)>,
+    /// Ids that somebody asks about, besides those that owned records depend on.
+    asked_about: BTreeSet<Guid>,
     /// Held until the session ends.
     _lock: Option<Lock>,
+}
+
+/// What a run took on the target's side.
+pub struct Took {
+    pub time: Duration,
+    /// To the target.
+    pub requests: u64,
 }
 
 /// What was read from the source.
@@ -85,11 +104,8 @@ impl<'a> Session<'a> {
             true => None,
             false => Some(Lock::take(&state.lock(), as_of)?),
         };
-        let identity = Identity {
-            job: job.name.clone(),
-            tenant: tenant(&job, options)?,
-            target: target::open(&job.target).identity(),
-        };
+        let identity =
+            Identity { job: job.name.clone(), tenant: tenant(&job, options)?, target: target::identity(&job.target) };
         let ledger = match options.dry_run {
             true => Ledger::open_to_read(&state.ledger(), &identity)?,
             false => {
@@ -104,7 +120,46 @@ impl<'a> Session<'a> {
         trial::needs(&options.trial, &mut job.catalog);
         let types = sides::types(&job)?;
         let approvals = ledger.as_ref().map(Ledger::approvals).transpose()?.unwrap_or_default();
-        Ok(Session { job, options, context, state, identity, ledger, types, as_of, run: None, approvals, _lock: lock })
+        let refusals = ledger.as_ref().map(Ledger::refusals).transpose()?.unwrap_or_default();
+        Ok(Session {
+            job,
+            options,
+            context,
+            state,
+            identity,
+            ledger,
+            types,
+            as_of,
+            run: None,
+            undoes: false,
+            refusals,
+            approvals,
+            asked_about: BTreeSet::new(),
+            _lock: lock,
+        })
+    }
+
+    /// Reads what finding somebody takes besides what the job needs: names, and of an id that no list shows whether it
+    /// is deleted.
+    pub fn look_for(&mut self, who: &str) {
+        let used: Vec<Collection> = OBJECTS.into_iter().filter(|of| self.job.catalog.uses(*of)).collect();
+        used.into_iter().for_each(|collection| lookup::names_needed(collection, &mut self.job.catalog));
+        self.asked_about.extend(match Key::parse(&who.to_ascii_lowercase()) {
+            Key::Guid(id) => vec![id],
+            Key::Pair(of, member) => vec![of, member],
+            Key::Assignment(parts) => vec![parts.0],
+            Key::Text(_) => vec![],
+        });
+    }
+
+    /// What the ledger knows; none before the first run of the job.
+    pub fn ledger(&self) -> Option<&Ledger> {
+        self.ledger.as_ref()
+    }
+
+    /// What all jobs of the invocation share.
+    pub fn context(&self) -> &Context<'a> {
+        self.context
     }
 
     /// Enters the run into history and settles what an earlier one left unfinished. Nothing in a dry run.
@@ -216,10 +271,13 @@ impl<'a> Session<'a> {
         Ok(Read { snapshot, requests: 0, _temporary: None })
     }
 
-    /// Ids that owned records depend on and that the read did not return.
+    /// Ids that owned records depend on, or that somebody asks about, and that the read did not return.
     fn missing(&self, snapshot: &Snapshot) -> Result<Vec<(Collection, Guid)>> {
-        let mut missing = BTreeSet::new();
-        let Some(ledger) = &self.ledger else { return Ok(Vec::new()) };
+        let used = || OBJECTS.into_iter().filter(|collection| self.job.catalog.uses(*collection));
+        let nowhere = |id: &&Guid| !used().any(|collection| snapshot.objects(collection).contains(**id));
+        let asked = self.asked_about.iter().filter(nowhere);
+        let mut missing: BTreeSet<_> = asked.flat_map(|id| used().map(|collection| (collection, *id))).collect();
+        let Some(ledger) = &self.ledger else { return Ok(missing.into_iter().collect()) };
         let mut lists: BTreeMap<Collection, Members> = BTreeMap::new();
         for mapping in &self.job.mappings {
             let lists = match lists.entry(mapping.source.pairs().map_or(mapping.source, |pairs| pairs.lists)) {
@@ -236,6 +294,16 @@ impl<'a> Session<'a> {
 
     /// Compares and builds the plan. Writes nothing.
     pub async fn plan(&self, target: &dyn Target, snapshot: &Snapshot) -> Result<Plan> {
+        self.plan_before(target, snapshot, None).await
+    }
+
+    /// [`Session::plan`], before the eyes of an inquiry, which changes nothing.
+    pub async fn plan_before(
+        &self,
+        target: &dyn Target,
+        snapshot: &Snapshot,
+        mut inquiry: Option<&mut Inquiry>,
+    ) -> Result<Plan> {
         let step = Step::begin("open");
         let directory = Directory::open(snapshot, &self.job.catalog, self.as_of)?;
         step.end("");
@@ -243,7 +311,12 @@ impl<'a> Session<'a> {
         let judge = Judge::new(&self.job, &directory, &approved);
         let step = Step::begin("judge");
         let sources = self.sources(&directory, &judge)?;
+        if let Some(inquiry) = &mut inquiry {
+            inquiry.look(&self.job, &directory, &judge)?;
+        }
         step.end("");
+        let specs: Vec<_> = self.types.iter().map(|policy| policy.spec.clone()).collect();
+        target.prepare(&specs).await?;
         let found = Found::read(&self.job, target).await?;
         let mut types = Vec::with_capacity(self.types.len());
         for policy in &self.types {
@@ -251,8 +324,12 @@ impl<'a> Session<'a> {
             let desired = sides::desired(&self.job, &directory, &judge, policy, Against { target, found: &found })?;
             step.end(&policy.spec.name);
             let step = Step::begin("target");
-            let current = sides::current(target, policy).await?;
+            let current = sides::current(target, policy, self.ledger.as_ref()).await?;
             step.end(&policy.spec.name);
+            if let Some(reason) = current.coverage.gap() {
+                let name = &policy.spec.name;
+                tracing::warn!("{name} was not read completely in the target: {reason}; what is not seen of it waits");
+            }
             types.push(TypeInput {
                 policy: policy.clone(),
                 desired,
@@ -260,6 +337,7 @@ impl<'a> Session<'a> {
                 ids_are_keys: target.capabilities().ids_are_keys,
             });
         }
+        let nothing_refused = BTreeMap::new();
         let inputs = Inputs {
             header: self.header(snapshot, &sources)?,
             times: Times { as_of: self.as_of, source_as_of: snapshot.as_of() },
@@ -269,7 +347,9 @@ impl<'a> Session<'a> {
             orphans: self.orphans()?,
             rows: &LedgerRows(self.ledger.as_ref()),
             states: &judge,
+            refused: if self.options.retry_rejected { &nothing_refused } else { &self.refusals },
             only: trial::keys(&self.options.trial, &self.job, &directory)?,
+            witness: inquiry.as_deref().map(|inquiry| &inquiry.witness),
         };
         let step = Step::begin("compare");
         let mut plan = build(inputs, types)?;
@@ -278,6 +358,77 @@ impl<'a> Session<'a> {
         file::identify(&mut plan)?;
         step.end("");
         Ok(plan)
+    }
+
+    /// Plans the reverse of a run. Reads the target; writes nothing.
+    pub async fn plan_undo(&mut self, run: RunId, target: &dyn Target) -> Result<Plan> {
+        self.undoes = true;
+        let nothing = || {
+            Error::usage(format!("there is nothing to take back of a run {run} of this job"))
+                .cause("it does not exist, it wrote nothing, or what it wrote is no longer kept")
+                .hint("`entra-import history JOB` lists the runs, and which of them can be taken back")
+        };
+        let ledger = self.ledger.as_ref().ok_or_else(nothing)?;
+        let written = ledger.types_written(run)?;
+        if written.is_empty() {
+            return Err(nothing());
+        }
+        let unknown = written.iter().find(|ty| !self.types.iter().any(|policy| policy.spec.name == **ty));
+        if let Some(ty) = unknown {
+            return Err(Error::usage(format!("run {run} wrote {ty}, which no mapping of the job makes now"))
+                .hint("put the mapping back into the job, take the run back, and take the mapping out again"));
+        }
+        let mut types = Vec::new();
+        for policy in self.types.iter().filter(|policy| written.contains(&policy.spec.name)) {
+            types.push((policy.clone(), sides::current(target, policy, self.ledger.as_ref()).await?));
+        }
+        // The source is not read: snapshots that are applied later stay measured by the last one that was.
+        let source_as_of = ledger.last_snapshot_as_of()?.unwrap_or(self.as_of);
+        let inputs = undo::Inputs {
+            header: Header {
+                format: file::FORMAT.into(),
+                id: String::new(),
+                job: self.identity.job.clone(),
+                job_hash: self.job.hash().into(),
+                tenant: self.identity.tenant.clone(),
+                target: self.identity.target.clone(),
+                generation: ledger.generation()?,
+                as_of: self.as_of,
+                source_as_of,
+                preview: None,
+                first_run: false,
+                sources: Vec::new(),
+                types: Vec::new(),
+                limits: Vec::new(),
+            },
+            times: Times { as_of: self.as_of, source_as_of },
+            limits: &self.job.limits,
+            approved: Approved::new(self.approvals.iter().map(|(_, approval)| approval)),
+            rows: &LedgerRows(Some(ledger)),
+            history: &WrittenBy(ledger, run),
+            run: run.to_string(),
+        };
+        let mut plan = undo::reverse(inputs, &types)?;
+        file::identify(&mut plan)?;
+        Ok(plan)
+    }
+
+    /// After a run was taken back: what was approved of it is used up, what was approved for the nights is not.
+    pub fn use_up_approvals_of(&mut self, plan: &Plan) -> Result<()> {
+        let mut touched = BTreeSet::new();
+        for change in plan.changes() {
+            let change = change?;
+            touched.insert((change.ty, change.key));
+        }
+        let is_of = |approval: &Approval| {
+            approval.records.iter().any(|record| touched.contains(&(record.ty.clone(), record.key.clone())))
+        };
+        let used: Vec<ApprovalId> =
+            self.approvals.iter().filter(|(_, approval)| is_of(approval)).map(|(id, _)| *id).collect();
+        match (self.ledger.as_mut(), self.run) {
+            (Some(ledger), Some(run)) => ledger.use_up(&used, run),
+            _ => Ok(()),
+        }
     }
 
     /// Types that the accepted scope made and the job no longer names, with what the ledger owns there.
@@ -338,10 +489,37 @@ impl<'a> Session<'a> {
                 how: directory.snapshot().how(collection).clone(),
                 read: tally.read,
                 in_scope: tally.in_scope,
+                filter: self.filter(collection, &tally.effects, directory.snapshot()),
                 left_out: tally.left_out,
             })
         })
         .collect()
+    }
+
+    /// The scope's filter of a collection with what each of its clauses did, and where.
+    fn filter(&self, collection: Collection, effects: &[Effect], snapshot: &Snapshot) -> Option<FilterSummary> {
+        let filter = &self.job.scope.filters.get(&collection)?.expr;
+        let extent = snapshot.manifest().collections.get(&collection);
+        let pushed = extent.and_then(|extent| extent.pushed.as_ref());
+        let asked = extent.and_then(Extent::filter);
+        let clause = |(clause, effect): (String, &Effect)| ClauseSummary {
+            ran: if asked.is_some_and(|asked| asked.clauses.contains(&clause)) { Ran::AtGraph } else { Ran::Here },
+            clause,
+            dropped: effect.dropped,
+            unknown: effect.unknown,
+        };
+        Some(FilterSummary {
+            filter: filter.to_string(),
+            clauses: filter.clauses().iter().map(Expr::to_string).zip(effects).map(clause).collect(),
+            graph: asked.map(|asked| LeftAtGraph {
+                filter: asked.filter.clone(),
+                left_out: asked.total.saturating_sub(asked.came),
+            }),
+            here_because: match pushed {
+                Some(Pushed::Nothing(why)) => Some(why.clone()),
+                _ => None,
+            },
+        })
     }
 
     /// A collection's gap, the gaps of member lists included, and whether the job accepts it.
@@ -432,8 +610,10 @@ impl<'a> Session<'a> {
         let limits = plan.waiting().into_iter().cloned().collect();
         let held = HeldPlan { plan: plan.header.id.clone(), file: path, as_of: self.as_of, limits };
         let Some(ledger) = self.ledger.as_mut() else { return Ok(()) };
-        // What an older plan showed is shown by this one, or no longer so.
-        ledger.release_held()?;
+        if !self.undoes {
+            // What an older plan showed is shown by this one, or no longer so.
+            ledger.release_held()?;
+        }
         ledger.hold(&held)
     }
 
@@ -472,7 +652,7 @@ impl<'a> Session<'a> {
         plan: &Plan,
         applied: &Applied,
         whole: bool,
-        took: Duration,
+        took: &Took,
         read: Option<&Read>,
     ) -> Result<Exit> {
         let waiting = plan.waiting().iter().any(|check| check.limit == LimitName::FilterEdit);
@@ -511,11 +691,21 @@ impl<'a> Session<'a> {
             counts.extend(complete.map(|source| (source.collection, source.read)));
             ledger.record_good_run(&GoodRun { as_of: plan.header.source_as_of, counts })?;
         }
+        // What was held back is still refused; what was sent and taken, or is not wanted any more, is not.
+        let refused_still = |note: &Note| {
+            let place = (note.ty.clone(), note.key.clone());
+            self.refusals.get(&place).filter(|_| note.kind == NoteKind::Refused).cloned()
+        };
+        let still = plan.notes().iter().filter_map(refused_still);
+        let refusals: Vec<Refusal> = still.chain(applied.refused.iter().cloned()).collect();
+        if !(refusals.is_empty() && self.refusals.is_empty()) {
+            ledger.set_refusals(&refusals, applied.stopped.is_none() && !trial)?;
+        }
         let effort = report::applied::Effort {
             run: run.to_string(),
-            took,
+            took: took.time,
             source_requests: read.map_or(0, |read| read.requests),
-            target_requests: 0,
+            target_requests: took.requests,
             memberships: read.and_then(Read::memberships),
         };
         let shown = report::applied::Applied::new(plan, applied, effort);
@@ -542,10 +732,14 @@ impl<'a> Session<'a> {
         let now = self.context.clock().now();
         if self.run.is_some() {
             let base = self.ledger.as_ref().map(Ledger::delta_base).transpose()?.flatten();
-            self.state.clear_old(base.map(|base| base.folder).as_deref())?;
+            self.state.clear_old(base.map(|base| base.folder).as_deref(), now)?;
         }
         match (self.ledger.as_mut(), self.run) {
-            (Some(ledger), Some(run)) => ledger.finish_run(run, now, exit, &summary),
+            (Some(ledger), Some(run)) => {
+                let before = self.job.state.forget_after.and_then(|span| now.checked_sub(span).ok());
+                ledger.clear_history(self.job.state.keep_reports.max(1) as usize, before)?;
+                ledger.finish_run(run, now, exit, &summary)
+            }
             _ => Ok(()),
         }
     }
@@ -555,7 +749,7 @@ impl<'a> Session<'a> {
         let gap = |source: &SourceSummary| !source.coverage.is_complete() && !source.accepted;
         let left_out = plan.notes().iter().any(|note| {
             let what = match note.kind {
-                NoteKind::Rejected => AcceptWhat::Rejected,
+                NoteKind::Rejected | NoteKind::Refused => AcceptWhat::Rejected,
                 NoteKind::Collision | NoteKind::Returner => AcceptWhat::Collision,
                 _ => return false,
             };
@@ -592,13 +786,13 @@ impl<'a> Session<'a> {
             if touched.is_empty() && !creates {
                 continue;
             }
-            let current = sides::current(target, policy).await?;
+            let current = sides::current(target, policy, self.ledger.as_ref()).await?;
             let mut moved = Vec::new();
             for key in &current.keys {
                 let Some(change) = touched.remove(&key.id.to_string()) else { continue };
                 let record = current.records.get(key.place)?;
-                if change.based_on.is_some_and(|before| before != record.fingerprint()) {
-                    moved.push(format!("{} was changed", change.label));
+                if change.based_on.as_ref().is_some_and(|before| *before != record.fingerprint()) {
+                    moved.push(format!("{} was changed{}", change.label, moved_values(policy, &change, &record)));
                 }
             }
             moved.extend(touched.into_values().map(|change| format!("{} is no longer there", change.label)));
@@ -639,6 +833,33 @@ impl Rows for LedgerRows<'_> {
 
     fn each_key(&self, ty: &str, each: &mut dyn FnMut(OwnedKey, &str) -> Result<()>) -> Result<()> {
         self.0.map_or(Ok(()), |ledger| ledger.keys(ty, each))
+    }
+}
+
+/// Which of the values that a change is based on are others now, in words; nothing where it is none of these.
+fn moved_values(policy: &TypePolicy, change: &Change, record: &Current) -> String {
+    let moved = |written: &&AttributeChange| {
+        let at = policy.spec.attributes.iter().position(|spec| spec.name == written.name);
+        at.and_then(|at| record.values.get(at)).is_some_and(|now| *now != written.before)
+    };
+    let names: Vec<&str> = change.attributes.iter().filter(moved).map(|written| written.name.as_str()).collect();
+    if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) }
+}
+
+/// What a run wrote, and what became of it.
+struct WrittenBy<'a>(&'a Ledger, RunId);
+
+impl History for WrittenBy<'_> {
+    fn each(&self, ty: &str, each: &mut dyn FnMut(Key, Done) -> Result<()>) -> Result<()> {
+        self.0.written(self.1, ty, each)
+    }
+
+    fn row(&self, ty: &str, key: &Key) -> Result<Option<Row>> {
+        self.0.row(ty, key)
+    }
+
+    fn written_since(&self, ty: &str) -> Result<BTreeSet<Key>> {
+        self.0.written_since(self.1, ty)
     }
 }
 

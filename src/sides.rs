@@ -3,24 +3,30 @@
 //! Hides how mappings that share a type are merged into one list of attributes, and how records become keys in memory
 //! and values in a temporary file. Deliberately compares nothing.
 
+use std::collections::HashSet;
+
+use futures::StreamExt;
+use futures::stream;
+
 use crate::directory::Directory;
 use crate::error::{Error, Result};
 use crate::expr::{self, Catalog, Expr};
 use crate::find::{Found, Tally};
 use crate::job::Job;
+use crate::ledger::Ledger;
 use crate::mapping::each::Element;
-use crate::mapping::{KeyRule, Mapped, Mapping, Rejection};
+use crate::mapping::{Attribute, KeyRule, Mapped, Mapping, MaxLength, Rejection, shorten};
 use crate::plan::attributes::AttributePolicy;
 use crate::plan::build::merge_twice;
-use crate::plan::change::{AttributeSpec, Current, Note, NoteKind, TypeSpec};
+use crate::plan::change::{AttributeSpec, Change, Current, Note, NoteKind, TypeSpec};
 use crate::plan::datum::Datum;
 use crate::plan::decide::{Desired, MappingPolicy, TypePolicy, protect_name};
-use crate::plan::matching::{CurrentKey, CurrentSide, DesiredKey, DesiredSide, DesiredState};
+use crate::plan::matching::{CurrentKey, CurrentSide, DesiredKey, DesiredSide, DesiredState, Ownership, target_key};
 use crate::plan::policy::{Removal, StepAction};
-use crate::record::{Key, Value};
+use crate::record::{Coverage, Key, Value};
 use crate::scope::{self, Judge, Standing};
 use crate::spill::SpillWriter;
-use crate::target::Target;
+use crate::target::{Target, WriteRecords, Writes};
 
 /// The target types of a job, each with the mappings that make it, in the order of the job.
 pub fn types(job: &Job) -> Result<Vec<TypePolicy>> {
@@ -136,25 +142,6 @@ fn flagged(removal: &Removal) -> impl Iterator<Item = String> + '_ {
             StepAction::Delete => None,
         })
         .flatten()
-}
-
-/// The key attributes' values as one key; `None` where one of them is empty or the key lives in the ledger.
-pub fn target_key<'v>(spec: &TypeSpec, value: impl Fn(usize) -> Option<&'v Datum>) -> Option<Key> {
-    let mut text = String::new();
-    for (position, index) in spec.key.iter().enumerate() {
-        if position > 0 {
-            text.push('/');
-        }
-        text.push_str(value(*index)?.as_text()?);
-    }
-    if spec.key.is_empty() {
-        return None;
-    }
-    // Ids are the same in any case: a spreadsheet or another tool may have written them in capitals.
-    match Key::parse(&text.to_ascii_lowercase()) {
-        Key::Text(_) => Some(Key::Text(text.into())),
-        ids => Some(ids),
-    }
 }
 
 /// What the target holds, as far as it says what is desired.
@@ -283,15 +270,56 @@ impl Wanted<'_> {
                     attribute.check_required(&value)?;
                     self.against.target.normalise(self.spec, at, value)
                 }
-                (None, None) => self.against.target.normalise(self.spec, at, value),
+                (None, None) => {
+                    let value = self.fitting(maker.mapping, attribute, at, value, (key, label))?;
+                    self.against.target.normalise(self.spec, at, value)
+                }
             });
         }
         for (at, words) in mapped.cut {
             let words = format!("\"{}\" {words}: it is cut.", attributes[at].name);
             let (kind, ty) = (NoteKind::Shortened, self.spec.name.clone());
-            self.notes.push(Note { kind, ty, key: key.clone(), label: label.into(), words, attribute: None });
+            self.notes.push(Note {
+                kind,
+                ty,
+                key: key.clone(),
+                label: label.into(),
+                words,
+                attribute: None,
+                target_id: None,
+            });
         }
         Ok(values)
+    }
+
+    /// A value as long as the target keeps it. The mapping's own `max_length` was seen to before.
+    fn fitting(
+        &mut self,
+        mapping: &Mapping,
+        attribute: &Attribute,
+        at: usize,
+        mut value: Datum,
+        (key, label): (&Key, &str),
+    ) -> Result<Datum, Rejection> {
+        let Some(characters) = self.against.target.length_max(self.spec, at) else { return Ok(value) };
+        let Some(words) = shorten(&mut value, MaxLength { characters, reject: false }) else { return Ok(value) };
+        let is_key = matches!(&mapping.key, KeyRule::Attributes(_)) && self.spec.key.contains(&at);
+        if is_key || attribute.max_length.is_some_and(|most| most.reject) {
+            // Two keys that are cut may become one.
+            return Err(Rejection { attribute: attribute.name.clone(), reason: words });
+        }
+        let words = format!("\"{}\" {words} by the target: it is cut.", attribute.name);
+        let (kind, ty) = (NoteKind::Shortened, self.spec.name.clone());
+        self.notes.push(Note {
+            kind,
+            ty,
+            key: key.clone(),
+            label: label.into(),
+            words,
+            attribute: None,
+            target_id: None,
+        });
+        Ok(value)
     }
 
     fn finish(mut self) -> Result<DesiredSide> {
@@ -301,8 +329,13 @@ impl Wanted<'_> {
     }
 }
 
-/// Reads what the target holds of the type.
-pub async fn current(target: &dyn Target, policy: &TypePolicy) -> Result<CurrentSide> {
+/// Owned records that a list does not show are looked up one by one, up to so many; beyond them the list is not believed.
+const LOOKED_UP_MAX: usize = 1000;
+
+/// Reads what the target holds of the type. A target of single records may answer lists from an index that lags behind
+/// what was written: what the ledger owns and the list does not show is asked for by its id, so that a record is never
+/// taken for deleted because it is new.
+pub async fn current(target: &dyn Target, policy: &TypePolicy, ledger: Option<&Ledger>) -> Result<CurrentSide> {
     let spec = &policy.spec;
     let mut records = SpillWriter::new()?;
     let mut keys = Vec::new();
@@ -314,5 +347,45 @@ pub async fn current(target: &dyn Target, policy: &TypePolicy) -> Result<Current
             Ok(())
         })
         .await?;
-    Ok(CurrentSide { keys, records: records.finish()?, coverage })
+    let mut side = Reading { keys, records, coverage };
+    if let (Writes::Records(writes), Some(ledger), Coverage::Complete) = (target.writes(), ledger, &side.coverage) {
+        side.look_up_owned(writes, spec, ledger).await?;
+    }
+    Ok(CurrentSide { keys: side.keys, records: side.records.finish()?, coverage: side.coverage })
+}
+
+/// What was read of a type, while more may come.
+struct Reading {
+    keys: Vec<CurrentKey>,
+    records: SpillWriter<Current>,
+    coverage: Coverage,
+}
+
+impl Reading {
+    /// Adds owned records that the list did not show and that are there all the same.
+    async fn look_up_owned(&mut self, target: &dyn WriteRecords, spec: &TypeSpec, ledger: &Ledger) -> Result<()> {
+        let seen: HashSet<&Key> = self.keys.iter().map(|key| &key.id).collect();
+        let mut missing = Vec::new();
+        ledger.keys(&spec.name, &mut |owned, id| {
+            if matches!(owned.standing, Ownership::Owned | Ownership::Retired) && !seen.contains(&Key::parse(id)) {
+                missing.push(id.to_string());
+            }
+            Ok(())
+        })?;
+        if missing.len() > LOOKED_UP_MAX {
+            let words = format!("{} owned records are not in the list, too many to look for one by one", missing.len());
+            self.coverage = Coverage::partial(words);
+            return Ok(());
+        }
+        let ask = |id: String| async move { target.look_up(spec, &Change::about(spec, id)).await };
+        let mut answers = stream::iter(missing).map(ask).buffered(target.in_flight_max().max(1));
+        while let Some(found) = answers.next().await {
+            for record in found? {
+                let target_key = target_key(spec, |at| record.values.get(at));
+                let place = self.records.push(&record)?;
+                self.keys.push(CurrentKey { id: Key::parse(&record.id), target_key, place });
+            }
+        }
+        Ok(())
+    }
 }

@@ -173,6 +173,33 @@ pub struct Extent {
     pub read_by: Option<ReadBy>,
     #[serde(default, skip_serializing_if = "How::is_plain")]
     pub how: How,
+    /// Whether Graph was asked to leave some out; absent where nothing was to be left out, or the job does not let it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pushed: Option<Pushed>,
+}
+
+/// What Graph was asked to leave out of a collection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pushed {
+    /// Only some were asked for; what came is whole in this sense.
+    Filter(PushedFilter),
+    /// Everything was asked for, and why.
+    Nothing(String),
+}
+
+/// A condition that Graph evaluated.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PushedFilter {
+    /// `$filter`, not percent-encoded.
+    pub filter: String,
+    /// The clauses of the scope's filter that it stands for, wholly or in part, in their normal form. It is true of
+    /// every object of which they all are true or unknown.
+    pub clauses: Vec<String>,
+    /// How many objects there are in the whole collection, according to Graph.
+    pub total: u64,
+    /// Objects that came before any was looked up by id.
+    pub came: u64,
 }
 
 /// Which way the members of all groups were read, what that was expected to come to, and what it did. The members are
@@ -247,6 +274,15 @@ impl Extent {
             requests: 0,
             read_by: None,
             how: How::default(),
+            pushed: None,
+        }
+    }
+
+    /// The condition that Graph left objects out by, if it did.
+    pub fn filter(&self) -> Option<&PushedFilter> {
+        match &self.pushed {
+            Some(Pushed::Filter(filter)) => Some(filter),
+            _ => None,
         }
     }
 }

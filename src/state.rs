@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::error::{Context, Error, Result};
 use crate::job::Job;
@@ -15,6 +15,7 @@ pub struct State {
     folder: PathBuf,
     keep_snapshots: usize,
     keep_plans: usize,
+    forget_after: Option<SignedDuration>,
 }
 
 impl State {
@@ -23,6 +24,7 @@ impl State {
             folder: job.state.dir.join(&job.name),
             keep_snapshots: job.state.keep_snapshots.max(1) as usize,
             keep_plans: job.state.keep_reports.max(1) as usize,
+            forget_after: job.state.forget_after,
         }
     }
 
@@ -80,11 +82,21 @@ impl State {
         Ok(())
     }
 
-    /// Removes all but the newest snapshots and plans. The snapshot that the next read begins at stays, however old.
-    pub fn clear_old(&self, base: Option<&str>) -> Result<()> {
-        let clear = |folder: PathBuf, keep: usize| -> Result<()> {
+    /// Removes all but the newest snapshots and plans, and what is older than the job lets anything of people be kept.
+    /// The newest snapshot stays, and the one that the next read begins at.
+    pub fn clear_old(&self, base: Option<&str>, now: Timestamp) -> Result<()> {
+        let forget_before = self.forget_after.and_then(|span| now.checked_sub(span).ok());
+        let too_old = |path: &PathBuf| {
+            let written = fs::metadata(path).and_then(|data| data.modified()).ok();
+            let written = written.and_then(|time| Timestamp::try_from(time).ok());
+            written.zip(forget_before).is_some_and(|(written, before)| written < before)
+        };
+        // The newest snapshot is what `--from-snapshot last` and the next deltas begin at.
+        let clear = |folder: PathBuf, keep: usize, keeps_newest: bool| -> Result<()> {
             let mut entries = by_age(entries(&folder));
-            entries.truncate(entries.len().saturating_sub(keep));
+            let kept = entries.split_off(entries.len().saturating_sub(keep));
+            let newest = kept.last().cloned().filter(|_| keeps_newest);
+            entries.extend(kept.into_iter().filter(|path| too_old(path) && Some(path) != newest.as_ref()));
             let is_base =
                 |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).is_some_and(|name| Some(name) == base);
             entries.iter().filter(|path| !is_base(path)).try_for_each(|path| {
@@ -92,8 +104,30 @@ impl State {
                 done.failing(|| format!("cannot clear away {}", path.display()))
             })
         };
-        clear(self.folder.join("snapshots"), self.keep_snapshots)?;
-        clear(self.folder.join("plans"), self.keep_plans)
+        clear(self.folder.join("snapshots"), self.keep_snapshots, true)?;
+        clear(self.folder.join("plans"), self.keep_plans, false)
+    }
+
+    /// Everything but ledger and lock: each snapshot as the folder it is, every other file by itself.
+    pub fn files_of_people(&self) -> Result<Vec<PathBuf>> {
+        let mut found: Vec<PathBuf> = Vec::new();
+        let what = |folder: &Path| format!("cannot list {}", folder.display());
+        let mut folders = vec![self.folder.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(&folder).failing(|| what(&folder))? {
+                let path = entry.failing(|| what(&folder))?.path();
+                let is_snapshot = folder == self.folder.join("snapshots");
+                let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+                let is_state = folder == self.folder && (name == "lock" || name.starts_with("ledger.sqlite3"));
+                match path.is_dir() && !is_snapshot {
+                    true => folders.push(path),
+                    false if !is_state => found.push(path),
+                    false => {}
+                }
+            }
+        }
+        found.sort();
+        Ok(found)
     }
 }
 

@@ -12,11 +12,12 @@ use crate::cli::{SnapshotChoice, Trial};
 use crate::clock::Clock;
 use crate::error::{Exit, Result};
 use crate::http::{Http, HttpSettings};
+use crate::ledger::RunId;
 use crate::plan::change::Action;
 use crate::plan::{LimitName, Plan, file};
 use crate::report::progress::Progress;
 use crate::report::{Format, View};
-use crate::session::Session;
+use crate::session::{Session, Took};
 use crate::target::{self, Target};
 
 /// What a person asked for, beyond the job.
@@ -33,6 +34,8 @@ pub struct Options {
     pub snapshot: Option<SnapshotChoice>,
     /// Limits approved at once, by whoever runs this.
     pub approve: Vec<LimitName>,
+    /// Sends also what the target refused lately.
+    pub retry_rejected: bool,
     /// Who that is.
     pub by: String,
     pub format: Format,
@@ -75,7 +78,7 @@ pub async fn run(path: &Path, options: &Options, context: &Context<'_>) -> Resul
 /// The way of the data, from Entra to the target.
 async fn steps(session: &mut Session<'_>, options: &Options) -> Result<Exit> {
     let started = Instant::now();
-    let target = target::open(&session.job.target);
+    let target = target::open(&session.job.target, &session.context().http)?;
     session.begin(if options.trial.is_everything() { "run" } else { "trial" }, target.as_ref()).await?;
     let read = session.read().await?;
     let mut plan = session.plan(target.as_ref(), &read.snapshot).await?;
@@ -89,7 +92,7 @@ async fn steps(session: &mut Session<'_>, options: &Options) -> Result<Exit> {
         return session.hold(&plan);
     }
     let applied = apply(session, &plan, target.as_ref()).await?;
-    session.finish(&plan, &applied, true, started.elapsed(), Some(&read))
+    session.finish(&plan, &applied, true, &Took { time: started.elapsed(), requests: target.requests() }, Some(&read))
 }
 
 async fn apply(session: &mut Session<'_>, plan: &Plan, target: &dyn Target) -> Result<Applied> {
@@ -115,13 +118,46 @@ pub async fn apply_saved(
 
 async fn saved_steps(session: &mut Session<'_>, plan: &Plan, only: &[Action]) -> Result<Exit> {
     let started = Instant::now();
-    let target = target::open(&session.job.target);
+    let target = target::open(&session.job.target, &session.context().http)?;
     session.begin("apply", target.as_ref()).await?;
     session.refuse_stale(plan, target.as_ref()).await?;
     let plan = if only.is_empty() { plan.clone() } else { plan.only(only)? };
     // Applying a saved plan by name is the approval of what it shows: limits do not hold it again.
     let applied = apply(session, &plan, target.as_ref()).await?;
-    session.finish(&plan, &applied, only.is_empty(), started.elapsed(), None)
+    session.finish(
+        &plan,
+        &applied,
+        only.is_empty(),
+        &Took { time: started.elapsed(), requests: target.requests() },
+        None,
+    )
+}
+
+/// Takes back what one run wrote. Reads the target, not the source.
+pub async fn undo(path: &Path, run: RunId, options: &Options, context: &Context<'_>) -> Result<Exit> {
+    let mut session = Session::open(path, options, context)?;
+    let ended = undo_steps(&mut session, run, options).await;
+    session.note_failure(ended)
+}
+
+async fn undo_steps(session: &mut Session<'_>, run: RunId, options: &Options) -> Result<Exit> {
+    let started = Instant::now();
+    let target = target::open(&session.job.target, &session.context().http)?;
+    session.begin("undo", target.as_ref()).await?;
+    let mut plan = session.plan_undo(run, target.as_ref()).await?;
+    if session.approve_at_once(&plan)? {
+        plan = session.plan_undo(run, target.as_ref()).await?;
+    }
+    if options.dry_run {
+        return session.preview(&plan);
+    }
+    if plan.is_held() {
+        return session.hold(&plan);
+    }
+    let applied = apply(session, &plan, target.as_ref()).await?;
+    session.use_up_approvals_of(&plan)?;
+    let took = Took { time: started.elapsed(), requests: target.requests() };
+    session.finish(&plan, &applied, false, &took, None)
 }
 
 /// Plans from a snapshot without showing or writing anything: for decisions about what a plan lists.
@@ -134,12 +170,13 @@ pub async fn plan_from(path: &Path, snapshot: PathBuf, context: &Context<'_>) ->
         trial: Trial::default(),
         snapshot: Some(SnapshotChoice::Folder(snapshot)),
         approve: Vec::new(),
+        retry_rejected: false,
         by: String::new(),
         format: Format::Text,
         view: View::default(),
     };
     let mut session = Session::open(path, &options, context)?;
-    let target = target::open(&session.job.target);
+    let target = target::open(&session.job.target, &session.context().http)?;
     let read = session.read().await?;
     session.plan(target.as_ref(), &read.snapshot).await
 }

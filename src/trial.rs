@@ -1,6 +1,6 @@
 //! A trial on a few: which keys `--only WHO…` and `--first N` stand for, with what they refer to.
 //!
-//! Hides how people name an object and what hangs together. Deliberately leaves it to the plan that a trial creates and
+//! Hides what hangs together. Deliberately leaves it to the plan that a trial creates and
 //! updates but never removes.
 
 use std::collections::BTreeSet;
@@ -8,16 +8,13 @@ use std::collections::BTreeSet;
 use crate::cli::Trial;
 use crate::directory::Directory;
 use crate::distinct;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::expr::Catalog;
 use crate::job::Job;
+use crate::lookup::{self, OBJECTS, names_needed};
 use crate::plan::datum::Datum;
-use crate::record::{Collection, Guid, Key, Record, Value};
-
-const OBJECTS: [Collection; 3] = [Collection::Users, Collection::Groups, Collection::Devices];
-
-/// By what a person may call an object.
-const NAMES: [&str; 3] = ["userPrincipalName", "mail", "displayName"];
+use crate::record::{Collection, Guid, Key};
+use crate::snapshot::Snapshot;
 
 impl Trial {
     /// No trial: the whole job.
@@ -30,12 +27,7 @@ impl Trial {
 pub fn needs(trial: &Trial, catalog: &mut Catalog) {
     let named = trial.only.iter().any(|who| who.parse::<Guid>().is_err());
     let used: Vec<Collection> = OBJECTS.into_iter().filter(|collection| catalog.uses(*collection)).collect();
-    for collection in used.into_iter().filter(|_| named) {
-        for name in NAMES {
-            // A device has no mail: what the schema does not know is not asked for.
-            let _ = catalog.require(collection, name);
-        }
-    }
+    used.into_iter().filter(|_| named).for_each(|collection| names_needed(collection, catalog));
 }
 
 /// The keys of a trial; `None` for the whole job.
@@ -45,7 +37,7 @@ pub fn keys(trial: &Trial, job: &Job, directory: &Directory<'_>) -> Result<Optio
     }
     let chosen = match trial.first {
         Some(n) => first(n, job, directory),
-        None => trial.only.iter().map(|who| find(who, job, directory)).collect::<Result<_>>()?,
+        None => trial.only.iter().map(|who| find(who, job, directory.snapshot())).collect::<Result<_>>()?,
     };
     let mut keys: BTreeSet<Key> = chosen.iter().copied().map(Key::Guid).collect();
     for mapping in &job.mappings {
@@ -85,7 +77,8 @@ pub fn keys(trial: &Trial, job: &Job, directory: &Directory<'_>) -> Result<Optio
     Ok(Some(keys))
 }
 
-fn touches(key: &Key, chosen: &BTreeSet<Guid>) -> bool {
+/// Whether a key is one of these objects, or has one at an end.
+pub fn touches(key: &Key, chosen: &BTreeSet<Guid>) -> bool {
     match key {
         Key::Guid(id) => chosen.contains(id),
         Key::Pair(a, b) => chosen.contains(a) || chosen.contains(b),
@@ -109,35 +102,8 @@ fn first(n: u64, job: &Job, directory: &Directory<'_>) -> BTreeSet<Guid> {
     sources.into_iter().flat_map(ids).collect()
 }
 
-fn find(who: &str, job: &Job, directory: &Directory<'_>) -> Result<Guid> {
+fn find(who: &str, job: &Job, snapshot: &Snapshot) -> Result<Guid> {
     let homes: Vec<Collection> = OBJECTS.into_iter().filter(|collection| job.catalog.uses(*collection)).collect();
-    if let Ok(id) = who.parse::<Guid>() {
-        let known = homes.iter().any(|collection| directory.snapshot().objects(*collection).contains(id));
-        return if known { Ok(id) } else { Err(nobody(who)) };
-    }
-    let wanted = who.to_lowercase();
-    let mut found: Vec<Guid> = Vec::new();
-    for collection in homes {
-        let shape = job.catalog.shape(collection);
-        let slots: Vec<usize> = NAMES.iter().filter_map(|name| shape.slot(name)).collect();
-        directory.walk(collection, &mut |record: Record| {
-            let named = slots
-                .iter()
-                .any(|slot| matches!(&record.slots[*slot], Some(Value::Text(text)) if text.to_lowercase() == wanted));
-            found.extend(record.key.guid().filter(|_| named));
-            Ok(())
-        })?;
-    }
-    match found.as_slice() {
-        [one] => Ok(*one),
-        [] => Err(nobody(who)),
-        several => Err(Error::usage(format!("--only {who}: {} objects are called that", several.len()))
-            .cause(several.iter().map(Guid::to_string).collect::<Vec<_>>().join(", "))
-            .hint("give the object id of the one you mean")),
-    }
-}
-
-fn nobody(who: &str) -> Error {
-    Error::usage(format!("--only {who}: nobody is called that in what was read"))
-        .hint("give an object id, a user principal name, a mail address or a display name")
+    let (_, id) = lookup::identify(snapshot, &homes, who).map_err(lookup::Unidentified::into_error)?;
+    Ok(id)
 }

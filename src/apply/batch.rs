@@ -6,7 +6,7 @@
 use super::{Sink, TypeOutcome, Watch, reason};
 use crate::apply::staging::{Rows, Staged, Staging};
 use crate::crash;
-use crate::error::{Error, Result};
+use crate::error::{Error, Exit, Result};
 use crate::ledger::{Ledger, RunId};
 use crate::plan::Plan;
 use crate::plan::change::Change;
@@ -136,9 +136,11 @@ impl TypeWork<'_, '_> {
         let committed = target.commit(mark).await;
         crash::point("after the target's commit");
         if let Err(error) = committed {
-            // Only "the old state stands" is certain enough to act on: what looks committed after a failed commit may
-            // not be on the disk yet. The next run looks again.
-            if matches!(target.settle(mark).await, Ok(Interrupted::Discarded)) {
+            // Only "the old state stands" is certain enough to act on, and a batch that was refused as stale, which is
+            // never made visible: what looks committed after a failed commit may not be on the disk yet. The next run
+            // looks again.
+            let settled = target.settle(mark).await;
+            if error.exit == Exit::Stale || matches!(settled, Ok(Interrupted::Discarded)) {
                 return match self.ledger.discard_batch(batch) {
                     Ok(()) => Err(not_attempted(error)),
                     Err(of_ledger) => Err((Ending::NotAttempted(reason(&error)), of_ledger)),

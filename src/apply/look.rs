@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::crash;
 use crate::error::Result;
-use crate::ledger::{ChangeEnd, EntryId, Intent, Ledger};
+use crate::ledger::{Became, ChangeEnd, EntryId, Intent, Ledger};
 use crate::plan::change::{Action, Change, Current, Row, TypeSpec};
 use crate::plan::datum::Datum;
 use crate::target::WriteRecords;
@@ -36,7 +36,7 @@ pub(super) async fn settle(
         let (run, change) = (unfinished.run, &unfinished.intent.change);
         let about = format!("{} {} ({})", change.ty, change.label, change.key);
         let word = change.action.word();
-        let verdict = look(target, delay, clock, &unfinished.intent).await?;
+        let verdict = look(target, delay, ledger, clock, &unfinished.intent).await?;
         crash::point("unfinished change looked at");
         words.push(match &verdict {
             Verdict::Happened(..) => format!("Run {run} had sent the {word} of {about} when it ended: recorded now."),
@@ -53,7 +53,10 @@ pub(super) async fn settle(
 /// The end of a journal entry that follows from a look.
 pub(super) fn end(id: EntryId, change: &Change, verdict: Verdict) -> ChangeEnd {
     match verdict {
-        Verdict::Happened(_, row) => (id, Some((change.key.clone(), row.map(|row| *row)))),
+        Verdict::Happened(_, row) => {
+            let (key, written) = (change.key.clone(), change.written(&[]));
+            (id, Some(Became { key, row: row.map(|row| *row), written }))
+        }
         Verdict::Nothing | Verdict::Several => (id, None),
     }
 }
@@ -62,6 +65,7 @@ pub(super) fn end(id: EntryId, change: &Change, verdict: Verdict) -> ChangeEnd {
 pub(super) async fn look(
     target: &dyn WriteRecords,
     delay: Duration,
+    ledger: &Ledger,
     clock: &Clock,
     intent: &Intent,
 ) -> Result<Verdict> {
@@ -70,7 +74,17 @@ pub(super) async fn look(
     let due = at.saturating_add(jiff::SignedDuration::from_secs(sure)).unwrap_or(*at);
     // A clock that went back must not make this wait for days.
     clock.sleep(clock.until(due).min(delay)).await;
-    Ok(judge(spec, change, &target.look_up(spec, change).await?))
+    let mut found = target.look_up(spec, change).await?;
+    if change.action == Action::Create && spec.key.is_empty() {
+        // Nothing in the record says whose it is: another of the same values, known under its own key, is not this one.
+        let mut others = Vec::with_capacity(found.len());
+        for current in &found {
+            others.push(ledger.key_of(&spec.name, &current.id)?.is_some_and(|key| key != change.key));
+        }
+        let mut others = others.into_iter();
+        found.retain(|_| !others.next().unwrap_or_default());
+    }
+    Ok(judge(spec, change, &found))
 }
 
 /// What the records found say about a change.

@@ -7,7 +7,6 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -17,12 +16,12 @@ use super::look::{self, Verdict};
 use super::{Sink, TypeOutcome, Watch, as_read_back, reason, stopped_on_request};
 use crate::crash;
 use crate::error::{Error, Exit, Result};
-use crate::ledger::{EntryId, Intent, Ledger, RunId};
+use crate::ledger::{Became, EntryId, Intent, Ledger, RunId};
 use crate::plan::Plan;
 use crate::plan::change::{Action, AttributeChange, Change, Current, Held, TypeSpec};
 use crate::plan::datum::{Datum, Set};
 use crate::record::Key;
-use crate::target::{Outcome, Sent, WriteRecords};
+use crate::target::{Capabilities, Outcome, Sent, WriteRecords};
 
 /// What stands before the source key of a record that the plan creates, where its id is not known beforehand.
 const NEW: &str = "new:";
@@ -34,7 +33,7 @@ const WAVE: usize = 64;
 pub(super) struct Work<'a, 'w> {
     plan: &'a Plan,
     target: &'a dyn WriteRecords,
-    delay: Duration,
+    capabilities: Capabilities,
     ledger: &'a mut Ledger,
     run: RunId,
     sink: &'a mut Sink,
@@ -42,10 +41,16 @@ pub(super) struct Work<'a, 'w> {
     outcomes: Vec<TypeOutcome>,
     /// What the plan creates, by index of the type.
     made: HashMap<(usize, Key), Made>,
+    /// Where in the order a value of a key attribute becomes free: of the type, by attribute and value.
+    freed: HashMap<(usize, String, Datum), u32>,
     /// Types of which a created record was read back.
     proven: HashSet<usize>,
     /// What waits for records that come later in the order.
-    second: Vec<Task>,
+    second: VecDeque<Task>,
+    /// Which changes have their outcome, by their place in the plan's order.
+    accounted: Vec<bool>,
+    /// Places of the changes that may have reached the target.
+    sent: HashSet<u32>,
     /// Sent, and the answer is not known: looked at once everything else is done.
     open: Vec<(EntryId, Task, Intent)>,
     /// Why nothing more is sent.
@@ -66,6 +71,8 @@ enum Made {
 struct Task {
     /// Of the type in the plan's header.
     ty: usize,
+    /// Place in the plan's order.
+    at: u32,
     change: Change,
     /// Attributes that refer to records still to come: written in a second pass, which belongs to the same outcome.
     later: Vec<(AttributeChange, Option<Held>)>,
@@ -78,7 +85,7 @@ impl<'a, 'w> Work<'a, 'w> {
     pub(super) fn new(
         plan: &'a Plan,
         target: &'a dyn WriteRecords,
-        delay: Duration,
+        capabilities: Capabilities,
         ledger: &'a mut Ledger,
         run: RunId,
         sink: &'a mut Sink,
@@ -89,15 +96,18 @@ impl<'a, 'w> Work<'a, 'w> {
         Work {
             plan,
             target,
-            delay,
+            capabilities,
             ledger,
             run,
             sink,
             watch,
             outcomes: plan.header.types.iter().map(outcome).collect(),
             made: HashMap::new(),
+            freed: HashMap::new(),
             proven: HashSet::new(),
-            second: Vec::new(),
+            second: VecDeque::new(),
+            accounted: vec![false; plan.len()],
+            sent: HashSet::new(),
             open: Vec::new(),
             stopped: None,
         }
@@ -105,47 +115,82 @@ impl<'a, 'w> Work<'a, 'w> {
 
     /// Sends everything, and accounts for each change once.
     pub(super) async fn run(mut self) -> Result<(Vec<TypeOutcome>, Option<Error>)> {
+        if let Err(error) = self.work().await {
+            self.give_up(error)?;
+        }
+        Ok((self.outcomes, self.stopped))
+    }
+
+    async fn work(&mut self) -> Result<()> {
         self.foresee()?;
         let plan = self.plan;
         let mut wave: Vec<Task> = Vec::new();
-        let mut of_ledger: Vec<(usize, Change)> = Vec::new();
+        let mut of_ledger: Vec<Task> = Vec::new();
         let mut removing = false;
-        for entry in plan.typed_changes() {
-            let (ty, change) = entry?;
-            if !sends(&change) {
-                of_ledger.push((ty, change));
+        for (at, entry) in (0u32..).zip(plan.typed_changes()) {
+            let mut task = Task::new(at, entry?);
+            if !sends(&task.change) {
+                of_ledger.push(task);
                 continue;
             }
-            if removes(change.action) && !removing {
+            if removes(task.change.action) && !removing {
                 // What refers must be complete before anything it may have referred to goes.
                 removing = true;
                 self.send(std::mem::take(&mut wave)).await?;
                 self.second_pass().await?;
             }
-            let mut task = Task { ty, shown: change.action, second: false, change, later: Vec::new() };
             if self.must_wait(&wave, &task) {
                 self.send(std::mem::take(&mut wave)).await?;
             }
             match self.resolve(&mut task) {
-                Ok(()) => wave.push(task),
+                Ok(()) => {
+                    self.park(&mut task);
+                    wave.push(task);
+                }
                 Err(why) => self.account(&task, Outcome::NotAttempted { reason: why })?,
             }
         }
         self.send(wave).await?;
         self.second_pass().await?;
         self.look_at_open().await?;
-        self.write_of_ledger(of_ledger)?;
-        Ok((self.outcomes, self.stopped))
+        self.write_of_ledger(of_ledger)
+    }
+
+    /// The ledger (or a temporary file) failed under way. Target and journal stand as after a crash, and the next run
+    /// settles them; until then every change gets the outcome that can be answered for.
+    fn give_up(&mut self, error: Error) -> Result<()> {
+        let why = reason(&error);
+        self.stopped = Some(error);
+        for mut task in std::mem::take(&mut self.second) {
+            task.second = true;
+            task.change.attributes = std::mem::take(&mut task.later).into_iter().map(|(written, _)| written).collect();
+            self.account(&task, Outcome::NotAttempted { reason: why.clone() })?;
+        }
+        let plan = self.plan;
+        for (at, entry) in (0u32..).zip(plan.typed_changes()) {
+            if self.accounted[at as usize] {
+                continue;
+            }
+            let outcome = match self.sent.contains(&at) {
+                true => Outcome::Uncertain { reason: format!("sent, but not recorded ({why}); the next run looks") },
+                false => Outcome::NotAttempted { reason: why.clone() },
+            };
+            self.account(&Task::new(at, entry?), outcome)?;
+        }
+        Ok(())
     }
 
     fn spec(&self, ty: usize) -> &'a TypeSpec {
         &self.plan.header.types[ty].spec
     }
 
-    /// Notes what the plan creates, so that a reference is known to wait for it.
+    /// Notes what the plan creates, so that a reference is known to wait for it, and which keys it frees.
     fn foresee(&mut self) -> Result<()> {
-        for entry in self.plan.typed_changes() {
+        for (at, entry) in (0u32..).zip(self.plan.typed_changes()) {
             let (ty, change) = entry?;
+            for written in key_attributes(self.spec(ty), &change).filter(|written| !written.before.is_empty()) {
+                self.freed.insert((ty, written.name.clone(), written.before.clone()), at);
+            }
             if change.action == Action::Create {
                 self.made.insert((ty, change.key), Made::ToCome);
             }
@@ -168,7 +213,15 @@ impl<'a, 'w> Work<'a, 'w> {
                 })
             })
         };
-        wave.len() >= WAVE || kind(last) != kind(task) || proves(last) || proves(task) || refers_into()
+        // A key is taken once it is free.
+        let takes = || {
+            let spec = self.spec(task.ty);
+            key_attributes(spec, &task.change).any(|written| {
+                let frees = |other: &AttributeChange| other.name == written.name && other.before == written.after;
+                wave.iter().any(|other| other.ty == task.ty && key_attributes(spec, &other.change).any(frees))
+            })
+        };
+        wave.len() >= WAVE || kind(last) != kind(task) || proves(last) || proves(task) || refers_into() || takes()
     }
 
     /// Puts ids in place of the records this plan created. Attributes that refer to one still to come are put off; a
@@ -205,11 +258,35 @@ impl<'a, 'w> Work<'a, 'w> {
         Ok(())
     }
 
+    /// A key that only a later change frees (two records swap theirs) is written in the second pass; until then the
+    /// record has one that nobody else has. A target that takes no such text refuses both.
+    fn park(&self, task: &mut Task) {
+        if !self.capabilities.unique_keys || task.change.action == Action::Create {
+            return;
+        }
+        let Change { key, attributes, ledger, .. } = &mut task.change;
+        for written in attributes {
+            let freed = self.freed.get(&(task.ty, written.name.clone(), written.after.clone()));
+            let Some(text) = written.after.as_text().filter(|_| freed.is_some_and(|at| *at > task.at)) else {
+                continue;
+            };
+            let parked = Datum::text(format!("{text} (swapped, {key})"));
+            let held = ledger.as_mut().and_then(|row| row.values.get_mut(&written.name));
+            // Settled with what nobody wants: should this run end here, the next one writes what is wanted.
+            let parking = Held { applied: parked.clone(), settled: parked.clone() };
+            let wanted = held.map(|held| std::mem::replace(held, parking));
+            let second = AttributeChange { before: parked.clone(), ..written.clone() };
+            written.after = parked;
+            task.later.push((second, wanted));
+        }
+    }
+
     fn look_for(&self, to: &str, value: &mut Datum) -> Reference {
         let made = |text: &str| {
             let key = text.strip_prefix(NEW)?;
             let ty = self.outcomes.iter().position(|other| other.ty == to)?;
-            self.made.get(&(ty, Key::parse(key)))
+            // What the plan does not create after all (the target refused it lately) will not be there.
+            Some(self.made.get(&(ty, Key::parse(key))).unwrap_or(&Made::Failed))
         };
         match value {
             Datum::One(text) => match made(text) {
@@ -260,6 +337,7 @@ impl<'a, 'w> Work<'a, 'w> {
                 let Some((id, task, intent)) = waiting.pop_front() else { break };
                 crash::point("before a record is sent");
                 let (target, spec) = (self.target, self.spec(task.ty));
+                self.sent.insert(task.at);
                 flight.push(Box::pin(async move {
                     let sent = target.write(spec, &task.change).await;
                     (id, task, intent, sent)
@@ -299,9 +377,7 @@ impl<'a, 'w> Work<'a, 'w> {
             }
             match &outcome {
                 Outcome::Done { target_id, read_back } => {
-                    let row = task.change.ledger.clone();
-                    let row = row.map(|row| as_read_back(row, &task.change, target_id.clone(), read_back.clone()));
-                    ends.push((id, Some((task.change.key.clone(), row))));
+                    ends.push((id, Some(as_read_back(&task.change, target_id.clone(), read_back.clone()))));
                     finished.push((task, outcome));
                 }
                 Outcome::Uncertain { .. } => self.open.push((id, task, intent)),
@@ -330,7 +406,7 @@ impl<'a, 'w> Work<'a, 'w> {
         if task.later.is_empty() || !matches!(outcome, Outcome::Done { .. }) {
             return self.account(&task, outcome);
         }
-        self.second.push(task);
+        self.second.push_back(task);
         Ok(())
     }
 
@@ -362,7 +438,7 @@ impl<'a, 'w> Work<'a, 'w> {
     /// Writes what had to wait for records that came later.
     async fn second_pass(&mut self) -> Result<()> {
         let mut wave = Vec::new();
-        for mut task in std::mem::take(&mut self.second) {
+        while let Some(mut task) = self.second.pop_front() {
             let id = match self.made.get(&(task.ty, task.change.key.clone())) {
                 Some(Made::Done(id)) => Some(id.clone()),
                 _ => task.change.target_id.clone(),
@@ -400,7 +476,16 @@ impl<'a, 'w> Work<'a, 'w> {
         for (id, task, intent) in std::mem::take(&mut self.open) {
             let looked = match &self.stopped {
                 Some(_) => Err(Error::failed("the target is not asked any more in this run")),
-                None => look::look(self.target, self.delay, self.watch.clock, &intent).await,
+                None => {
+                    look::look(
+                        self.target,
+                        self.capabilities.visibility_delay(),
+                        self.ledger,
+                        self.watch.clock,
+                        &intent,
+                    )
+                    .await
+                }
             };
             let outcome = match looked {
                 Err(error) => Outcome::Uncertain { reason: format!("{}; the next run looks", reason(&error)) },
@@ -422,26 +507,30 @@ impl<'a, 'w> Work<'a, 'w> {
     }
 
     /// What concerns the ledger alone, type by type.
-    fn write_of_ledger(&mut self, changes: Vec<(usize, Change)>) -> Result<()> {
+    fn write_of_ledger(&mut self, tasks: Vec<Task>) -> Result<()> {
         for ty in 0..self.outcomes.len() {
-            let of_type = || changes.iter().filter(|(of, _)| *of == ty).map(|(_, change)| change);
+            let of_type = || tasks.iter().filter(|task| task.ty == ty).map(|task| &task.change);
             if self.stopped.is_none() && of_type().next().is_some() {
-                let rows = of_type().map(|change| Ok((change.key.clone(), change.ledger.clone())));
+                let rows = of_type().map(|change| {
+                    let (key, row, written) = (change.key.clone(), change.ledger.clone(), change.written(&[]));
+                    Ok(Became { key, row, written })
+                });
                 self.ledger.write_rows(self.run, &self.spec(ty).name, rows)?;
             }
         }
-        for (ty, change) in changes {
+        for task in tasks {
             let outcome = match &self.stopped {
                 Some(error) => Outcome::NotAttempted { reason: reason(error) },
                 None => Outcome::Done { target_id: String::new(), read_back: Vec::new() },
             };
-            self.account(&Task { ty, shown: change.action, second: false, change, later: Vec::new() }, outcome)?;
+            self.account(&task, outcome)?;
         }
         Ok(())
     }
 
     /// The one place where a change gets its outcome.
     fn account(&mut self, task: &Task, outcome: Outcome) -> Result<()> {
+        self.accounted[task.at as usize] = true;
         self.sink.tell(&task.change.ty, self.watch);
         let books = &mut self.outcomes[task.ty];
         match &outcome {
@@ -449,7 +538,13 @@ impl<'a, 'w> Work<'a, 'w> {
                 *books.done.entry(task.shown).or_default() += 1;
                 return Ok(());
             }
-            Outcome::Rejected { .. } => books.rejected += 1,
+            Outcome::Rejected { reason } => {
+                books.rejected += 1;
+                // A second pass is no change of the plan's own: its next plan shows what is left to write.
+                if !task.second {
+                    self.sink.refuse(&self.plan.change_at(task.at)?, reason);
+                }
+            }
             Outcome::Uncertain { .. } => books.uncertain += 1,
             Outcome::NotAttempted { .. } => books.not_attempted += 1,
         }
@@ -460,6 +555,12 @@ impl<'a, 'w> Work<'a, 'w> {
         let outcome = if task.second { outcome.after(&format!("written, but without {}", named())) } else { outcome };
         let change = Change { action: task.shown, ..task.change.clone() };
         self.sink.push(&change, outcome)
+    }
+}
+
+impl Task {
+    fn new(at: u32, (ty, change): (usize, Change)) -> Task {
+        Task { ty, at, shown: change.action, second: false, change, later: Vec::new() }
     }
 }
 
@@ -478,6 +579,12 @@ fn sends(change: &Change) -> bool {
 
 fn removes(action: Action) -> bool {
     matches!(action, Action::Retire | Action::Delete)
+}
+
+/// What a change writes into key attributes.
+fn key_attributes<'c>(spec: &'c TypeSpec, change: &'c Change) -> impl Iterator<Item = &'c AttributeChange> {
+    let is_key = |name: &str| spec.key.iter().any(|at| spec.attributes[*at].name == name);
+    change.attributes.iter().filter(move |written| is_key(&written.name))
 }
 
 /// What a change's attributes refer to: the type's name and the id.

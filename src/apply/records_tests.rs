@@ -1,4 +1,6 @@
 //! Applying record by record: references that become known on the way, answers that do not come, deaths at any write.
+//!
+//! `CRASH_PEOPLE` and `CRASH_DEATHS` make the suite of real deaths larger (`make crash`).
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -36,6 +38,22 @@ enum Fault {
     Forgets,
 }
 
+/// Makes the ledger of a world fail wherever `statement` runs on the journal, once that got `after` more entries.
+/// Calling what comes back mends it.
+fn break_ledger(world: &World, statement: &str, after: i64) -> impl Fn() + use<> {
+    let path = world.folder.join("ledger.sqlite3");
+    let open = move || rusqlite::Connection::open(&path).unwrap();
+    let entries = "SELECT seq FROM sqlite_sequence WHERE name = 'journal'";
+    let so_far: i64 = open().query_row(entries, [], |row| row.get(0)).unwrap();
+    let trigger = format!(
+        "CREATE TRIGGER full BEFORE {statement} ON journal WHEN ({entries}) >= {}
+         BEGIN SELECT RAISE(ABORT, 'the disk is full'); END",
+        so_far + after
+    );
+    open().execute_batch(&trigger).unwrap();
+    move || open().execute_batch("DROP TRIGGER full").unwrap()
+}
+
 /// A memory of records that fails at its n-th write, counted from 0.
 struct Faulty {
     memory: MemoryTarget,
@@ -58,8 +76,8 @@ impl Target for Faulty {
         value
     }
 
-    async fn check(&self, _: &[TypeSpec]) -> Result<()> {
-        Ok(())
+    async fn check(&self, _: &[TypeSpec]) -> Result<Vec<crate::target::Remark>> {
+        Ok(Vec::new())
     }
 
     async fn read(&self, _: &TypeSpec, _: &mut (dyn FnMut(Current) -> Result<()> + Send)) -> Result<Coverage> {
@@ -169,18 +187,22 @@ const SECOND: Wanted = Wanted {
 
 /// One job and its target.
 struct World {
-    folder: tempfile::TempDir,
+    folder: std::path::PathBuf,
     memory: MemoryTarget,
+    /// Keeps the folder as long as the world.
+    _temporary: Option<tempfile::TempDir>,
 }
 
 impl World {
     fn new() -> World {
-        World { folder: tempfile::tempdir().unwrap(), memory: MemoryTarget::of_records() }
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = temporary.path().to_path_buf();
+        World { folder, memory: MemoryTarget::of_records(), _temporary: Some(temporary) }
     }
 
     fn ledger(&self) -> Ledger {
         let identity = Identity { job: "job".into(), tenant: "tenant".into(), target: "memory".into() };
-        Ledger::open(&Path::new(self.folder.path()).join("ledger.sqlite3"), &identity).unwrap()
+        Ledger::open(&self.folder.join("ledger.sqlite3"), &identity).unwrap()
     }
 
     /// Settles, plans and applies as a run does; `None` when the process died on the way.
@@ -463,4 +485,303 @@ async fn the_first_record_is_read_back_before_the_rest_goes_on() {
     let stopped = applied.stopped.as_ref().unwrap().to_string();
     assert!(stopped.contains("the first User that was created"), "{stopped}");
     assert_eq!(world.memory.records("User").len(), 1, "nothing more was sent");
+}
+
+#[tokio::test]
+async fn a_ledger_that_fails_under_way_leaves_every_change_with_one_outcome_and_the_next_run_goes_on() {
+    let expected = undisturbed().await.state();
+    for statement in ["INSERT", "DELETE"] {
+        for after in 0..9 {
+            let world = World::new();
+            world.run(&FIRST, None).await.unwrap();
+            let mend = break_ledger(&world, statement, after);
+            let (applied, _) = world.run(&SECOND, None).await.unwrap();
+            let about = format!("{statement} after {after}");
+            let planned = applied
+                .types
+                .iter()
+                .map(|ty| ty.done.values().sum::<u64>() + ty.rejected + ty.uncertain + ty.not_attempted);
+            assert_eq!(planned.sum::<u64>(), 6, "{about}");
+            if let Some(error) = &applied.stopped {
+                assert!(error.to_string().contains("the disk is full"), "{about}: {error}");
+                assert_eq!(applied.exit(), Exit::Failed, "{about}");
+                for not_done in applied.not_done() {
+                    let not_done = not_done.unwrap();
+                    let honest = matches!(not_done.outcome, Outcome::Uncertain { .. } | Outcome::NotAttempted { .. });
+                    assert!(honest, "{about}: {not_done:?}");
+                }
+            }
+            mend();
+            let (applied, _) = world.run(&SECOND, None).await.unwrap();
+            assert_eq!((applied.exit(), world.state()), (Exit::Done, expected.clone()), "{about}");
+            world.rows();
+        }
+    }
+}
+
+/// Applies these changes of one type in their order; what the target holds then, and the outcome.
+async fn apply_changes(
+    memory: &MemoryTarget,
+    spec: &TypeSpec,
+    changes: &[Change],
+) -> (Vec<Vec<Datum>>, Applied, Ledger) {
+    let folder = tempfile::tempdir().unwrap();
+    let identity = Identity { job: "job".into(), tenant: "tenant".into(), target: "memory:".into() };
+    let mut ledger = Ledger::open(&folder.path().join("ledger.sqlite3"), &identity).unwrap();
+    let run = ledger.begin_run("run", Timestamp::UNIX_EPOCH).unwrap();
+    let mut spill = SpillWriter::new().unwrap();
+    let order = changes.iter().map(|change| (0, spill.push(change).unwrap())).collect();
+    let mut header = header(&ledger);
+    header.target = "memory:".into();
+    header.types.truncate(1);
+    header.types[0].spec = spec.clone();
+    let plan = Plan::new(header, spill.finish().unwrap(), order, Vec::new());
+    let (clock, stop) = (Clock::real(), AtomicBool::new(false));
+    let mut watch = Watch { progress: &mut |_| {}, stop: &stop, clock: &clock };
+    let applied = apply(&plan, memory, &mut ledger, run, &mut watch).await.unwrap();
+    (memory.records(&spec.name).into_iter().map(|record| record.values).collect(), applied, ledger)
+}
+
+#[tokio::test]
+async fn swapped_keys_are_parked_and_a_chain_waits_for_the_key_to_be_free() {
+    let [mut spec, _] = types();
+    // Found by the name, as a mapping with the user principal name as its key would.
+    spec.key = vec![1];
+    let text = |text: &str| Datum::text(text);
+    // From name to name, by key, in the order of a plan: `order::levels` puts whoever frees first and cuts cycles.
+    type Move = (&'static str, &'static str, &'static str);
+    let cases: [(&str, &[Move]); 3] = [
+        ("a swap", &[("a", "x", "y"), ("b", "y", "x")]),
+        ("a ring", &[("a", "x", "y"), ("c", "z", "x"), ("b", "y", "z")]),
+        ("a chain", &[("b", "y", "z"), ("a", "x", "y")]),
+    ];
+    for (what, moves) in cases {
+        let memory = MemoryTarget::of_records();
+        let changes: Vec<Change> = moves
+            .iter()
+            .map(|(key, from, to)| {
+                let id = memory.add(&spec.name, vec![text(key), text(from)]);
+                let current = Current { id, values: vec![text(key), text(from)] };
+                change(&spec, key, &[text(key), text(to)], Some(&current)).unwrap()
+            })
+            .collect();
+        let (records, applied, ledger) = apply_changes(&memory, &spec, &changes).await;
+        assert_eq!(applied.exit(), Exit::Done, "{what}");
+        assert_eq!(applied.types[0].done, [(Action::Update, moves.len() as u64)].into(), "{what}: each once");
+        for (key, _, to) in moves {
+            assert!(records.contains(&vec![text(key), text(to)]), "{what}: {records:?}");
+            let row = ledger.row(&spec.name, &Key::parse(key)).unwrap().unwrap();
+            assert_eq!(row.values["Name"], Held { applied: text(to), settled: text(to) }, "{what}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_record_whose_key_lives_in_the_ledger_alone_is_told_from_its_likes() {
+    let [mut spec, _] = types();
+    spec.key = Vec::new();
+    let memory = MemoryTarget::of_records();
+    let values = [Datum::text("same"), Datum::text("same")];
+    let twins = ["a", "b"].map(|key| change(&spec, key, &values, None).unwrap());
+    let (records, applied, mut ledger) = apply_changes(&memory, &spec, &twins).await;
+    assert_eq!((applied.exit(), records.len()), (Exit::Done, 2), "two of the same values are no collision");
+    // A third of these was sent and nobody saw the answer: of the records that look so, only one is nobody's.
+    let third = change(&spec, "c", &values, None).unwrap();
+    let intent = Intent { at: Timestamp::UNIX_EPOCH, change: third.clone(), spec: spec.clone() };
+    let clock = Clock::real();
+    for (added, expected) in [(false, "nothing"), (true, "happened"), (true, "several")] {
+        let id = added.then(|| memory.add(&spec.name, values.to_vec()));
+        let looked = look::look(&memory, std::time::Duration::ZERO, &ledger, &clock, &intent).await.unwrap();
+        let got = match looked {
+            Verdict::Nothing => "nothing",
+            Verdict::Several => "several",
+            Verdict::Happened(found, _) => {
+                assert_eq!(Some(found), id);
+                "happened"
+            }
+        };
+        assert_eq!(got, expected);
+    }
+    let run = ledger.begin_run("run", Timestamp::UNIX_EPOCH).unwrap();
+    ledger.journal_changes(run, std::slice::from_ref(&intent)).unwrap();
+    let later = ledger.begin_run("run", Timestamp::UNIX_EPOCH).unwrap();
+    let told = settle(&memory, &mut ledger, later, &clock).await.unwrap();
+    assert!(told.iter().any(|words| words.contains("several records")), "{told:?}");
+}
+
+/// A memory of records that outlives the process: every write that arrived is a line of a file.
+struct Logged {
+    memory: MemoryTarget,
+    log: std::path::PathBuf,
+}
+
+impl Logged {
+    fn open(folder: &Path) -> Logged {
+        let logged = Logged { memory: MemoryTarget::of_records(), log: folder.join("target.jsonl") };
+        for line in std::fs::read_to_string(&logged.log).unwrap_or_default().lines() {
+            let (ty, change): (TypeSpec, Change) = serde_json::from_str(line).unwrap();
+            // The memory never waits for anything.
+            let sent = futures::FutureExt::now_or_never(logged.memory.write(&ty, &change)).unwrap();
+            assert!(matches!(sent.outcome, Outcome::Done { .. }), "{sent:?}");
+        }
+        logged
+    }
+}
+
+#[async_trait]
+impl Target for Logged {
+    fn identity(&self) -> String {
+        "memory".into()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.memory.capabilities()
+    }
+
+    fn normalise(&self, _: &TypeSpec, _: usize, value: Datum) -> Datum {
+        value
+    }
+
+    async fn check(&self, _: &[TypeSpec]) -> Result<Vec<crate::target::Remark>> {
+        Ok(Vec::new())
+    }
+
+    async fn read(&self, _: &TypeSpec, _: &mut (dyn FnMut(Current) -> Result<()> + Send)) -> Result<Coverage> {
+        Ok(Coverage::Complete)
+    }
+
+    fn writes(&self) -> Writes<'_> {
+        Writes::Records(self)
+    }
+}
+
+#[async_trait]
+impl WriteRecords for Logged {
+    fn in_flight_max(&self) -> usize {
+        4
+    }
+
+    async fn write(&self, ty: &TypeSpec, change: &Change) -> Sent {
+        use std::io::Write;
+        let sent = self.memory.write(ty, change).await;
+        if matches!(sent.outcome, Outcome::Done { .. }) {
+            let line = format!("{}\n", serde_json::to_string(&(ty, change)).unwrap());
+            let mut log = std::fs::OpenOptions::new().append(true).create(true).open(&self.log).unwrap();
+            log.write_all(line.as_bytes()).unwrap();
+        }
+        sent
+    }
+
+    async fn look_up(&self, ty: &TypeSpec, change: &Change) -> Result<Vec<Current>> {
+        self.memory.look_up(ty, change).await
+    }
+}
+
+/// A tenant of so many people before and after a busy night: a third come, a third change, a third go, and everybody
+/// has a manager.
+fn crowd(people: usize, after: bool) -> Wanted {
+    let leak = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
+    let (first, last) = if after { (people / 3, people + people / 3) } else { (0, people) };
+    let name = |n: usize| leak(format!("p{n:05}"));
+    let groups: Vec<&str> = (first / 10..last / 10).map(|n| leak(format!("g{n:04}"))).collect();
+    let person = |n: usize| -> Person {
+        let manager = first + (n * 7 + 3) % (last - first);
+        let group = groups[n % groups.len()];
+        let called = if after { format!("Person {n}, changed") } else { format!("Person {n}") };
+        (name(n), leak(called), name(manager), Box::leak(vec![group].into_boxed_slice()))
+    };
+    let people: Vec<Person> = (first..last).map(person).collect();
+    Wanted { groups: groups.leak(), people: people.leak() }
+}
+
+const CHILD_FOLDER: &str = "ENTRA_IMPORT_TEST_RECORDS";
+const PEOPLE: &str = "CRASH_PEOPLE";
+
+fn number(variable: &str, default: usize) -> usize {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// Settles, plans and applies in that folder; the world as it stands then, and how much was planned.
+async fn run_in(folder: &Path, wanted: &Wanted) -> (World, usize) {
+    let target = Logged::open(folder);
+    let world = World { folder: folder.to_path_buf(), memory: target.memory.clone(), _temporary: None };
+    let (mut ledger, clock, stop) = (world.ledger(), Clock::real(), AtomicBool::new(false));
+    let run = ledger.begin_run("run", Timestamp::UNIX_EPOCH).unwrap();
+    settle(&target, &mut ledger, run, &clock).await.unwrap();
+    let plan = world.plan(&ledger, wanted);
+    let mut watch = Watch { progress: &mut |_| {}, stop: &stop, clock: &clock };
+    let applied = apply(&plan, &target, &mut ledger, run, &mut watch).await.unwrap();
+    assert_eq!(applied.exit(), Exit::Done, "{:?}", applied.stopped);
+    ledger.finish_run(run, Timestamp::UNIX_EPOCH, applied.exit(), &serde_json::Value::Null).unwrap();
+    (world, plan.len())
+}
+
+/// Not a test of its own: the process that dies.
+#[tokio::test]
+async fn child() {
+    let Ok(folder) = std::env::var(CHILD_FOLDER) else { return };
+    run_in(Path::new(&folder), &crowd(number(PEOPLE, 0), true)).await;
+}
+
+/// Lets a child work in a copy of `start` and die at that point; `None` when it came to its end.
+fn died_at(start: &Path, point: usize, people: usize) -> Option<tempfile::TempDir> {
+    let copy = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(start).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+    }
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "apply::records::tests::child", "--nocapture", "--test-threads=1"])
+        .env(CHILD_FOLDER, copy.path())
+        .env(PEOPLE, people.to_string())
+        .env(crash::VARIABLE, point.to_string())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    let died = text.contains("dying at");
+    assert!(output.status.success() != died, "neither ended nor died: {text}");
+    died.then_some(copy)
+}
+
+/// Fifty seeded deaths, or as many as `CRASH_DEATHS` says; 0 is every point there is.
+#[tokio::test]
+async fn killed_at_seeded_points_of_many_writes_and_run_again_gives_the_same_end() {
+    let people = number(PEOPLE, 18);
+    let (deaths, every) = match number("CRASH_DEATHS", 50) {
+        0 => (usize::MAX, true),
+        deaths => (deaths, false),
+    };
+    let start = tempfile::tempdir().unwrap();
+    run_in(start.path(), &crowd(people, false)).await;
+    let wanted = crowd(people, true);
+    let undisturbed = died_at(start.path(), usize::MAX, people);
+    assert!(undisturbed.is_none());
+    let whole = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(start.path()).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), whole.path().join(entry.file_name())).unwrap();
+    }
+    let (world, planned) = run_in(whole.path(), &wanted).await;
+    let expected = world.state();
+    let seed = std::env::var("CRASH_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
+    println!("CRASH_SEED={seed}, {planned} changes");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let (mut died, mut point) = (0, 0);
+    while died < deaths {
+        point = if every { point + 1 } else { random.usize(1..=planned * 4) };
+        let Some(folder) = died_at(start.path(), point, people) else {
+            if every {
+                break;
+            }
+            continue;
+        };
+        died += 1;
+        let (world, _) = run_in(folder.path(), &wanted).await;
+        assert_eq!(world.state(), expected, "death at point {point}, seed {seed}");
+        world.rows();
+        let (_, left) = run_in(folder.path(), &wanted).await;
+        assert_eq!(left, 0, "a third run has something to do after death at point {point}, seed {seed}");
+    }
+    println!("{died} deaths");
+    assert!(died > planned || !every, "only {died} deaths among {planned} changes");
 }

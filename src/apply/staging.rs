@@ -9,8 +9,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{Sink, TypeOutcome, Watch, as_read_back};
 use crate::error::{Error, Result};
+use crate::ledger::Became;
 use crate::plan::Plan;
-use crate::plan::change::{Action, Change, Row};
+use crate::plan::change::{Action, Change};
 use crate::record::Key;
 use crate::spill::{Place, Spill, SpillWriter};
 use crate::target::{BatchMark, Outcome};
@@ -28,12 +29,12 @@ pub(super) struct Staged {
 
 /// The ledger's rows once the batch is committed.
 pub(super) struct Rows {
-    rows: Spill<(Key, Option<Row>)>,
+    rows: Spill<Became>,
     places: Vec<Place>,
 }
 
 impl Rows {
-    pub(super) fn iter(&self) -> impl Iterator<Item = Result<(Key, Option<Row>)>> + '_ {
+    pub(super) fn iter(&self) -> impl Iterator<Item = Result<Became>> + '_ {
         self.places.iter().map(|place| self.rows.get(*place))
     }
 }
@@ -42,7 +43,7 @@ impl Rows {
 pub(super) struct Staging<'a, 'w>(Mutex<Books<'a, 'w>>);
 
 struct Books<'a, 'w> {
-    rows: SpillWriter<(Key, Option<Row>)>,
+    rows: SpillWriter<Became>,
     places: Vec<Place>,
     /// Handed out and not answered yet, with their positions.
     asked: VecDeque<(u32, Key)>,
@@ -96,7 +97,7 @@ impl<'a, 'w> Staging<'a, 'w> {
                         return Some(Ok(change));
                     }
                     Ok(change) => {
-                        if let Err(error) = books.done(change.action, change.key, change.ledger) {
+                        if let Err(error) = books.done(change.action, (change.key, change.ledger).into()) {
                             return Some(Err(error));
                         }
                     }
@@ -121,12 +122,15 @@ impl<'a, 'w> Staging<'a, 'w> {
         };
         let Books { sink, watch, .. } = &mut *books;
         sink.tell(&change.ty, watch);
-        match outcome {
+        match &outcome {
             Outcome::Done { target_id, read_back } => {
-                let row = change.ledger.clone().map(|row| as_read_back(row, change, target_id, read_back));
-                return books.done(change.action, change.key.clone(), row);
+                let became = as_read_back(change, target_id.clone(), read_back.clone());
+                return books.done(change.action, became);
             }
-            Outcome::Rejected { .. } => books.outcome.rejected += 1,
+            Outcome::Rejected { reason } => {
+                books.outcome.rejected += 1;
+                books.sink.refuse(change, reason);
+            }
             Outcome::Uncertain { .. } => books.outcome.uncertain += 1,
             Outcome::NotAttempted { .. } => books.outcome.not_attempted += 1,
         }
@@ -156,9 +160,9 @@ impl<'a, 'w> Staging<'a, 'w> {
 }
 
 impl Books<'_, '_> {
-    fn done(&mut self, action: Action, key: Key, row: Option<Row>) -> Result<()> {
+    fn done(&mut self, action: Action, became: Became) -> Result<()> {
         *self.done.entry(action).or_default() += 1;
-        let place = self.rows.push(&(key, row))?;
+        let place = self.rows.push(&became)?;
         self.places.push(place);
         Ok(())
     }

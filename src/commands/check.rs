@@ -12,14 +12,14 @@ use super::Work;
 use crate::cli;
 use crate::error::{Error, Exit, Result};
 use crate::http::{Route, route};
-use crate::job::{GraphSource, Job, Source as JobSource, TargetConfig, jobs_in};
+use crate::job::{GraphSource, Job, Source as JobSource, jobs_in};
 use crate::mapping::{KeyRule, Mapping};
 use crate::report::check::{Check, Finding, Host, Right, RightState, Verdict};
 use crate::report::to_stdout;
 use crate::snapshot::Snapshot;
 use crate::source::rights::{self, Need, Review, Standing};
 use crate::source::{self, Rights, SKEW_WORTH_TELLING, SecretEnd, Source, SourceNeeds, Token, skew_in_words};
-use crate::target;
+use crate::target::{self, Remark};
 use crate::{find, session, sides};
 
 /// A secret or certificate that ends within so many days is warned about.
@@ -67,7 +67,7 @@ async fn job(path: &Path, check: &mut Check, work: &Work<'_>) -> Exit {
             Err(error) => failed(check, "snapshot", error),
         },
     };
-    Exit::worst([source, target(&job, check).await])
+    Exit::worst([source, target(&job, check, work).await])
 }
 
 fn about(mapping: &Mapping) -> String {
@@ -257,16 +257,23 @@ fn ends_at(check: &mut Check, which: &str, ends: Timestamp, now: Timestamp, hint
     });
 }
 
-async fn target(job: &Job, check: &mut Check) -> Exit {
-    let TargetConfig::Csv { .. } = &job.target;
-    let target = target::open(&job.target);
+async fn target(job: &Job, check: &mut Check, work: &Work<'_>) -> Exit {
+    let target = match target::open(&job.target, &work.context.http) {
+        Ok(target) => target,
+        Err(error) => return failed(check, "target", error),
+    };
+    for (purpose, url) in target.hosts() {
+        host(check, purpose, &url);
+    }
     let types = match sides::types(job) {
         Ok(types) => types,
         Err(error) => return failed(check, "target types", error),
     };
     let specs: Vec<_> = types.into_iter().map(|ty| ty.spec).chain(find::types(job)).collect();
     match target.check(&specs).await {
-        Ok(()) => {
+        Ok(remarks) => {
+            let warning = |remark: Remark| finding("target", Verdict::Warning, remark.words, remark.hint);
+            check.findings.extend(remarks.into_iter().map(warning));
             check.findings.push(good("target", format!("{} is readable and writable", target.identity())));
             Exit::Done
         }

@@ -1,18 +1,21 @@
 //! What people decide: `pending`, `approve`, `resolve`. Needs no secret: only the ledger is read and written.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::cli::{Approve, Resolve, SnapshotChoice, Take};
+use jiff::Timestamp;
+
+use crate::cli::{self, Approve, Resolve, SnapshotChoice, Take};
+use crate::diagnostic::did_you_mean;
 use crate::error::{Error, Exit, Result};
 use crate::job::{Job, Source, jobs_in};
-use crate::ledger::{Identity, Ledger};
+use crate::ledger::{Decision, Identity, Ledger, Rule};
 use crate::lock::Lock;
 use crate::plan::change::{Held, Row};
-use crate::plan::{LimitName, approve as approving, file};
+use crate::plan::{LimitName, Plan, approve as approving, file};
 use crate::record::Key;
 use crate::report::say;
-use crate::report::visible::visible;
+use crate::report::visible::{shell_word, visible};
 use crate::snapshot::Snapshot;
 use crate::state::State;
 use crate::sync::Context;
@@ -33,6 +36,70 @@ pub fn who(by: Option<&str>) -> String {
     words
 }
 
+/// A key as people type it: ids are the same in any case.
+pub(super) fn typed_key(text: &str) -> Key {
+    match Key::parse(&text.to_ascii_lowercase()) {
+        Key::Text(_) => Key::Text(text.into()),
+        ids => ids,
+    }
+}
+
+/// A job whose ledger a person is about to change, under the lock.
+pub(super) struct Desk {
+    pub job: Job,
+    /// As it was given, for the commands that are named.
+    pub job_file: String,
+    pub state: State,
+    pub ledger: Ledger,
+    pub now: Timestamp,
+    file: PathBuf,
+    _lock: Lock,
+}
+
+impl Desk {
+    pub fn open(file: &Path, context: &Context<'_>) -> Result<Desk> {
+        let job = Job::load(file, None)?;
+        let state = State::of(&job);
+        let now = context.clock().now();
+        let lock = Lock::take(&state.lock(), now)?;
+        let ledger = Ledger::open(&state.ledger(), &identity(&job)?)?;
+        let job_file = shell_word(&file.display().to_string());
+        Ok(Desk { job, job_file, state, ledger, now, file: file.to_path_buf(), _lock: lock })
+    }
+
+    /// What the person looked at: the plan from the snapshot they name, else from the one that the last run read.
+    pub async fn plan(&self, snapshot: &cli::Snapshot, context: &Context<'_>) -> Result<Plan> {
+        let folder = match (snapshot.choice(), &self.job.source) {
+            (Some(SnapshotChoice::Folder(folder)), _) => folder,
+            (None, Source::Snapshot { dir, .. }) => dir.clone(),
+            (Some(SnapshotChoice::Last), _) | (None, Source::Graph(_)) => self.state.last_snapshot()?,
+        };
+        crate::sync::plan_from(&self.file, folder, context).await
+    }
+
+    /// The target types of the job, or the one that was named.
+    pub fn types(&self, named: Option<&str>) -> Result<Vec<String>> {
+        let types: BTreeSet<String> = self.job.mappings.iter().map(|mapping| mapping.target.clone()).collect();
+        match named {
+            None => Ok(types.into_iter().collect()),
+            Some(ty) if types.contains(ty) => Ok(vec![ty.to_string()]),
+            Some(ty) => {
+                let known: Vec<&str> = types.iter().map(String::as_str).collect();
+                Err(Error::usage(format!("no mapping of the job makes {ty}")).hint(did_you_mean(ty, &known, "types")))
+            }
+        }
+    }
+
+    /// Makes decisions true, under the name of whoever takes them.
+    pub fn decide(&mut self, by: Option<&str>, decisions: &[Decision]) -> Result<()> {
+        let kind = decisions.first().map_or("decide", |decision| decision.rule.kind());
+        let run = self.ledger.begin_run(kind, self.now)?;
+        self.ledger.decide(run, self.now, &who(by), decisions)?;
+        let summary = serde_json::json!({ "decided": decisions.len() });
+        self.ledger.finish_run(run, self.now, Exit::Done, &summary)
+    }
+}
+
 fn side(take: Take) -> &'static str {
     match take {
         Take::Source => "source's value",
@@ -41,12 +108,12 @@ fn side(take: Take) -> &'static str {
 }
 
 /// The job's ledger identity; a job over a snapshot is of that snapshot's tenant.
-fn identity(job: &Job) -> Result<Identity> {
+pub(super) fn identity(job: &Job) -> Result<Identity> {
     let tenant = match &job.source {
         Source::Graph(graph) => graph.tenant.clone(),
         Source::Snapshot { dir, .. } => Snapshot::open(dir)?.tenant().to_string(),
     };
-    Ok(Identity { job: job.name.clone(), tenant, target: target::open(&job.target).identity() })
+    Ok(Identity { job: job.name.clone(), tenant, target: target::identity(&job.target) })
 }
 
 /// Lists what is held and the command that lets it through.
@@ -77,11 +144,8 @@ pub fn pending(jobs: &[PathBuf]) -> Result<Exit> {
 
 /// Records that a person lets a held plan's records through; the next run proves each cause anew.
 pub fn approve(command: &Approve, context: &Context<'_>) -> Result<Exit> {
-    let job = Job::load(&command.job, None)?;
-    let state = State::of(&job);
-    let now = context.clock().now();
-    let _lock = Lock::take(&state.lock(), now)?;
-    let mut ledger = Ledger::open(&state.ledger(), &identity(&job)?)?;
+    let mut desk = Desk::open(&command.job, context)?;
+    let (job, state, ledger, now) = (&desk.job, &desk.state, &mut desk.ledger, desk.now);
     // Held runs are noted in the ledger; a held dry run only saved its plan.
     let held = ledger.pending()?.into_iter().find(|held| held.plan == command.plan).map(|held| held.file);
     let saved = Some(state.plan(&command.plan)).filter(|path| path.is_file());
@@ -113,18 +177,9 @@ pub fn approve(command: &Approve, context: &Context<'_>) -> Result<Exit> {
 /// Target: its value counts as settled, and only a new change in Entra writes again. Source: what was last settled is
 /// forgotten, so that the next run writes the source's value.
 pub async fn resolve(command: &Resolve, context: &Context<'_>) -> Result<Exit> {
-    let job = Job::load(&command.job, None)?;
-    let state = State::of(&job);
-    let _lock = Lock::take(&state.lock(), context.clock().now())?;
-    let mut ledger = Ledger::open(&state.ledger(), &identity(&job)?)?;
-    // What the person looked at: the snapshot they name, else the one that the last run read.
-    let folder = match (command.snapshot.choice(), &job.source) {
-        (Some(SnapshotChoice::Folder(folder)), _) => folder,
-        (None, Source::Snapshot { dir, .. }) => dir.clone(),
-        (Some(SnapshotChoice::Last), _) | (None, Source::Graph(_)) => state.last_snapshot()?,
-    };
-    let plan = crate::sync::plan_from(&command.job, folder, context).await?;
-    let wanted = command.record.as_deref().map(Key::parse);
+    let mut desk = Desk::open(&command.job, context)?;
+    let plan = desk.plan(&command.snapshot, context).await?;
+    let wanted = command.record.as_deref().map(typed_key);
     let mut changed = std::collections::BTreeMap::<(String, Key), Row>::new();
     let mut resolved = 0;
     for note in plan.notes() {
@@ -134,7 +189,7 @@ pub async fn resolve(command: &Resolve, context: &Context<'_>) -> Result<Exit> {
         let place = (note.ty.clone(), note.key.clone());
         let row = match changed.remove(&place) {
             Some(row) => Some(row),
-            None if asked => ledger.row(&note.ty, &note.key)?,
+            None if asked => desk.ledger.row(&note.ty, &note.key)?,
             None => None,
         };
         let Some(mut row) = row else { continue };
@@ -165,15 +220,15 @@ pub async fn resolve(command: &Resolve, context: &Context<'_>) -> Result<Exit> {
         return Err(Error::usage("there is nothing to resolve for what was asked")
             .hint(format!("`entra-import plan {} --from-snapshot last` lists what differs", command.job.display())));
     }
-    let now = context.clock().now();
-    let run = ledger.begin_run("resolve", now)?;
-    let types: BTreeSet<String> = changed.keys().map(|(ty, _)| ty.clone()).collect();
-    for ty in types {
-        let of_type = changed.iter().filter(|((other, _), _)| *other == ty);
-        let rows = of_type.map(|((_, key), row)| Ok((key.clone(), Some(row.clone()))));
-        ledger.write_rows(run, &ty, rows)?;
+    let mut decisions = Vec::with_capacity(changed.len());
+    for ((ty, key), row) in changed {
+        let before = desk.ledger.row(&ty, &key)?;
+        if before.as_ref() == Some(&row) {
+            continue;
+        }
+        decisions.push(Decision { rule: Rule::Resolve, ty, rows: vec![(key.clone(), Some(row))], key, before });
     }
-    ledger.finish_run(run, now, Exit::Done, &serde_json::json!({ "resolved": resolved }))?;
+    desk.decide(command.by.as_deref(), &decisions)?;
     say!("{resolved} resolved; the next run acts on it");
     Ok(Exit::Done)
 }

@@ -4,9 +4,14 @@
 
 mod check;
 mod decisions;
+mod explain;
+mod history;
 mod lookup;
 mod offline;
+mod ownership;
 mod permissions;
+mod setup;
+mod traces;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +21,7 @@ use crate::cli::{self, Cli, Command, Global, SnapshotChoice, Trial};
 use crate::clock::Clock;
 use crate::error::{Context as _, Error, Exit, Result};
 use crate::job::{Job, Source as JobSource, jobs_in};
+use crate::ledger::RunId;
 use crate::record::Collection;
 use crate::recording::Recorder;
 use crate::report::log::Log;
@@ -46,17 +52,17 @@ fn started(cli: &Cli, progress: &Progress) -> Result<Exit> {
     static STOP: AtomicBool = AtomicBool::new(false);
     let at_work =
         Work { global: &cli.global, log: &log, context: Context::new(Clock::from_environment()?, progress, &STOP) };
-    runtime.block_on(async {
-        tokio::select! {
-            ended = at_work.run(&cli.command) => ended,
-            // What is half written is harmless: the next run settles it from the journal.
-            signal = interrupted(&STOP) => std::process::exit(128 + signal),
-        }
-    })
+    // On a thread of its own: staging a file gives no other task of this thread a turn.
+    runtime.spawn(async {
+        // What is half written is harmless: the next run settles it from the journal.
+        let signal = interrupted(&STOP).await;
+        std::process::exit(128 + signal)
+    });
+    runtime.block_on(at_work.run(&cli.command))
 }
 
-/// Waits for SIGINT or SIGTERM. While a plan is being applied the first one only asks it to stop at the next whole
-/// batch; a second one, or one at any other time, ends the process.
+/// Waits for SIGINT or SIGTERM. While a plan is being applied the first one only asks it to stop once what is being
+/// written is finished; a second one, or one at any other time, ends the process.
 async fn interrupted(stop: &AtomicBool) -> i32 {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
@@ -72,7 +78,7 @@ async fn interrupted(stop: &AtomicBool) -> i32 {
         if !sync::is_applying() || stop.swap(true, Ordering::SeqCst) {
             return number;
         }
-        tracing::warn!("asked to stop: the file at work is finished first; ask again to stop at once");
+        tracing::warn!("asked to stop: what is being written is finished first; ask again to stop at once");
     }
 }
 
@@ -95,6 +101,7 @@ impl Work<'_> {
                     trial: run.trial.clone(),
                     snapshot: run.snapshot.choice(),
                     approve: run.approve.clone(),
+                    retry_rejected: run.retry_rejected,
                     by: decisions::who(None),
                     format: run.output.format,
                     view: self.view(job, run.output.all),
@@ -114,6 +121,7 @@ impl Work<'_> {
                     trial: plan.trial.clone(),
                     snapshot: plan.snapshot.choice(),
                     approve: Vec::new(),
+                    retry_rejected: false,
                     by: String::new(),
                     format: plan.output.format,
                     view: self.view(&plan.job, plan.output.all),
@@ -129,11 +137,28 @@ impl Work<'_> {
                 recorded(recorder, self.extract(extract).await)
             }
             Command::Check(check) => check::check(check, self).await,
+            Command::Explain(command) => explain::explain(command, self).await,
             Command::Lookup(command) => lookup::lookup(command, self).await,
             Command::Permissions(command) => permissions::permissions(command),
+            Command::Setup(command) => setup::setup(command, &self.context).await,
             Command::Pending(pending) => decisions::pending(&pending.jobs),
             Command::Approve(approve) => decisions::approve(approve, &self.context),
             Command::Resolve(resolve) => decisions::resolve(resolve, &self.context).await,
+            Command::Adopt(adopt) => ownership::adopt(adopt, &self.context).await,
+            Command::Decline(decline) => ownership::decline(decline, &self.context).await,
+            Command::Pin(pin) => ownership::pin(pin, &self.context),
+            Command::History(history) => history::history(history),
+            Command::Undo(undo) => {
+                let options = Options {
+                    dry_run: undo.dry_run,
+                    approve: undo.approve.clone(),
+                    view: self.view(&undo.job, undo.output.all),
+                    ..self.plain(&undo.job, undo.output.format)
+                };
+                sync::undo(&undo.job, RunId(undo.run), &options, &self.context).await
+            }
+            Command::State(command) => traces::state(command, &self.context),
+            Command::Forget(forget) => traces::forget(forget, &self.context),
             Command::Test(test) => offline::test(&test.mappings),
             Command::Config(config) => offline::config(&config.job),
             Command::Schema(schema) => Ok(offline::schema(schema.format)),
@@ -166,6 +191,7 @@ impl Work<'_> {
             trial: Trial::default(),
             snapshot: None::<SnapshotChoice>,
             approve: Vec::new(),
+            retry_rejected: false,
             by: decisions::who(None),
             format,
             view: self.view(job, false),

@@ -20,6 +20,7 @@ mod decode;
 mod eval;
 mod functions;
 mod input;
+mod inputs;
 mod lex;
 mod literal;
 mod lookup;

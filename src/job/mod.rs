@@ -5,6 +5,7 @@
 //! secret, and reads no file but those the job names as its own.
 
 mod files;
+mod jsm;
 mod origins;
 mod read;
 mod scope;
@@ -21,6 +22,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 pub use files::jobs_in;
+pub use jsm::{Flavour, JsmConfig, JsmCredential, TokenKind};
 pub use origins::origins;
 pub use scope::{Accepted, Exclude, Filter, Scope};
 pub use source::{CertificateFrom, Credential, GraphSource, ManagedIdentity, Source};
@@ -67,6 +69,18 @@ pub enum TargetConfig {
         /// As written, with `{job}` filled in: the same wherever the job file lies.
         written: String,
     },
+    /// A schema of Jira Service Management Assets.
+    JsmAssets(Box<JsmConfig>),
+}
+
+impl TargetConfig {
+    /// The kind, and what makes it this target and no other, for [`Job::hash`].
+    fn meaning(&self) -> (&'static str, String) {
+        match self {
+            TargetConfig::Csv { written, .. } => ("csv", written.clone()),
+            TargetConfig::JsmAssets(config) => ("jsm-assets", config.identity()),
+        }
+    }
 }
 
 /// What is kept between runs.
@@ -78,6 +92,8 @@ pub struct StateConfig {
     pub keep_snapshots: u32,
     /// Number of reports kept.
     pub keep_reports: u32,
+    /// What is older is cleared away, however few there are: snapshots, plans, and what the ledger keeps for `undo`.
+    pub forget_after: Option<SignedDuration>,
 }
 
 /// How a job is loaded.
@@ -165,12 +181,11 @@ impl Job {
             Source::Graph(graph) => (Some(graph.tenant.as_str()), None),
             Source::Snapshot { written, .. } => (None, Some(written.as_str())),
         };
-        let TargetConfig::Csv { written, .. } = &self.target;
         let meaning = Meaning {
             name: &self.name,
             tenant,
             snapshot,
-            target: ("csv", written),
+            target: self.target.meaning(),
             scope: self.accepted_scope_text(),
             mappings: self.mappings.iter().map(Mapping::canonical).collect(),
             limits: &self.limits,
@@ -188,7 +203,7 @@ struct Meaning<'j, M> {
     name: &'j str,
     tenant: Option<&'j str>,
     snapshot: Option<&'j str>,
-    target: (&'static str, &'j str),
+    target: (&'static str, String),
     scope: String,
     mappings: Vec<M>,
     limits: &'j Limits,

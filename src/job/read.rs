@@ -3,9 +3,10 @@
 //! Deliberately reports all mistakes of a job together, those of its mapping files included.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::files::{self, Merged};
-use super::{Job, LoadOptions, StateConfig, TargetConfig, scope, settings, source};
+use super::{Job, LoadOptions, StateConfig, TargetConfig, jsm, scope, settings, source};
 use crate::custom;
 use crate::diagnostic::{Place, Problems, SourceFile, did_you_mean};
 use crate::error::Result;
@@ -17,7 +18,7 @@ use crate::tables;
 use crate::tree::{Fields, Kind, Node};
 
 /// Where the keys of a job file belong, for those that TOML put into another table.
-pub(super) const HOMES: [(&str, &str); 34] = [
+pub(super) const HOMES: [(&str, &str); 36] = [
     ("format", TOP),
     ("name", TOP),
     ("extends", TOP),
@@ -37,6 +38,8 @@ pub(super) const HOMES: [(&str, &str); 34] = [
     ("exclude", "in `[scope]`"),
     ("kind", "in `[target]`"),
     ("path", "in `[target]`"),
+    ("site", "in `[target]`"),
+    ("schema", "in `[target]`"),
     ("use", "in `[[mapping]]`"),
     ("attributes", "in `[[mapping]]`"),
     ("removals", "in `[limits]`"),
@@ -161,11 +164,11 @@ fn read(merged: &Merged, path: &Path, options: &LoadOptions<'_>, problems: &mut 
     scope.lists = used.map(|custom| (custom.collection, custom.address())).collect();
     let parts = Parts {
         source: source.and_then(|node| source::read(node, &reader, &merged.files, problems)),
-        target: target.and_then(|node| target_config(node, &reader, problems)),
+        target: target.and_then(|node| target_config(node, &reader, &merged.files, problems)),
         mappings,
         state: settings::state(state, &reader, options, problems),
     };
-    check_together(&parts.mappings, problems);
+    check_together(&parts.mappings, parts.target.as_ref(), problems);
     let (limits, plan_max_age) = limits.unwrap_or_else(|| (Default::default(), settings::PLAN_MAX_AGE));
     Some(Job {
         name: name?,
@@ -207,19 +210,30 @@ fn is_device(name: &str) -> bool {
     DEVICE_NAMES.contains(&stem.as_str())
 }
 
-fn target_config(node: &Node, reader: &Reader, problems: &mut Problems) -> Option<TargetConfig> {
+/// Reads `[target]`. Whoever wants to know the target of a job alone, without its mappings, reads it by this, too.
+pub(super) fn target_config(
+    node: &Node,
+    reader: &Reader,
+    files: &[Arc<SourceFile>],
+    problems: &mut Problems,
+) -> Option<TargetConfig> {
     let mut fields = Fields::new(node.table(problems)?, &node.place, "`[target]`");
-    let kind = fields.require("kind", "kind = \"csv\"", problems);
-    let path = fields.require("path", "path = \"export\"", problems);
-    fields.finish(&HOMES, problems);
-    let kind = kind?;
-    let text = kind.text(problems)?;
-    if text != "csv" {
-        let help = did_you_mean(text, &["csv"], "kinds of this version");
-        problems.add_with_help(&kind.place, format!("there is no target kind `{text}`"), help);
+    let kind = fields.require("kind", "kind = \"csv\"", problems)?;
+    match kind.text(problems)? {
+        "jsm-assets" => {
+            jsm::read(fields, node, reader, files, problems).map(|config| TargetConfig::JsmAssets(Box::new(config)))
+        }
+        text => {
+            let path = fields.require("path", "path = \"export\"", problems);
+            fields.finish(&HOMES, problems);
+            if text != "csv" {
+                let help = did_you_mean(text, &["csv", "jsm-assets"], "kinds of this version");
+                problems.add_with_help(&kind.place, format!("there is no target kind `{text}`"), help);
+            }
+            let (folder, written) = reader.path(path?, problems)?;
+            Some(TargetConfig::Csv { folder, written })
+        }
     }
-    let (folder, written) = reader.path(path?, problems)?;
-    Some(TargetConfig::Csv { folder, written })
 }
 
 fn mappings(
@@ -270,7 +284,7 @@ fn one_mapping(
     draft.compile(common, catalog, problems)
 }
 
-fn mapping_file(node: &Node, reader: &Reader, problems: &mut Problems) -> Option<std::sync::Arc<SourceFile>> {
+fn mapping_file(node: &Node, reader: &Reader, problems: &mut Problems) -> Option<Arc<SourceFile>> {
     let text = node.text(problems)?;
     if !text.ends_with(".toml") {
         return shipped::require(text, &node.place, problems);
@@ -287,7 +301,9 @@ fn mapping_file(node: &Node, reader: &Reader, problems: &mut Problems) -> Option
 }
 
 /// What only all mappings together can tell: names and files are unique, references lead somewhere.
-fn check_together(mappings: &[Compiled], problems: &mut Problems) {
+fn check_together(mappings: &[Compiled], target: Option<&TargetConfig>, problems: &mut Problems) {
+    // Without a target it is not known what names it could bear.
+    let files = matches!(target, Some(TargetConfig::Csv { .. }));
     // A mapping with mistakes is missing here; then a reference to it would look wrong although it is not.
     let all_here = problems.is_empty();
     let names: Vec<&str> = mappings.iter().map(|compiled| compiled.mapping.name.as_str()).collect();
@@ -297,13 +313,13 @@ fn check_together(mappings: &[Compiled], problems: &mut Problems) {
             let message = format!("two mappings of the job are called `{}`", mapping.name);
             problems.add_with_help(name_place, message, "give one of them another `name` in its `[[mapping]]`");
         }
-        check_file_name(mapping, target_place, problems);
+        if files {
+            check_file_name(mapping, target_place, problems);
+        }
         let same_file = |other: &Compiled| other.mapping.target.eq_ignore_ascii_case(&mapping.target);
         if let Some(other) = before.iter().find(|other| same_file(other)) {
-            let message = format!(
-                "`{}` and `{}` would write the same file {}.csv",
-                other.mapping.name, mapping.name, mapping.target
-            );
+            let what = if files { format!("file {}.csv", mapping.target) } else { format!("type {}", mapping.target) };
+            let message = format!("`{}` and `{}` would write the same {what}", other.mapping.name, mapping.name);
             problems.add_with_help(target_place, message, "give one of them another `target`");
         }
         for find in mapping.attributes.iter().filter_map(|attribute| attribute.find.as_ref()) {

@@ -135,7 +135,7 @@ pub(super) fn state(
     options: &LoadOptions<'_>,
     problems: &mut Problems,
 ) -> Option<StateConfig> {
-    let mut dir = None;
+    let (mut dir, mut forget_after) = (None, None);
     let (mut keep_snapshots, mut keep_reports) = (KEEP_SNAPSHOTS, KEEP_REPORTS);
     if let Some(node) = node {
         let mut fields = Fields::new(node.table(problems)?, &node.place, "`[state]`");
@@ -147,10 +147,7 @@ pub(super) fn state(
         // One snapshot must stay: deltas and `--from-snapshot last` start from it.
         keep_snapshots = count("keep_snapshots", 1, KEEP_SNAPSHOTS);
         keep_reports = count("keep_reports", 1, KEEP_REPORTS);
-        if let Some(node) = fields.get("forget_after") {
-            let instead = "delete the state folder's old snapshots and plans, or lower keep_snapshots and keep_reports";
-            problems.add_with_help(&node.place, "this version does not support `forget_after`", instead);
-        }
+        forget_after = fields.get("forget_after").and_then(|node| span(node, problems));
         fields.finish(&HOMES, problems);
     }
     let dir = state_dir(dir, options.environment);
@@ -161,7 +158,7 @@ pub(super) fn state(
             "write `[state]` with `dir = \"…\"`, or set ENTRA_IMPORT_STATE",
         );
     }
-    Some(StateConfig { dir: dir?, keep_snapshots, keep_reports })
+    Some(StateConfig { dir: dir?, keep_snapshots, keep_reports, forget_after })
 }
 
 /// ENTRA_IMPORT_STATE, then the job's word, then systemd's StateDirectory=, then the user's state folder.

@@ -105,6 +105,7 @@ const QUOTA_SHARE: f64 = 0.8;
 
 const CREDENTIAL_EXAMPLE: &str = "credential = { secret = { env = \"ENTRA_SECRET\" } }";
 const CLIENT_ID_EXAMPLE: &str = "client_id = \"00001111-aaaa-2222-bbbb-3333cccc4444\"";
+const HOST_EXAMPLE: &str = "https://graph.microsoft.us";
 const CREDENTIALS: [&str; 5] = ["secret", "certificate", "federation", "managed_identity", "azure_cli"];
 
 /// The default of [`GraphSource::full_every`], and its range. A full read heals what no delta query told.
@@ -127,8 +128,8 @@ pub(super) fn read(node: &Node, reader: &Reader, files: &[Arc<SourceFile>], prob
     let clouds = Cloud::ALL.map(|cloud| (cloud.name(), cloud));
     let cloud = fields.get("cloud").map(|node| node.word(&clouds, problems));
     let (authority_node, graph_node) = (fields.get("authority"), fields.get("graph"));
-    let authority = authority_node.map(|node| host(node, problems));
-    let graph = graph_node.map(|node| host(node, problems));
+    let authority = authority_node.map(|node| host(node, HOST_EXAMPLE, problems));
+    let graph = graph_node.map(|node| host(node, HOST_EXAMPLE, problems));
     let ca_file = fields.get("ca_file").map(|node| reader.path(node, problems).map(|(path, _)| path));
     let memberships = fields.get("memberships").map(|node| memberships(node, problems));
     let quota_share = fields.get("quota_share").map_or(Some(QUOTA_SHARE), |node| node.number(0.01..=1.0, problems));
@@ -172,7 +173,7 @@ fn full_every(node: &Node, problems: &mut Problems) -> Option<SignedDuration> {
 }
 
 /// A key that is absent is fine, one that is there and wrong is not.
-fn transposed<T>(value: Option<Option<T>>) -> Option<Option<T>> {
+pub(super) fn transposed<T>(value: Option<Option<T>>) -> Option<Option<T>> {
     match value {
         None => Some(None),
         Some(inner) => inner.map(Some),
@@ -273,7 +274,7 @@ fn id(node: &Node, problems: &mut Problems) -> Option<Guid> {
 }
 
 /// An address that tokens are sent to: https, or http on this very machine (tests, demos).
-fn host(node: &Node, problems: &mut Problems) -> Option<Url> {
+pub(super) fn host(node: &Node, example: &str, problems: &mut Problems) -> Option<Url> {
     let text = node.text(problems)?;
     let found = Url::parse(text).ok().filter(|url| {
         let local = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
@@ -281,7 +282,7 @@ fn host(node: &Node, problems: &mut Problems) -> Option<Url> {
         plain && url.has_host() && (url.scheme() == "https" || (url.scheme() == "http" && local))
     });
     if found.is_none() {
-        let help = "write an https address without user, password or query, such as https://graph.microsoft.us";
+        let help = format!("write an https address without user, password or query, such as {example}");
         problems.add_with_help(&node.place, "tokens cannot be sent to this address", help);
     }
     found

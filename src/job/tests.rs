@@ -91,7 +91,7 @@ fn a_small_job_has_the_documented_defaults() {
     assert_eq!((job.state.keep_snapshots, job.state.keep_reports), (2, 30));
     assert_eq!(job.plan_max_age, SignedDuration::from_hours(24));
     assert_eq!(job.limits, Limits::default());
-    let TargetConfig::Csv { folder, .. } = &job.target;
+    let TargetConfig::Csv { folder, .. } = &job.target else { panic!("not CSV") };
     assert_eq!(folder, &job.path.parent().unwrap().join("export"));
     let users = job.mapping("users").unwrap();
     assert_eq!(users.key, KeyRule::Attributes(vec![0]));
@@ -401,7 +401,7 @@ fn a_job_lies_over_its_bases() {
     let job = world.load("contoso.toml");
     assert_eq!((job.limits.removals.percent, job.limits.removals.floor, job.limits.updates.floor), (5.0, 3, 1));
     assert_eq!(job.state.keep_reports, 7);
-    let TargetConfig::Csv { folder, .. } = &job.target;
+    let TargetConfig::Csv { folder, .. } = &job.target else { panic!("not CSV") };
     assert_eq!(folder, &world.path("shared/out/contoso"));
 }
 

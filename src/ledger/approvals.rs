@@ -27,7 +27,39 @@ pub struct HeldPlan {
     pub limits: Vec<LimitCheck>,
 }
 
+/// An approval that a run went through on.
+#[derive(Clone, PartialEq, Debug)]
+pub struct UsedApproval {
+    pub used_by: RunId,
+    pub limit: String,
+    pub plan: String,
+    pub at: Timestamp,
+    pub by: String,
+    /// How many records it covered.
+    pub records: u64,
+}
+
 impl Ledger {
+    /// The approvals that runs went through on, in the order they were given.
+    pub fn used_approvals(&self) -> Result<Vec<UsedApproval>> {
+        type Columns = (i64, String, String, String, String, i64);
+        let read = || -> rusqlite::Result<Vec<Columns>> {
+            let query = "SELECT used_by, limit_name, plan, at, by,
+                   (SELECT count(*) FROM approved_records WHERE approval = id)
+                 FROM approvals WHERE used_by IS NOT NULL ORDER BY id";
+            let mut statement = self.connection.prepare(query)?;
+            let columns = |row: &rusqlite::Row<'_>| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
+            };
+            statement.query_map([], columns)?.collect()
+        };
+        let used = |(run, limit, plan, at, by, records): Columns| {
+            let records = records.unsigned_abs();
+            Ok(UsedApproval { used_by: RunId(run), limit, plan, at: self.time(&at)?, by, records })
+        };
+        self.sql("cannot read", read())?.into_iter().map(used).collect()
+    }
+
     /// Notes a held plan; the same plan again replaces its note.
     pub fn hold(&mut self, held: &HeldPlan) -> Result<()> {
         let limits = to_json(&held.limits)?;
@@ -153,6 +185,7 @@ fn cause_word(cause: crate::plan::policy::CauseKind) -> &'static str {
         CauseKind::Out => "out",
         CauseKind::Returned => "returned",
         CauseKind::Recreated => "recreated",
+        CauseKind::Undone => "undone",
     }
 }
 

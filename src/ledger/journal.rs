@@ -13,7 +13,7 @@ use super::records::{COLUMNS, Stored};
 use super::{Ledger, RunId, meta, to_json};
 use crate::crash;
 use crate::error::{Error, Result};
-use crate::plan::change::{Change, Row, TypeSpec};
+use crate::plan::change::{Change, Row, TypeSpec, Written};
 use crate::record::Key;
 use crate::target::BatchMark;
 
@@ -50,9 +50,24 @@ pub struct UnfinishedChange {
     pub intent: Intent,
 }
 
-/// How a change's entry ends: with what its record becomes (a row, or `None` for a record that is no longer known),
-/// or with nothing when it did not happen.
-pub type ChangeEnd = (EntryId, Option<(Key, Option<Row>)>);
+/// What a record becomes.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Became {
+    pub key: Key,
+    /// `None` for a record that is no longer known.
+    pub row: Option<Row>,
+    /// What was written to the target for it; `None` where only the ledger changes.
+    pub written: Option<Written>,
+}
+
+impl From<(Key, Option<Row>)> for Became {
+    fn from((key, row): (Key, Option<Row>)) -> Became {
+        Became { key, row, written: None }
+    }
+}
+
+/// How a change's entry ends: with what its record becomes, or with nothing when it did not happen.
+pub type ChangeEnd = (EntryId, Option<Became>);
 
 impl Ledger {
     /// Writes down that these changes are about to be sent, each by itself. Durable when it returns; an error leaves
@@ -72,14 +87,14 @@ impl Ledger {
     /// Takes entries out of the journal, all at once, each with its end.
     pub fn end_changes(&mut self, ends: Vec<ChangeEnd>) -> Result<()> {
         self.transact("change ends", |transaction, ledger| {
-            for (id, row) in ends {
-                let ended = match row {
+            for (id, became) in ends {
+                let ended = match became {
                     None => take_away(transaction, id),
-                    Some(row) => {
+                    Some(became) => {
                         let ty: String = transaction
                             .query_row("SELECT type FROM journal WHERE id = ?1", [id.0], |row| row.get(0))
                             .map_err(|cause| ledger.failed(cause))?;
-                        insert_rows(transaction, ledger, id, &ty, std::iter::once(Ok(row)))?;
+                        insert_rows(transaction, ledger, id, &ty, std::iter::once(Ok(became)))?;
                         move_rows(transaction, id)
                     }
                 };
@@ -98,14 +113,13 @@ impl Ledger {
         changes.collect()
     }
 
-    /// Writes down that a staged batch is about to be committed, and what each of its records becomes then: the row,
-    /// or `None` for a record that is no longer known. Durable when it returns; an error leaves no trace.
+    /// Writes down that a staged batch is about to be committed, and what each of its records becomes then. Durable when it returns; an error leaves no trace.
     pub fn journal_batch(
         &mut self,
         run: RunId,
         ty: &str,
         mark: &BatchMark,
-        rows: impl Iterator<Item = Result<(Key, Option<Row>)>>,
+        rows: impl Iterator<Item = Result<impl Into<Became>>>,
     ) -> Result<EntryId> {
         let intent = to_json(mark)?;
         self.transact("batch intent", |transaction, ledger| {
@@ -153,14 +167,9 @@ impl Ledger {
         &mut self,
         run: RunId,
         ty: &str,
-        rows: impl Iterator<Item = Result<(Key, Option<Row>)>>,
+        rows: impl Iterator<Item = Result<impl Into<Became>>>,
     ) -> Result<()> {
-        // Through the journal's tables, so that there is one way in which rows become records.
-        self.transact("ledger rows", |transaction, ledger| {
-            let id = insert_intent(transaction, run, "ledger", ty, "null").map_err(|cause| ledger.failed(cause))?;
-            insert_rows(transaction, ledger, id, ty, rows)?;
-            move_rows(transaction, id).map_err(|cause| ledger.failed(cause))
-        })
+        self.transact("ledger rows", |transaction, ledger| rows_at_once(transaction, ledger, run, ty, rows))
     }
 
     /// The batches to settle before anything is planned, in the order they were begun.
@@ -212,6 +221,19 @@ impl View<'_> {
     }
 }
 
+/// Rows become records through the journal's tables, so that there is one way in which they do.
+pub(super) fn rows_at_once(
+    transaction: &Transaction<'_>,
+    view: &View<'_>,
+    run: RunId,
+    ty: &str,
+    rows: impl Iterator<Item = Result<impl Into<Became>>>,
+) -> Result<()> {
+    let id = insert_intent(transaction, run, "ledger", ty, "null").map_err(|cause| view.failed(cause))?;
+    insert_rows(transaction, view, id, ty, rows)?;
+    move_rows(transaction, id).map_err(|cause| view.failed(cause))
+}
+
 fn insert_intent(to: &Connection, run: RunId, kind: &str, ty: &str, intent: &str) -> rusqlite::Result<EntryId> {
     let query = "INSERT INTO journal (run, kind, type, intent) VALUES (?1, ?2, ?3, ?4)";
     to.execute(query, params![run.0, kind, ty, intent])?;
@@ -223,22 +245,25 @@ fn insert_rows(
     view: &View<'_>,
     batch: EntryId,
     ty: &str,
-    rows: impl Iterator<Item = Result<(Key, Option<Row>)>>,
+    rows: impl Iterator<Item = Result<impl Into<Became>>>,
 ) -> Result<()> {
     let query = format!(
-        "INSERT INTO journal_rows (journal, key, {COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
+        "INSERT INTO journal_rows (journal, key, written, {COLUMNS})
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
     );
     let mut insert = to.prepare(&query).map_err(|cause| view.failed(cause))?;
     for row in rows {
-        let (key, row) = row?;
+        let Became { key, row, written } = row?.into();
         let text = key.to_string();
+        let written = written.as_ref().map(to_json).transpose()?;
         let inserted = match row.map(|row| Stored::new(ty, &key, row)).transpose()? {
             None => to
-                .prepare_cached("INSERT INTO journal_rows (journal, key) VALUES (?1, ?2)")
-                .and_then(|mut insert| insert.execute(params![batch.0, text])),
+                .prepare_cached("INSERT INTO journal_rows (journal, key, written) VALUES (?1, ?2, ?3)")
+                .and_then(|mut insert| insert.execute(params![batch.0, text, written])),
             Some(row) => insert.execute(params![
                 batch.0,
                 text,
+                written,
                 row.mapping,
                 row.state,
                 row.origin,
@@ -275,6 +300,7 @@ fn move_rows(transaction: &Transaction<'_>, batch: EntryId) -> rusqlite::Result<
     if transaction.query_row(MOVES_GENERATION, [batch.0], |row| row.get(0))? {
         advance(transaction)?;
     }
+    super::written::keep(transaction, batch.0)?;
     let insert = format!(
         "INSERT OR REPLACE INTO records (type, key, {COLUMNS})
          SELECT (SELECT type FROM journal WHERE id = ?1), key, {COLUMNS}

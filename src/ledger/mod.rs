@@ -5,13 +5,17 @@
 //! it is written, and the caller what an older clock or an unfinished run means. It reads no clock either; every time
 //! is given to it.
 //!
-//! The file is meant to be read with the `sqlite3` tool as well; `schema.sql` beside this file describes its tables.
+//! The file is meant to be read with the `sqlite3` tool as well; `schema.sql` and `schema-2.sql` beside this file
+//! describe its tables.
 
 mod approvals;
+mod decisions;
 mod journal;
+mod moving;
 mod open;
 mod records;
 mod runs;
+mod written;
 
 #[cfg(test)]
 mod tests;
@@ -27,8 +31,10 @@ use crate::baseline::Base;
 use crate::error::{Error, Result};
 use crate::record::Collection;
 
-pub use approvals::{ApprovalId, HeldPlan};
-pub use journal::{ChangeEnd, EntryId, Intent, UnfinishedBatch, UnfinishedChange};
+pub use approvals::{ApprovalId, HeldPlan, UsedApproval};
+pub use decisions::{Decided, Decision, Rule};
+pub use journal::{Became, ChangeEnd, EntryId, Intent, UnfinishedBatch, UnfinishedChange};
+pub use moving::import;
 pub use runs::{Run, RunId, RunState};
 
 /// Whose ledger it is; kept in the file, and any other is refused.

@@ -17,7 +17,7 @@ use crate::crash;
 use crate::error::{Context, Error, Result};
 
 /// Format n is made from format n - 1 by the step at n - 1; the last one is the format this program writes.
-const STEPS: [&str; 1] = [include_str!("schema.sql")];
+const STEPS: [&str; 2] = [include_str!("schema.sql"), include_str!("schema-2.sql")];
 
 /// `PRAGMA application_id`: "EIml" in ASCII. Tells a ledger from any other SQLite file.
 const APPLICATION_ID: i64 = 0x4549_6d6c;
@@ -126,7 +126,8 @@ fn migrate(connection: &mut Connection, from: usize) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-fn connect(path: &Path, access: OpenFlags) -> Result<Connection> {
+/// Refuses what is no file of SQLite before SQLite makes it one.
+pub(super) fn looks_like_sqlite(path: &Path) -> Result<()> {
     let what = || format!("cannot open the ledger {}", path.display());
     let mut start = Vec::new();
     File::open(path).and_then(|file| file.take(MAGIC.len() as u64).read_to_end(&mut start)).failing(what)?;
@@ -136,6 +137,11 @@ fn connect(path: &Path, access: OpenFlags) -> Result<Connection> {
     if start != MAGIC {
         return Err(not_a_ledger(path));
     }
+    Ok(())
+}
+
+fn connect(path: &Path, access: OpenFlags) -> Result<Connection> {
+    looks_like_sqlite(path)?;
     let open = || {
         let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         connection.busy_timeout(BUSY)?;
@@ -153,6 +159,13 @@ fn not_a_ledger(path: &Path) -> Error {
 
 /// Refuses what is not an intact ledger of this job; says its format.
 fn check(connection: &Connection, path: &Path, identity: &Identity) -> Result<usize> {
+    let version = is_intact(connection, path)?;
+    belongs(connection, path, identity)?;
+    Ok(version)
+}
+
+/// Refuses what is not an intact ledger of this program; says its format.
+pub(super) fn is_intact(connection: &Connection, path: &Path) -> Result<usize> {
     let read = |cause| sqlite_error("cannot read", path, cause);
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0)).map_err(read);
     if number("application_id")? != APPLICATION_ID {
@@ -171,7 +184,6 @@ fn check(connection: &Connection, path: &Path, identity: &Identity) -> Result<us
     if verdict != "ok" {
         return Err(damaged(path, &verdict));
     }
-    belongs(connection, path, identity)?;
     usize::try_from(version).map_err(|_| damaged(path, "its format number is negative"))
 }
 

@@ -100,7 +100,7 @@ impl Ledger {
         Ok(count.unsigned_abs())
     }
 
-    fn row_of(&self, columns: &rusqlite::Row<'_>) -> Result<Row> {
+    pub(super) fn row_of(&self, columns: &rusqlite::Row<'_>) -> Result<Row> {
         let text = |index| self.sql("cannot read", columns.get::<_, String>(index));
         let maybe = |index| self.sql("cannot read", columns.get::<_, Option<String>>(index));
         let values = self.json("the values of a record", &text(5)?)?;

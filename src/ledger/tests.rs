@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::*;
 use crate::error::Exit;
-use crate::plan::change::{Cause, Held, Leaving, Origin, Row, State};
+use crate::plan::change::{Action, Cause, Held, Leaving, Origin, Refusal, Row, State, Written, WrittenValue};
 use crate::plan::datum::{Datum, Set};
 use crate::plan::matching::{OwnedKey, Ownership};
 use crate::plan::policy::CauseKind;
@@ -338,7 +338,7 @@ fn a_newer_format_is_refused() {
     let ledger = new_ledger(folder.path());
     ledger.connection.pragma_update(None, "user_version", 99).unwrap();
     drop(ledger);
-    assert_refused(&folder.path().join("contoso/ledger.sqlite3"), "has format 99; this program knows up to 1");
+    assert_refused(&folder.path().join("contoso/ledger.sqlite3"), "has format 99; this program knows up to 2");
 }
 
 #[test]
@@ -481,4 +481,179 @@ fn what_a_crashed_run_left_beside_a_refused_ledger_is_left_there() {
     Ledger::open(&path, &Identity { job: "other".into(), ..identity() }).unwrap_err();
     assert!(fs::read(&path).unwrap() == before);
     assert_eq!(all(&Ledger::open(&path, &identity()).unwrap(), "users"), [(Key::Text("x".into()), row("x"))]);
+}
+
+#[test]
+fn a_ledger_of_the_first_format_is_brought_to_the_newest_with_what_it_knew() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.sqlite3");
+    let old = rusqlite::Connection::open(&path).unwrap();
+    old.execute_batch(include_str!("schema.sql")).unwrap();
+    old.pragma_update(None, "application_id", 0x4549_6d6c).unwrap();
+    old.pragma_update(None, "user_version", 1).unwrap();
+    let identity = identity();
+    for (name, value) in [
+        ("job", identity.job.as_str()),
+        ("tenant", &identity.tenant),
+        ("target", &identity.target),
+        ("generation", "7"),
+    ] {
+        old.execute("INSERT INTO meta VALUES (?1, ?2)", [name, value]).unwrap();
+    }
+    drop(old);
+    let refused = Ledger::open_to_read(&path, &identity).unwrap_err().to_string();
+    assert!(refused.contains("has the older format 1") && refused.contains("to do:"), "{refused}");
+    let mut ledger = Ledger::open(&path, &identity).unwrap();
+    assert_eq!(ledger.generation().unwrap(), 7);
+    write(&mut ledger, "users", vec![(Key::Text("x".into()), Some(row("x")))]);
+    assert_eq!(ledger.types_written(RunId(1)).unwrap(), Vec::<String>::new());
+}
+
+/// What a run did, by key: the action, its values, and the label of the row before a delete.
+fn history(ledger: &Ledger, run: RunId) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut each = |key: Key, done: crate::plan::undo::Done| {
+        let values: Vec<String> = done
+            .written
+            .values
+            .iter()
+            .map(|value| format!("{} {} {}", value.name, value.before, value.after))
+            .collect();
+        let before = done.before.map(|row| row.label).unwrap_or_default();
+        found.push(format!("{key} {} [{}] {before}", done.written.action.word(), values.join(", ")));
+        Ok(())
+    };
+    ledger.written(run, "users", &mut each).unwrap();
+    found
+}
+
+fn became(name: &str, action: Action, row: Option<Row>) -> Became {
+    let value = WrittenValue { name: "Name".into(), before: Datum::text("old"), after: Datum::text("new") };
+    let values = if action == Action::Update { vec![value] } else { Vec::new() };
+    Became { key: Key::Text(name.into()), row, written: Some(Written { action, values }) }
+}
+
+#[test]
+fn what_a_run_wrote_is_kept_once_the_ledger_agrees_and_as_long_as_is_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ledger = new_ledger(folder.path());
+    let first = ledger.begin_run("run", at("2026-03-01T02:00:00Z")).unwrap();
+    let made = [became("a", Action::Create, Some(row("a"))), became("b", Action::Create, Some(row("b")))];
+    ledger.write_rows(first, "users", made.into_iter().map(Ok)).unwrap();
+    write(&mut ledger, "users", vec![(Key::Text("quiet".into()), Some(row("quiet")))]);
+    let second = ledger.begin_run("run", at("2026-03-02T02:00:00Z")).unwrap();
+    let next = [became("a", Action::Update, Some(row("a2"))), became("b", Action::Delete, None)];
+    let batch = ledger.journal_batch(second, "users", &mark(), next.into_iter().map(Ok)).unwrap();
+    assert_eq!(history(&ledger, second), [""; 0], "nothing is said to be written before it is");
+    ledger.commit_batch(batch).unwrap();
+
+    assert_eq!(history(&ledger, first), ["a create [] ", "b create [] "]);
+    assert_eq!(history(&ledger, second), ["a update [Name \"old\" \"new\"] ", "b delete [] b"]);
+    assert_eq!(ledger.types_written(second).unwrap(), ["users"]);
+    let since = ledger.written_since(first, "users").unwrap();
+    assert_eq!(since.iter().map(Key::to_string).collect::<Vec<_>>(), ["a", "b"]);
+
+    ledger.clear_history(2, Some(at("2026-03-01T02:00:00Z"))).unwrap();
+    assert_eq!((history(&ledger, first).len(), history(&ledger, second).len()), (2, 2));
+    ledger.clear_history(2, Some(at("2026-03-01T02:00:00.5Z"))).unwrap();
+    assert_eq!((history(&ledger, first).len(), history(&ledger, second).len()), (0, 2));
+    ledger.clear_history(0, None).unwrap();
+    assert_eq!(history(&ledger, second).len(), 0);
+}
+
+#[test]
+fn decisions_and_refusals_read_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ledger = new_ledger(folder.path());
+    let key = Key::Text("x".into());
+    write(&mut ledger, "users", vec![(key.clone(), Some(row("x")))]);
+    let run = ledger.begin_run("decline", at("2026-03-02T09:00:00Z")).unwrap();
+    let declined = Row { state: State::Declined, ..row("x") };
+    let decision = |rule, before: Row, after: Option<Row>| Decision {
+        rule,
+        ty: "users".into(),
+        key: key.clone(),
+        before: Some(before),
+        rows: vec![(key.clone(), after)],
+    };
+    let noon = at("2026-03-02T12:00:00Z");
+    ledger.decide(run, noon, "ada", &[decision(Rule::Decline, row("x"), Some(declined.clone()))]).unwrap();
+    assert_eq!(ledger.row("users", &key).unwrap(), Some(declined.clone()));
+    assert_eq!(ledger.before_decision(Rule::Decline, "users", &key).unwrap(), Some(row("x")));
+    assert_eq!(ledger.before_decision(Rule::Pin, "users", &key).unwrap(), None);
+    ledger.decide(run, noon, "bob", &[decision(Rule::RevokeDecline, declined, Some(row("x")))]).unwrap();
+    let told: Vec<_> = ledger.decisions(9).unwrap().into_iter().map(|d| (d.by, d.what, d.at)).collect();
+    let expected = [("bob", "decline --revoke"), ("ada", "decline")];
+    assert_eq!(told, expected.map(|(by, what)| (by.to_string(), what.to_string(), noon)));
+
+    let refusal = |name: &str| Refusal {
+        ty: "users".into(),
+        key: Key::Text(name.into()),
+        content: "0123".into(),
+        at: noon,
+        reason: "not today".into(),
+    };
+    ledger.set_refusals(&[refusal("a"), refusal("b")], true).unwrap();
+    ledger.set_refusals(&[refusal("c")], false).unwrap();
+    assert_eq!(ledger.refusals().unwrap().into_values().collect::<Vec<_>>(), ["a", "b", "c"].map(refusal));
+    ledger.set_refusals(&[refusal("b")], true).unwrap();
+    assert_eq!(ledger.refusals().unwrap().into_values().collect::<Vec<_>>(), [refusal("b")]);
+}
+
+#[test]
+fn whoever_is_erased_leaves_no_byte_in_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ledger = new_ledger(folder.path());
+    let (id, other) = (Guid([0xab; 16]), Guid([0xcd; 16]));
+    let rows = vec![
+        (Key::Guid(id), Some(row("Megan Bowen"))),
+        (Key::Guid(other), Some(row("Adele Vance"))),
+        (Key::Pair(other, id), Some(row("Megan Bowen in Sales"))),
+    ];
+    write(&mut ledger, "users", rows);
+    assert_eq!(ledger.owned_by(id).unwrap().len(), 2);
+    assert_eq!(ledger.erase(id).unwrap(), 2);
+    assert_eq!(all(&ledger, "users").len(), 1);
+    drop(ledger);
+    for entry in fs::read_dir(folder.path().join("contoso")).unwrap() {
+        let path = entry.unwrap().path();
+        let bytes = fs::read(&path).unwrap();
+        for trace in [id.to_string(), "Megan Bowen".to_string()] {
+            assert!(
+                !bytes.windows(trace.len()).any(|window| window == trace.as_bytes()),
+                "{trace} in {}",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn a_ledger_is_exported_and_imported_for_its_own_job_only_unless_it_moved() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = Key::Text("x".into());
+    write(&mut new_ledger(folder.path()), "users", vec![(key.clone(), Some(row("x")))]);
+    let (old, out) = (folder.path().join("contoso/ledger.sqlite3"), folder.path().join("out"));
+    let reader = || Ledger::open_to_read(&old, &identity()).unwrap().unwrap();
+    reader().copy_to(&out).unwrap();
+    assert!(reader().copy_to(&out).unwrap_err().to_string().contains("is there already"));
+
+    let new = folder.path().join("new");
+    fs::create_dir(&new).unwrap();
+    let new = new.join("ledger.sqlite3");
+    let moved = Identity { target: "csv:/mnt/export".into(), ..identity() };
+    let refused = import(&out, &new, &moved, false).unwrap_err().to_string();
+    assert!(refused.contains("belongs to the target") && !new.exists(), "{refused}");
+    assert_eq!(import(&out, &new, &moved, true).unwrap(), None);
+    assert_eq!(Ledger::open(&new, &moved).unwrap().row("users", &key).unwrap(), Some(row("x")));
+    // The one that is there is kept beside it.
+    let kept = import(&out, &new, &moved, true).unwrap().unwrap();
+    assert!(kept.exists() && new.exists());
+
+    fs::write(&out, "no ledger").unwrap();
+    assert!(import(&out, &new, &moved, true).unwrap_err().to_string().contains("is not a ledger"));
+    assert_eq!(Ledger::open(&new, &moved).unwrap().count_owned("users").unwrap(), 1);
+    assert!(
+        import(&folder.path().join("none"), &new, &moved, true).unwrap_err().to_string().contains("there is no file")
+    );
 }

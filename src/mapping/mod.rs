@@ -96,6 +96,63 @@ pub struct Attribute {
     pub max_length: Option<MaxLength>,
     /// The value names a record of the target that the job does not own.
     pub find: Option<Find>,
+    /// What `setup` makes of it in a target whose attributes have types.
+    pub slot: Option<Slot>,
+}
+
+/// The type of an attribute in a target that has types, where the expression's own type does not say enough.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Slot {
+    pub kind: SlotKind,
+    /// What a select or a status may hold.
+    pub options: Vec<String>,
+}
+
+/// What an attribute of a typed target can hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SlotKind {
+    Text,
+    /// Text of any length.
+    Textarea,
+    Integer,
+    Double,
+    Boolean,
+    Date,
+    Time,
+    DateTime,
+    Url,
+    Email,
+    Ip,
+    /// One of some texts.
+    Select,
+    /// A state with a colour.
+    Status,
+    /// One who has an account there, named by mail address.
+    User,
+}
+
+impl SlotKind {
+    /// With the words that mapping files have for them.
+    pub const WORDS: [(&str, SlotKind); 14] = [
+        ("text", SlotKind::Text),
+        ("textarea", SlotKind::Textarea),
+        ("integer", SlotKind::Integer),
+        ("double", SlotKind::Double),
+        ("boolean", SlotKind::Boolean),
+        ("date", SlotKind::Date),
+        ("time", SlotKind::Time),
+        ("datetime", SlotKind::DateTime),
+        ("url", SlotKind::Url),
+        ("email", SlotKind::Email),
+        ("ip", SlotKind::Ip),
+        ("select", SlotKind::Select),
+        ("status", SlotKind::Status),
+        ("user", SlotKind::User),
+    ];
+
+    pub fn word(self) -> &'static str {
+        SlotKind::WORDS.iter().find(|(_, kind)| *kind == self).map_or("", |(word, _)| word)
+    }
 }
 
 /// A reference to a record that stands in the target and that no mapping of the job makes.
@@ -210,6 +267,11 @@ impl Mapping {
     /// Turns a source record into the target's values, or says why that is not possible.
     pub fn apply(&self, record: &Record, navigate: &dyn Navigate) -> Result<Mapped, Rejection> {
         self.apply_to(Subject::Record(record), navigate)
+    }
+
+    /// One value for each attribute, as its expression has it: not cut, and whether or not the record can be mapped.
+    pub fn values(&self, record: &Record, navigate: &dyn Navigate) -> Vec<Datum> {
+        self.attributes.iter().map(|attribute| attribute.of(Subject::Record(record), navigate)).collect()
     }
 
     /// [`Mapping::apply`] for one element of the list that is split.
@@ -358,7 +420,7 @@ impl<'m> CanonicalAttribute<'m> {
 }
 
 /// Cuts what is longer than allowed; in words what was too long, without the value.
-fn shorten(value: &mut Datum, most: MaxLength) -> Option<String> {
+pub(crate) fn shorten(value: &mut Datum, most: MaxLength) -> Option<String> {
     let mut longest = 0;
     let mut cut = |text: &mut Box<str>| {
         if let Some((end, _)) = text.char_indices().nth(most.characters) {

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{
-    Attribute, AttributeValue, Distinct, Each, Find, KeyRule, Mapping, MaxLength, Missing, cases, datum, parts,
-    removal, shipped,
+    Attribute, AttributeValue, Distinct, Each, Find, KeyRule, Mapping, MaxLength, Missing, Slot, SlotKind, cases,
+    datum, parts, removal, shipped,
 };
 use crate::custom;
 use crate::diagnostic::{Diagnostic, Place, Problems, SourceFile, did_you_mean};
@@ -403,6 +403,7 @@ impl AttributeReader<'_> {
         let (required, private) = (flag("required"), flag("private"));
         let max_length = max_length(&mut fields, problems);
         let find = fields.get("find").and_then(|node| find(node, reference.is_some(), problems));
+        let slot = slot(&mut fields, problems);
         let separator = fields.get("separator");
         let refers = reference.is_some() || find.is_some();
         fields.finish(&HOMES, problems);
@@ -426,6 +427,7 @@ impl AttributeReader<'_> {
             private,
             max_length,
             find,
+            slot,
         })
     }
 
@@ -503,6 +505,22 @@ fn max_length(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<MaxLen
     let characters = most?.int(1..=i64::from(u32::MAX), problems)?;
     let reject = too_long.and_then(|node| node.word(&[("cut", false), ("reject", true)], problems)).unwrap_or(false);
     Some(MaxLength { characters: usize::try_from(characters).ok()?, reject })
+}
+
+/// Reads `type` and `options`.
+fn slot(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Slot> {
+    let (kind, options) = (fields.get("type"), fields.get("options"));
+    let word = kind.and_then(|node| node.word(&SlotKind::WORDS, problems));
+    let chosen = matches!(word, Some(SlotKind::Select | SlotKind::Status));
+    if let (Some(node), false) = (options, chosen) {
+        problems.add_with_help(&node.place, "`options` are of a select or a status", "write `type = \"select\"`");
+    }
+    if let (Some(node), Some(SlotKind::Select), None) = (kind, word, options) {
+        let help = "write `options = [\"Member\", \"Guest\"]`: it holds nothing else";
+        problems.add_with_help(&node.place, "a select needs `options`", help);
+    }
+    let options: Vec<String> = options.and_then(|node| node.texts(problems)).unwrap_or_default();
+    Some(Slot { kind: word?, options })
 }
 
 fn plain_name(node: &Node, problems: &mut Problems) -> Option<String> {

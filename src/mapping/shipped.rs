@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::diagnostic::{Place, Problems, SourceFile, nearest};
 
 /// Address, version and text of each shipped mapping.
-const SHIPPED: [(&str, u32, &str); 20] = [
+const SHIPPED: [(&str, u32, &str); 24] = [
     ("csv/users", 1, include_str!("../../mappings/csv/users.toml")),
     ("csv/groups", 1, include_str!("../../mappings/csv/groups.toml")),
     ("csv/memberships", 1, include_str!("../../mappings/csv/memberships.toml")),
@@ -29,6 +29,10 @@ const SHIPPED: [(&str, u32, &str); 20] = [
     ("csv/deleted_groups", 1, include_str!("../../mappings/csv/deleted_groups.toml")),
     ("csv/booking_businesses", 1, include_str!("../../mappings/csv/booking_businesses.toml")),
     ("csv/managed_devices", 1, include_str!("../../mappings/csv/managed_devices.toml")),
+    ("jsm-assets/user", 1, include_str!("../../mappings/jsm-assets/user.toml")),
+    ("jsm-assets/group", 1, include_str!("../../mappings/jsm-assets/group.toml")),
+    ("jsm-assets/license", 1, include_str!("../../mappings/jsm-assets/license.toml")),
+    ("jsm-assets/device", 1, include_str!("../../mappings/jsm-assets/device.toml")),
 ];
 
 /// The addresses of all shipped mappings, with their versions.
@@ -110,8 +114,13 @@ mod tests {
     fn shipped_mappings_are_named_like_what_they_read() {
         for address in addresses() {
             let Identity { name, source, target, .. } = test_file(&address, false).unwrap().0.identity();
-            assert_eq!((name.as_str(), target.as_str()), (source.name(), source.name()));
-            assert_eq!(format!("csv/{name}@1"), address);
+            let (folder, rest) = address.split_once('/').unwrap();
+            assert_eq!(rest, format!("{name}@1"));
+            match folder {
+                "csv" => assert_eq!((name.as_str(), target.as_str()), (source.name(), source.name())),
+                // Object types are called after one object.
+                _ => assert_eq!((format!("{name}s"), target.to_lowercase()), (source.name().to_string(), name)),
+            }
         }
     }
 

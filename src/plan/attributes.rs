@@ -46,6 +46,35 @@ pub struct Verdict {
     pub elements_removed: u64,
 }
 
+/// Whose doing it is that desired and current value differ.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChangedBy {
+    /// Only the source has changed since the last settled write.
+    Entra,
+    /// Only the target has.
+    Target,
+    Both,
+    /// Neither has: the target made something else of what was written, or a person settled the difference.
+    Nobody,
+    /// Not known: the record was adopted, or the attribute is new.
+    Unknown,
+}
+
+/// Whose doing a difference is; none where both sides are equal, or one of them is not known. Sets as a whole.
+pub fn changed_by(desired: &Datum, current: &Datum, held: Option<&Held>) -> Option<ChangedBy> {
+    if !desired.is_known() || !current.is_known() || desired == current || (desired.is_empty() && current.is_empty()) {
+        return None;
+    }
+    let Some(held) = held else { return Some(ChangedBy::Unknown) };
+    Some(match (*desired != held.settled, *current != held.applied) {
+        (true, false) => ChangedBy::Entra,
+        (false, true) => ChangedBy::Target,
+        (true, true) => ChangedBy::Both,
+        (false, false) => ChangedBy::Nobody,
+    })
+}
+
 const CHANGED_IN_TARGET: &str = "changed in the target";
 
 /// The value of a new record's attribute.

@@ -4,14 +4,17 @@
 //! walked once in key order. Records are read from disk one at a time. Deliberately does no I/O but through the inputs:
 //! the same inputs give the same plan.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use super::change::{Action, Adoption, Change, Counts, Note, NoteKind, Row};
+use jiff::{SignedDuration, Timestamp};
+
+use super::change::{Action, Adoption, Change, Counts, Note, NoteKind, Refusal, Row};
 use super::datum::{Datum, Set};
 use super::decide::{self, Case, Decision, Desired, Found, Source, Times, TypePolicy};
 use super::limits::{self, Approved, CollectionBase, Tally, TypeBase};
 use super::matching::{
-    CurrentSide, DesiredKey, DesiredSide, DesiredState, Match, Matched, OwnedKey, Ownership, match_up,
+    CurrentSide, DesiredKey, DesiredSide, DesiredState, Match, Matched, OwnedKey, Ownership, match_up, several_records,
 };
 use super::order::{self, Position};
 use super::policy::Limits;
@@ -19,6 +22,9 @@ use super::{Header, Plan, TypeSummary};
 use crate::error::Result;
 use crate::record::{Coverage, Key, Unknown};
 use crate::spill::{Place, SpillWriter};
+
+/// How long the same content is not sent again that the target refused.
+const REFUSED_FOR: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// The ledger's rows, as the plan walks them.
 pub trait Rows {
@@ -56,8 +62,33 @@ pub struct Inputs<'a> {
     pub orphans: Vec<limits::Orphan>,
     pub rows: &'a dyn Rows,
     pub states: &'a dyn States,
+    /// What the target refused, by type and key: the same content is not sent again for a while.
+    pub refused: &'a BTreeMap<(String, Key), Refusal>,
     /// Restricts the plan to these source keys: creates, adopts and updates only.
     pub only: Option<std::collections::BTreeSet<Key>>,
+    /// Looks on; changes nothing.
+    pub witness: Option<&'a Witness>,
+}
+
+/// Looks on while a plan is built: what was decided about some records, and on what grounds.
+pub struct Witness {
+    /// Whether it wants to hear of a key.
+    pub wants: Box<dyn Fn(&Key) -> bool>,
+    /// In the order of the walk.
+    pub seen: RefCell<Vec<Decided>>,
+}
+
+/// What was decided about one record, with the three sides that it was decided on.
+#[derive(Clone, Debug)]
+pub struct Decided {
+    /// The type, as an index into the plan's types.
+    pub ty: usize,
+    pub key: Key,
+    /// References in it are target ids. None for a record of the target that nobody owns and nobody wants.
+    pub source: Option<Source>,
+    pub found: Found,
+    pub row: Option<Row>,
+    pub decision: Decision,
 }
 
 /// One type with its sides matched.
@@ -115,25 +146,44 @@ fn type_base<'a>(ty: &Joined, summary: &'a TypeSummary, tally: &'a Tally, first_
         owned: summary.owned,
         owned_there,
         there: summary.there,
+        entra_ids: match first_run {
+            true => ty.input.current.keys.iter().filter(|key| is_entra_id(key.target_key.as_ref())).count() as u64,
+            false => 0,
+        },
         edited: summary.counts.notes.get(&NoteKind::FilterEdit).copied().unwrap_or_default(),
         complete: summary.coverage.is_complete(),
         tally,
     }
 }
 
+fn is_entra_id(key: Option<&Key>) -> bool {
+    matches!(key, Some(Key::Guid(_) | Key::Pair(..) | Key::Assignment(_)))
+}
+
 /// Collects changes on disk with their positions in memory.
-struct Writer {
+pub(super) struct Writer {
     changes: SpillWriter<Change>,
     order: Vec<(Position, u32, Place)>,
     notes: Vec<Note>,
 }
 
 impl Writer {
-    fn new() -> Result<Writer> {
+    pub(super) fn new() -> Result<Writer> {
         Ok(Writer { changes: SpillWriter::new()?, order: Vec::new(), notes: Vec::new() })
     }
 
-    fn finish(mut self, header: Header) -> Result<Plan> {
+    /// Writes one change that has no part in the order of references within its type.
+    pub(super) fn push(&mut self, change: &Change, (index, links, rank): (usize, bool, usize), at: u32) -> Result<()> {
+        let place = self.changes.push(change)?;
+        self.order.push((order::position(change.action, links, rank, 0, at), index as u32, place));
+        Ok(())
+    }
+
+    pub(super) fn tell(&mut self, notes: Vec<Note>) {
+        self.notes.extend(notes);
+    }
+
+    pub(super) fn finish(mut self, header: Header) -> Result<Plan> {
         self.order.sort_unstable();
         let order = self.order.into_iter().map(|(_, ty, place)| (ty, place)).collect();
         self.notes.sort_by(|a, b| (a.kind, &a.ty, &a.key).cmp(&(b.kind, &b.ty, &b.key)));
@@ -207,6 +257,8 @@ struct Collected {
     referring: Vec<(u32, Key)>,
     /// Source keys that creates of this type refer to within it.
     refers: BTreeMap<Key, Vec<Key>>,
+    /// Source keys whose record gets another key in the target: the one it frees and the one it takes.
+    moves: BTreeMap<Key, (Key, Key)>,
     notes: Vec<Note>,
 }
 
@@ -234,7 +286,7 @@ impl Walk<'_> {
         }
         let told = self.ty.input.desired.notes.iter().filter(|note| self.included(&note.key));
         collected.notes.extend(told.cloned());
-        self.nobodys(&mut collected);
+        self.nobodys(&mut collected)?;
         self.place(writer, &mut collected);
         for note in &collected.notes {
             *collected.counts.notes.entry(note.kind).or_default() += 1;
@@ -280,19 +332,46 @@ impl Walk<'_> {
                 self.resolve(entry, &mut record, &mut notes, collected)?;
                 Source::Desired(record)
             }
-            DesiredState::Rejected { label, reason } => Source::Rejected(format!("{label}: {reason}")),
+            DesiredState::Rejected { reason, .. } => Source::Rejected(reason.to_string()),
             // Matching has made it a collision already; the state only has to be a desired one.
             DesiredState::Twice => {
                 Source::Desired(Desired { mapping: 0, label: entry.key.to_string(), values: vec![] })
             }
         };
+        if let (Match::There(hit), Some(takes)) = (&self.ty.matched.desired[index], &entry.target_key)
+            && let Some(frees) = &self.ty.input.current.keys[*hit as usize].target_key
+            && frees != takes
+        {
+            collected.moves.insert(entry.key.clone(), (frees.clone(), takes.clone()));
+        }
         let found = self.found(&self.ty.matched.desired[index])?;
-        let case = self.case(&entry.key, row.map(|(_, row)| row));
-        let mut decision = decide::decide(&case, source, found);
-        notes.append(&mut decision.notes);
-        decision.notes = notes;
+        let mut decision = self.decide(&entry.key, row.map(|(_, row)| row), source, found, notes);
+        if let DesiredState::Rejected { label, .. } = &entry.state {
+            let mapped = decision.notes.iter_mut().filter(|note| note.kind == NoteKind::Rejected);
+            mapped.for_each(|note| note.label = label.to_string());
+        }
         self.count_adoption(index, &decision, collected);
         self.keep(&entry.key, decision, writer, collected)
+    }
+
+    /// Decides about one record, before the eyes of whoever wants to know. `notes` come before those of the decision.
+    fn decide(&self, key: &Key, row: Option<&Row>, source: Source, found: Found, mut notes: Vec<Note>) -> Decision {
+        let witness = self.inputs.witness.filter(|witness| (witness.wants)(key));
+        let grounds = witness.map(|witness| (witness, source.clone(), found.clone()));
+        let mut decision = decide::decide(&self.case(key, row), source, found);
+        notes.append(&mut decision.notes);
+        decision.notes = notes;
+        if let Some((witness, source, found)) = grounds {
+            witness.seen.borrow_mut().push(Decided {
+                ty: self.index,
+                key: key.clone(),
+                source: Some(source),
+                found,
+                row: row.cloned(),
+                decision: decision.clone(),
+            });
+        }
+        decision
     }
 
     /// Counts what a rule found for a record that the ledger does not know.
@@ -328,14 +407,13 @@ impl Walk<'_> {
     ) -> Result<()> {
         let source = self.inputs.states.state(&self.ty.input.policy.spec.name, key, Some(row))?;
         let found = match self.ty.matched.owned[row_index] {
-            Some(hit) if self.ty.matched.twins.contains(&hit) => Found::Collision(format!(
-                "several records of the target carry the key of {}; none of them is touched. Remove or re-key all but one.",
-                row.label
-            )),
+            Some(hit) if self.ty.matched.twins.contains(&hit) => {
+                Found::Collision(several_records(&format!("of {}", row.label)))
+            }
             Some(hit) => self.found(&Match::There(hit))?,
             None => self.found(&Match::Absent)?,
         };
-        let decision = decide::decide(&self.case(key, Some(row)), source, found);
+        let decision = self.decide(key, Some(row), source, found, Vec::new());
         self.keep(key, decision, writer, collected)
     }
 
@@ -376,6 +454,11 @@ impl Walk<'_> {
             collected.refers.remove(key);
         }
         let Some(change) = decision.change else { return Ok(()) };
+        if let Some(note) = self.refused_lately(&change) {
+            collected.refers.remove(key);
+            collected.notes.push(note);
+            return Ok(());
+        }
         // A trial on a few never removes.
         let removal = matches!(change.action, Action::Retire | Action::Delete | Action::Forget | Action::Settle);
         if self.inputs.only.is_some() && (removal || change.takes_away()) {
@@ -384,15 +467,48 @@ impl Walk<'_> {
         *counts.changes.entry(change.action).or_default() += 1;
         collected.tally.add(&change, self.ty.input.policy.links, &self.inputs.approved);
         let place = writer.changes.push(&change)?;
-        if collected.refers.contains_key(key) {
+        if collected.refers.contains_key(key) || collected.moves.contains_key(key) {
             collected.referring.push((collected.decisions.len() as u32, key.clone()));
         }
         collected.decisions.push((place, change.action));
         Ok(())
     }
 
+    /// What is told instead of a change that the target refused in this very form, a few days long.
+    fn refused_lately(&self, change: &Change) -> Option<Note> {
+        if self.inputs.refused.is_empty() || !change.action.writes() {
+            return None;
+        }
+        let refusal = self.inputs.refused.get(&(change.ty.clone(), change.key.clone()))?;
+        let until = refusal.at.saturating_add(REFUSED_FOR).unwrap_or(Timestamp::MAX);
+        if self.inputs.times.as_of >= until || refusal.content != change.content() {
+            return None;
+        }
+        Some(Note {
+            kind: NoteKind::Refused,
+            ty: change.ty.clone(),
+            key: change.key.clone(),
+            label: change.label.clone(),
+            words: format!(
+                "the target refused its {} on {}: {}. The same is not sent again before {}, unless with --retry-rejected.",
+                change.action.word(),
+                decide::day(refusal.at),
+                refusal.reason,
+                decide::day(until)
+            ),
+            attribute: None,
+            target_id: None,
+        })
+    }
+
     fn place(&self, writer: &mut Writer, collected: &mut Collected) {
-        let levels = order::levels(&collected.refers);
+        // Who takes a key comes after whoever frees it; a swap is cut like any cycle.
+        let mut after = std::mem::take(&mut collected.refers);
+        let freed: BTreeMap<&Key, &Key> = collected.moves.iter().map(|(key, (frees, _))| (frees, key)).collect();
+        for (key, (_, takes)) in &collected.moves {
+            after.entry(key.clone()).or_default().extend(freed.get(takes).map(|other| (*other).clone()));
+        }
+        let levels = order::levels(&after);
         let mut referring = collected.referring.drain(..).peekable();
         for (at, (place, action)) in (0u32..).zip(collected.decisions.drain(..)) {
             let key = referring.next_if(|(other, _)| *other == at);
@@ -403,11 +519,23 @@ impl Walk<'_> {
     }
 
     /// Records nobody owns: counted; those that carry an Entra id are named.
-    fn nobodys(&self, collected: &mut Collected) {
+    fn nobodys(&self, collected: &mut Collected) -> Result<()> {
         for index in &self.ty.matched.nobodys {
             let current = &self.ty.input.current.keys[*index as usize];
             collected.counts.not_ours += 1;
-            if let Some(key @ (Key::Guid(_) | Key::Pair(..) | Key::Assignment(_))) = &current.target_key
+            if let (Some(witness), Some(key)) = (self.inputs.witness, &current.target_key)
+                && (witness.wants)(key)
+            {
+                witness.seen.borrow_mut().push(Decided {
+                    ty: self.index,
+                    key: key.clone(),
+                    source: None,
+                    found: self.found(&Match::There(*index))?,
+                    row: None,
+                    decision: Decision::default(),
+                });
+            }
+            if let Some(key) = current.target_key.as_ref().filter(|key| is_entra_id(Some(*key)))
                 && self.inputs.only.is_none()
             {
                 collected.notes.push(Note {
@@ -417,9 +545,11 @@ impl Walk<'_> {
                     label: current.id.to_string(),
                     words: "carries an Entra id, but this job does not own it: it is left alone.".into(),
                     attribute: None,
+                    target_id: None,
                 });
             }
         }
+        Ok(())
     }
 
     /// Turns references, which are source keys, into target ids.
@@ -441,6 +571,7 @@ impl Walk<'_> {
                     label: record.label.clone(),
                     words: format!("{} leaves out {key}: {words}.", spec.name),
                     attribute: None,
+                    target_id: None,
                 });
             };
             match value {

@@ -13,6 +13,7 @@ use crate::plan::decide::MappingPolicy;
 use crate::plan::file;
 use crate::plan::matching::CurrentKey;
 use crate::plan::policy::{CauseKind, Empty, Recreate, Removal, Side, Step, StepAction, Write};
+use crate::plan::undo::{self, Done, History};
 use crate::record::Guid;
 use crate::spill::SpillWriter;
 
@@ -66,6 +67,26 @@ impl Rows for Memory {
 
     fn each(&self, _: &str, each: &mut dyn FnMut(Key, Row) -> Result<()>) -> Result<()> {
         self.ledger.iter().try_for_each(|(key, row)| each(key.clone(), row.clone()))
+    }
+}
+
+/// What the last run did.
+struct LastRun<'a> {
+    memory: &'a Memory,
+    done: BTreeMap<Key, Done>,
+}
+
+impl History for LastRun<'_> {
+    fn each(&self, _: &str, each: &mut dyn FnMut(Key, Done) -> Result<()>) -> Result<()> {
+        self.done.iter().try_for_each(|(key, done)| each(key.clone(), done.clone()))
+    }
+
+    fn row(&self, _: &str, key: &Key) -> Result<Option<Row>> {
+        Ok(self.memory.ledger.get(key).cloned())
+    }
+
+    fn written_since(&self, _: &str) -> Result<std::collections::BTreeSet<Key>> {
+        Ok(std::collections::BTreeSet::new())
     }
 }
 
@@ -165,8 +186,8 @@ impl Memory {
         CurrentSide { keys: keys.collect(), records: records.finish().unwrap(), coverage }
     }
 
-    fn plan(&self, people: &People, policy: &TypePolicy, day: i64) -> Plan {
-        let header = Header {
+    fn header(&self, day: i64) -> Header {
+        Header {
             format: file::FORMAT.into(),
             id: String::new(),
             job: "job".into(),
@@ -181,9 +202,24 @@ impl Memory {
             sources: Vec::new(),
             types: Vec::new(),
             limits: Vec::new(),
-        };
+        }
+    }
+
+    fn plan(&self, people: &People, policy: &TypePolicy, day: i64) -> Plan {
+        self.plan_without(people, policy, day, &BTreeMap::new())
+    }
+
+    /// A plan after the target refused some changes.
+    fn plan_without(
+        &self,
+        people: &People,
+        policy: &TypePolicy,
+        day: i64,
+        refused: &BTreeMap<(String, Key), Refusal>,
+    ) -> Plan {
         let inputs = Inputs {
-            header,
+            refused,
+            header: self.header(day),
             times: Times { as_of: at(day), source_as_of: at(day) },
             limits: &Limits::default(),
             collections: Vec::new(),
@@ -192,6 +228,7 @@ impl Memory {
             rows: self,
             states: &Sayings(people),
             only: None,
+            witness: None,
         };
         let input = TypeInput {
             policy: policy.clone(),
@@ -204,9 +241,31 @@ impl Memory {
         plan
     }
 
-    fn apply(&mut self, plan: &Plan, policy: &TypePolicy) {
+    /// The reverse of a run that did this.
+    fn reverse(&self, done: BTreeMap<Key, Done>, policy: &TypePolicy, day: i64) -> Plan {
+        let inputs = undo::Inputs {
+            header: self.header(day),
+            times: Times { as_of: at(day), source_as_of: at(day) },
+            limits: &Limits::default(),
+            approved: Approved::default(),
+            rows: self,
+            history: &LastRun { memory: self, done },
+            run: "1".into(),
+        };
+        let mut plan = undo::reverse(inputs, &[(policy.clone(), self.current(Coverage::Complete))]).unwrap();
+        file::identify(&mut plan).unwrap();
+        plan
+    }
+
+    /// Does what the plan says, and tells what was done.
+    fn apply(&mut self, plan: &Plan, policy: &TypePolicy) -> BTreeMap<Key, Done> {
+        let mut done = BTreeMap::new();
         for change in plan.changes().map(Result::unwrap) {
             let mut id = change.target_id.clone().unwrap_or_default();
+            if let Some(written) = change.written(&[]) {
+                let before = self.ledger.get(&change.key).filter(|_| change.action == Action::Delete).cloned();
+                done.insert(change.key.clone(), Done { written, before });
+            }
             match change.action {
                 Action::Create => {
                     id = change.key.to_string();
@@ -230,6 +289,7 @@ impl Memory {
                 None => drop(self.ledger.remove(&change.key)),
             }
         }
+        done
     }
 
     fn touch(&mut self, hand: &Hand) {
@@ -344,6 +404,27 @@ proptest! {
     }
 
     #[test]
+    fn what_was_taken_back_is_not_done_again(policy in policies(), nights in nights()) {
+        let mut memory = Memory::default();
+        let mut done = BTreeMap::new();
+        for (day, (hands, people)) in (0..).zip(&nights) {
+            hands.iter().for_each(|hand| memory.touch(hand));
+            done = memory.apply(&memory.plan(people, &policy, day), &policy);
+        }
+        let last = &nights.last().unwrap().1;
+        let reverse = memory.reverse(done, &policy, 9);
+        memory.apply(&reverse, &policy);
+        for undone in changes(&reverse).iter().filter(|change| change.action.writes()) {
+            for again in changes(&memory.plan(last, &policy, 9)).iter().filter(|again| again.key == undone.key) {
+                // A reference to what was deleted with the same run is no value that was taken back.
+                let values = again.attributes.iter().filter(|written| written.name != "Boss");
+                prop_assert!(!again.action.writes() || (again.action == Action::Update && values.count() == 0),
+                    "{undone:#?}\nthen {again:#?}");
+            }
+        }
+    }
+
+    #[test]
     fn every_removal_is_of_an_owned_record_and_names_its_cause(policy in policies(), nights in nights()) {
         let mut memory = Memory::default();
         for (day, (hands, people)) in (0..).zip(&nights) {
@@ -403,6 +484,7 @@ proptest! {
                 ids_are_keys: true,
             };
             let inputs = Inputs {
+            refused: &BTreeMap::new(),
                 header: whole.header.clone(),
                 times: Times { as_of: at(day), source_as_of: at(day) },
                 limits: &Limits::default(),
@@ -412,6 +494,7 @@ proptest! {
                 rows: &memory,
                 states: &Sayings(people),
                 only: None,
+                witness: None,
             };
             for change in changes(&build(inputs, vec![input]).unwrap()) {
                 let unseen = change.target_id.as_ref().is_none_or(|id| !seen.contains(id));
@@ -436,5 +519,29 @@ proptest! {
             prop_assert_eq!(bytes(&plan), bytes(&memory.plan(people, &policy, day)));
             memory.apply(&plan, &policy);
         }
+    }
+}
+
+#[test]
+fn what_the_target_refused_is_not_sent_again_in_the_same_form_for_seven_days() {
+    let (memory, policy) = (Memory::default(), policy(AttributePolicy::default(), false, false));
+    let person = |name| Says::Desired { name: Some(name), boss: None, tags: vec![], more_tags: false };
+    let with = |name| vec![person(name), Says::Gone, Says::Gone, Says::Gone, Says::Gone, Says::Gone];
+    let planned = changes(&memory.plan(&with("Adele"), &policy, 0));
+    let [create] = planned.as_slice() else { panic!("{planned:?}") };
+    let refusal = Refusal {
+        ty: create.ty.clone(),
+        key: create.key.clone(),
+        content: create.content(),
+        at: at(0),
+        reason: "the mail is taken".into(),
+    };
+    let refused = BTreeMap::from([((create.ty.clone(), create.key.clone()), refusal)]);
+    for (name, day, sent) in [("Adele", 0, false), ("Adele", 6, false), ("Adele", 7, true), ("Adele V.", 1, true)] {
+        let plan = memory.plan_without(&with(name), &policy, day, &refused);
+        assert_eq!(!plan.is_empty(), sent, "{name} on day {day}");
+        let told: Vec<&Note> = plan.notes().iter().filter(|note| note.kind == NoteKind::Refused).collect();
+        assert_eq!(told.len(), usize::from(!sent));
+        assert!(told.iter().all(|note| note.words.contains("the mail is taken")), "{told:?}");
     }
 }

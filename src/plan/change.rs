@@ -63,6 +63,20 @@ impl Action {
         }
     }
 
+    /// The word for what was done.
+    pub fn past(self) -> &'static str {
+        match self {
+            Action::Create => "created",
+            Action::Adopt => "adopted",
+            Action::Update => "updated",
+            Action::Retire => "retired",
+            Action::Return => "returned",
+            Action::Delete => "deleted",
+            Action::Forget => "forgotten",
+            Action::Settle => "settled",
+        }
+    }
+
     /// The one character in front of a change in the text form.
     pub fn symbol(self) -> char {
         match self {
@@ -330,6 +344,9 @@ pub struct Note {
     /// The attribute and its three values, for changes made in the target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attribute: Option<Difference>,
+    /// Of a returner, the record that a person may let it have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_id: Option<String>,
 }
 
 /// The three values of an attribute that was left alone.
@@ -360,6 +377,8 @@ pub enum NoteKind {
     Returner,
     /// The record could not be mapped.
     Rejected,
+    /// The target refused this very change lately, and it is not sent again yet.
+    Refused,
     /// Out of scope only because the scope or a mapping was edited: waits for approval of `filter-edit`.
     FilterEdit,
     /// The job's `protect` is true for the record: nothing of it is written or removed.
@@ -374,6 +393,8 @@ pub enum NoteKind {
     Conflict,
     /// Adopted with a value that differs from the source.
     DiffersSinceAdoption,
+    /// What a run wrote was changed since, and is not taken back with the rest of it.
+    NotUndone,
     /// A reference points to a record that is not there.
     ReferenceLeftOut,
     /// A name leads to no record, or to several, of a type that the job does not own.
@@ -463,7 +484,79 @@ pub struct FindIn {
     pub take: Option<String>,
 }
 
+/// What one change wrote into the target, as far as taking it back needs it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Written {
+    pub action: Action,
+    /// Nothing of a create, which is taken back as a whole, nor of a delete, whose record the ledger knows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<WrittenValue>,
+}
+
+/// One value that was written.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct WrittenValue {
+    pub name: String,
+    /// What the target held.
+    pub before: Datum,
+    /// What it held afterwards.
+    pub after: Datum,
+}
+
+/// A change that the target refused.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refusal {
+    pub ty: String,
+    pub key: Key,
+    /// [`Change::content`] of what was planned.
+    pub content: String,
+    pub at: Timestamp,
+    pub reason: String,
+}
+
 impl Change {
+    /// A change that changes nothing: to look at a record by what the target calls it.
+    pub fn about(spec: &TypeSpec, target_id: String) -> Change {
+        Change {
+            action: Action::Settle,
+            ty: spec.name.clone(),
+            key: Key::parse(&target_id),
+            label: target_id.clone(),
+            target_id: Some(target_id),
+            cause: None,
+            based_on: None,
+            attributes: Vec::new(),
+            ledger: None,
+        }
+    }
+
+    /// What of this change is remembered once the target has taken it; `read_back` is what it made of the values.
+    pub fn written(&self, read_back: &[(String, Datum)]) -> Option<Written> {
+        if !self.action.writes() {
+            return None;
+        }
+        let as_kept = |written: &AttributeChange| {
+            let kept = read_back.iter().find(|(name, value)| *name == written.name && value.is_known());
+            WrittenValue {
+                name: written.name.clone(),
+                before: written.before.clone(),
+                after: kept.map_or_else(|| written.after.clone(), |(_, value)| value.clone()),
+            }
+        };
+        let values = match self.action {
+            Action::Create | Action::Delete => Vec::new(),
+            _ => self.attributes.iter().map(as_kept).collect(),
+        };
+        Some(Written { action: self.action, values })
+    }
+
+    /// A fingerprint of what would be sent: the first 16 hexadecimal digits of a SHA-256.
+    pub fn content(&self) -> String {
+        let written = self.attributes.iter().flat_map(|written| [written.name.clone(), written.after.to_string()]);
+        let named = [self.action.word().to_string(), self.target_id.clone().unwrap_or_default()];
+        fingerprint(named.into_iter().chain(written))
+    }
+
     /// Elements that are taken out of sets.
     pub fn elements_removed(&self) -> impl Iterator<Item = (&str, &str)> {
         self.attributes.iter().flat_map(|attribute| {
@@ -498,12 +591,16 @@ pub struct Current {
 impl Current {
     /// The first 16 hexadecimal digits of a SHA-256 over all values.
     pub fn fingerprint(&self) -> String {
-        use sha2::{Digest, Sha256};
-        let mut sum = Sha256::new();
-        for value in &self.values {
-            sum.update(value.to_string());
-            sum.update([0]);
-        }
-        sum.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        fingerprint(self.values.iter().map(Datum::to_string))
     }
+}
+
+fn fingerprint(parts: impl Iterator<Item = String>) -> String {
+    use sha2::{Digest, Sha256};
+    let mut sum = Sha256::new();
+    for part in parts {
+        sum.update(part);
+        sum.update([0]);
+    }
+    sum.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }

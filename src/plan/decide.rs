@@ -187,7 +187,9 @@ impl Case<'_> {
                     "matches record {target_id}, which belongs to the deleted object {other}: probably the same person \
                      with a new object. Nothing is written until a person decides."
                 );
-                self.telling(NoteKind::Returner, &desired.label, words)
+                let mut decision = self.telling(NoteKind::Returner, &desired.label, words);
+                decision.notes.iter_mut().for_each(|note| note.target_id = Some(target_id.clone()));
+                decision
             }
             (_, Some(State::Declined)) => Decision { declined: true, ..Decision::default() },
             (Found::NotRead, _) => {
@@ -469,7 +471,7 @@ impl Case<'_> {
                 StepAction::Delete => return self.delete(row, current, leaving),
                 StepAction::Flag(flags) => {
                     leaving.steps_done += 1;
-                    let attributes = self.flag(flags, current, &mut leaving);
+                    let attributes = self.flag(flags, current, &mut leaving.before);
                     if !attributes.is_empty() {
                         let mut change = self.change(Action::Retire, &row.label, Some(current.id.clone()));
                         change.attributes = attributes;
@@ -483,18 +485,18 @@ impl Case<'_> {
         }
     }
 
-    fn flag(
+    pub(super) fn flag(
         &self,
-        flags: &std::collections::BTreeMap<String, String>,
+        flags: &BTreeMap<String, String>,
         current: &Current,
-        leaving: &mut Leaving,
+        standing: &mut BTreeMap<String, (Datum, Datum)>,
     ) -> Vec<AttributeChange> {
         let mut changes = Vec::new();
         for (index, spec) in self.policy.spec.attributes.iter().enumerate() {
             let Some(flag) = flags.get(&spec.name) else { continue };
             let (flag, before) = (Datum::text(flag.as_str()), &current.values[index]);
             if *before != flag {
-                leaving.before.entry(spec.name.clone()).or_insert((before.clone(), flag.clone())).1 = flag.clone();
+                standing.entry(spec.name.clone()).or_insert((before.clone(), flag.clone())).1 = flag.clone();
                 changes.push(AttributeChange {
                     name: spec.name.clone(),
                     before: before.clone(),
@@ -594,7 +596,7 @@ impl Case<'_> {
         decision
     }
 
-    fn removal(&self, row: &Row) -> &Removal {
+    pub(super) fn removal(&self, row: &Row) -> &Removal {
         &self.mapping(row).removal
     }
 
@@ -620,7 +622,7 @@ impl Case<'_> {
         }
     }
 
-    fn change(&self, action: Action, label: &str, target_id: Option<String>) -> Change {
+    pub(super) fn change(&self, action: Action, label: &str, target_id: Option<String>) -> Change {
         Change {
             action,
             ty: self.policy.spec.name.clone(),
@@ -634,12 +636,12 @@ impl Case<'_> {
         }
     }
 
-    fn settle(&self, row: Row) -> Change {
+    pub(super) fn settle(&self, row: Row) -> Change {
         let target_id = Some(row.target_id.clone());
         Change { ledger: Some(row.clone()), ..self.change(Action::Settle, &row.label, target_id) }
     }
 
-    fn note(&self, kind: NoteKind, words: String) -> Note {
+    pub(super) fn note(&self, kind: NoteKind, words: String) -> Note {
         Note {
             kind,
             ty: self.policy.spec.name.clone(),
@@ -647,10 +649,11 @@ impl Case<'_> {
             label: self.row.map(|row| row.label.clone()).unwrap_or_default(),
             words,
             attribute: None,
+            target_id: None,
         }
     }
 
-    fn telling(&self, kind: NoteKind, label: &str, words: String) -> Decision {
+    pub(super) fn telling(&self, kind: NoteKind, label: &str, words: String) -> Decision {
         let note = Note { label: label.to_string(), ..self.note(kind, words) };
         Decision { notes: vec![note], ..Decision::default() }
     }
@@ -673,7 +676,7 @@ fn due(leaving: &Leaving, step: &Step) -> Timestamp {
     leaving.since.saturating_add(SignedDuration::from_hours(24 * i64::from(step.after_days))).unwrap_or(Timestamp::MAX)
 }
 
-fn day(at: Timestamp) -> String {
+pub(super) fn day(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d").to_string()
 }
 

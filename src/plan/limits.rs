@@ -144,6 +144,8 @@ pub struct TypeBase<'a> {
     pub owned_there: u64,
     /// Records in the target before the run.
     pub there: u64,
+    /// Of these, where no run of the job went through yet, records whose key is an Entra id.
+    pub entra_ids: u64,
     /// Left scope only because scope or mapping was edited: wait for approval.
     pub edited: u64,
     /// The target was read completely.
@@ -246,10 +248,7 @@ fn per_type(limits: &Limits, ty: &TypeBase<'_>, approved: &Approved, checks: &mu
                 base: ty.there,
                 approved,
                 held: approved < adopts,
-                words: format!(
-                    "no full run of this job has gone through yet, and it would take over {adopts} of the {1} records of {0}",
-                    ty.name, ty.there
-                ),
+                words: first_run_words(ty, adopts),
             });
         }
     }
@@ -282,12 +281,27 @@ fn per_type(limits: &Limits, ty: &TypeBase<'_>, approved: &Approved, checks: &mu
             approved: if accepted { ty.owned - ty.owned_there } else { 0 },
             held: !accepted,
             words: format!(
-                "{} holds only {} of the {} records that this job owns there (under {percent} %): was it emptied or \
-                 restored from an older copy?",
+                "{} holds only {} of the {} records that this job owns there (under {percent} %). If it was emptied, lost \
+                 or restored from an older copy, put it back as it was; approve only what is meant to be so",
                 ty.name, ty.owned_there, ty.owned
             ),
         });
     }
+}
+
+fn first_run_words(ty: &TypeBase<'_>, adopts: u64) -> String {
+    let mut words = format!(
+        "no full run of this job has gone through yet, and it would take over {adopts} of the {1} records of {0}",
+        ty.name, ty.there
+    );
+    if ty.owned == 0 && ty.entra_ids > 0 {
+        words.push_str(&format!(
+            ". {} of them carry Entra ids, and this state folder knows none of them: if the job ran before, its state lies \
+             elsewhere; name that folder in [state], or bring its ledger with `entra-import state import`",
+            ty.entra_ids
+        ));
+    }
+    words
 }
 
 /// The limits on verbs, which all work alike.

@@ -228,10 +228,12 @@ struct Seen {
 }
 
 fn several(key: Option<&Key>) -> Match {
-    let key = key.map(Key::to_string).unwrap_or_default();
-    Match::Collision(format!(
-        "several records of the target carry the key {key}; none of them is touched. Remove or re-key all but one."
-    ))
+    Match::Collision(several_records(&key.map(Key::to_string).unwrap_or_default()))
+}
+
+/// What is told of records that cannot be told apart; `key` names the key, or whose it is.
+pub fn several_records(key: &str) -> String {
+    format!("several records of the target carry the key {key}; none of them is touched. Remove or re-key all but one.")
 }
 
 fn target_keys_wanted_twice(desired: &DesiredSide) -> HashMap<&Key, u32> {
@@ -324,6 +326,25 @@ impl AdoptIndex {
             }
         }
         Ok(AdoptIndex { rules })
+    }
+}
+
+/// The key attributes' values as one key; `None` where one of them is empty or the key lives in the ledger.
+pub fn target_key<'v>(spec: &TypeSpec, value: impl Fn(usize) -> Option<&'v Datum>) -> Option<Key> {
+    let mut text = String::new();
+    for (position, index) in spec.key.iter().enumerate() {
+        if position > 0 {
+            text.push('/');
+        }
+        text.push_str(value(*index)?.as_text()?);
+    }
+    if spec.key.is_empty() {
+        return None;
+    }
+    // Ids are the same in any case: a spreadsheet or another tool may have written them in capitals.
+    match Key::parse(&text.to_ascii_lowercase()) {
+        Key::Text(_) => Some(Key::Text(text.into())),
+        ids => Some(ids),
     }
 }
 

@@ -14,6 +14,7 @@ pub mod limits;
 pub mod matching;
 pub mod order;
 pub mod policy;
+pub mod undo;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -49,6 +50,11 @@ impl Plan {
     /// All changes, in the order of applying.
     pub fn changes(&self) -> impl Iterator<Item = Result<Change>> + Send + '_ {
         self.order.iter().map(|(_, place)| self.changes.get(*place))
+    }
+
+    /// The change at that place of the order of applying.
+    pub fn change_at(&self, at: u32) -> Result<Change> {
+        self.changes.get(self.order[at as usize].1)
     }
 
     /// All changes with the index of their type in `header.types`, in the order of applying.
@@ -152,6 +158,55 @@ pub struct SourceSummary {
     pub in_scope: u64,
     /// Records left out, by the clause that left them out (normal form, or `exclude`).
     pub left_out: BTreeMap<String, u64>,
+    /// The scope's filter, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<FilterSummary>,
+}
+
+/// A filter of the scope, and what it did.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct FilterSummary {
+    /// Its normal form.
+    pub filter: String,
+    /// The terms that must all be true, in the order written.
+    pub clauses: Vec<ClauseSummary>,
+    /// What Graph was asked to leave out; the clauses that say so were tested here once more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub graph: Option<LeftAtGraph>,
+    /// Why Graph was asked for everything, where the job lets it filter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub here_because: Option<String>,
+}
+
+/// One clause of a filter.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ClauseSummary {
+    /// Its normal form.
+    pub clause: String,
+    pub ran: Ran,
+    /// Records that came and for which it is the first clause that is false.
+    pub dropped: u64,
+    /// Records that no clause dropped and of which this one is not known.
+    pub unknown: u64,
+}
+
+/// Where a clause was evaluated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ran {
+    /// On the records that came.
+    Here,
+    /// By Graph, wholly or in part, and here on the records that came.
+    AtGraph,
+}
+
+/// What Graph left out.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LeftAtGraph {
+    /// The `$filter` it was asked with.
+    pub filter: String,
+    /// How many records did not come because of it, by Graph's own counts.
+    pub left_out: u64,
 }
 
 /// What the plan does to one target type.

@@ -64,6 +64,8 @@ pub enum CauseKind {
     Returned,
     /// Someone deleted it in the target and the job creates it again; no removal cause.
     Recreated,
+    /// The run that made it is taken back.
+    Undone,
 }
 
 /// One step of the removal ladder.

@@ -56,6 +56,7 @@ fn source(collection: Collection, read: u64, in_scope: u64, coverage: Coverage) 
         read,
         in_scope,
         left_out: BTreeMap::new(),
+        filter: None,
     }
 }
 
@@ -201,6 +202,7 @@ fn note(kind: NoteKind, number: u8, label: &str) -> Note {
         label: label.to_string(),
         words: "What was found, and what a person can do about it.".to_string(),
         attribute: matches!(kind, NoteKind::Conflict).then_some(difference),
+        target_id: matches!(kind, NoteKind::Returner).then(|| "4711".to_string()),
     }
 }
 

@@ -35,7 +35,7 @@ impl AnswerFormat {
     pub fn found(self, found: &Found, first: usize, to: &mut dyn Write) -> Result<()> {
         match self {
             AnswerFormat::Text => to.write_all(text_of_found(found, first).as_bytes()).failing(write_failed),
-            AnswerFormat::Json => document(found, to),
+            AnswerFormat::Json => document("lookup/1", found, to),
         }
     }
 
@@ -43,14 +43,15 @@ impl AnswerFormat {
     pub fn kept(self, kept: &Kept, to: &mut dyn Write) -> Result<()> {
         match self {
             AnswerFormat::Text => to.write_all(text_of_kept(kept).as_bytes()).failing(write_failed),
-            AnswerFormat::Json => document(kept, to),
+            AnswerFormat::Json => document("lookup/1", kept, to),
         }
     }
 }
 
-fn document(answer: &impl Serialize, to: &mut dyn Write) -> Result<()> {
+/// An answer as one line of JSON that begins with its format.
+pub(super) fn document(format: &'static str, answer: &impl Serialize, to: &mut dyn Write) -> Result<()> {
     let mut line = Vec::new();
-    to.write_all(json::line(&Document { format: "lookup/1", answer }, &mut line)?).failing(write_failed)?;
+    to.write_all(json::line(&Document { format, answer }, &mut line)?).failing(write_failed)?;
     to.write_all(b"\n").failing(write_failed)
 }
 
@@ -61,6 +62,13 @@ fn text_of_found(found: &Found, first: usize) -> String {
             text.push_str(&format!("  {}: {value}\n", visible(name)));
         }
     }
+    text.push_str(&lists_of(found, first));
+    text
+}
+
+/// What hangs on an object, and what is not known of that; text shows the first so many of each list.
+pub(super) fn lists_of(found: &Found, first: usize) -> String {
+    let mut text = String::new();
     if let Some(manager) = &found.manager {
         text.push_str(&format!("  manager: {}\n", words(manager)));
     }

@@ -29,7 +29,8 @@ pub fn shown(plan: &Plan) -> Result<Cow<'_, Plan>> {
     plan.rewritten(|change| without_values(change, &is_private), notes).map(Cow::Owned)
 }
 
-fn without_values(mut change: Change, is_private: &dyn Fn(&str, &str) -> bool) -> Change {
+/// A change without the values of private attributes.
+pub fn without_values(mut change: Change, is_private: &dyn Fn(&str, &str) -> bool) -> Change {
     let ty = change.ty.clone();
     for attribute in change.attributes.iter_mut().filter(|attribute| is_private(&ty, &attribute.name)) {
         (attribute.before, attribute.after, attribute.hidden) = (Datum::Empty, Datum::Empty, true);
@@ -45,7 +46,8 @@ fn without_values(mut change: Change, is_private: &dyn Fn(&str, &str) -> bool) -
     change
 }
 
-fn without_values_of_note(mut note: Note, is_private: &dyn Fn(&str, &str) -> bool) -> Note {
+/// A note without the values of a private attribute.
+pub fn without_values_of_note(mut note: Note, is_private: &dyn Fn(&str, &str) -> bool) -> Note {
     let ty = &note.ty;
     if let Some(difference) = note.attribute.as_mut().filter(|difference| is_private(ty, &difference.name)) {
         (difference.desired, difference.current, difference.applied) = (Datum::Empty, Datum::Empty, None);

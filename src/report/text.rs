@@ -8,7 +8,8 @@
 //! contoso: plan 3fa9c1d2 applied: 12 created, 0 adopted, 3 updated, 1 retired, 0 returned, 0 deleted, 0 forgotten; 0 rejected, 0 uncertain, 0 not attempted; 4 notes; complete; 312 requests in 41 s
 //! ```
 //!
-//! `complete` is `partial (users, groups)` when a source was not read completely and the job does not accept that;
+//! `complete` is `partial (users, groups)` when a source was not read completely and the job does not accept that, or a
+//! type of the target was not;
 //! a plan that cannot be applied ends in `; preview`.
 //!
 //! Values are in quotes, with hidden characters as escapes ([`super::visible`]); values longer than
@@ -30,7 +31,7 @@ use super::{Detail, View, write_failed};
 use crate::error::{Context, Result};
 use crate::plan::change::{Action, Adoption, AttributeChange, Change, Difference, Note, NoteKind};
 use crate::plan::datum::{Datum, Set};
-use crate::plan::{Header, LimitCheck, LimitName, Plan, SourceSummary, TypeSummary};
+use crate::plan::{FilterSummary, Header, LimitCheck, LimitName, Plan, Ran, SourceSummary, TypeSummary};
 use crate::snapshot::How;
 
 /// In place of the values of a private attribute.
@@ -110,7 +111,12 @@ pub fn attention(plan: &Plan, view: &View, to: &mut dyn Write) -> Result<()> {
     let mut page = Page::new(view, to);
     let gaps: Vec<SourceSummary> = plan.header.sources.iter().filter(|source| is_gap(source)).cloned().collect();
     page.sources(&gaps);
-    let left_out = |note: &&Note| matches!(note.kind, NoteKind::Collision | NoteKind::Returner | NoteKind::Rejected);
+    let left_out = |note: &&Note| {
+        matches!(
+            note.kind,
+            NoteKind::Collision | NoteKind::Returner | NoteKind::Rejected | NoteKind::Refused | NoteKind::NotUndone
+        )
+    };
     page.notes(&plan.notes().iter().filter(left_out).cloned().collect::<Vec<_>>())?;
     page.limits(&plan.header);
     page.flush()
@@ -138,6 +144,14 @@ pub fn checks(checks: &[Check], view: &View, to: &mut dyn Write) -> Result<()> {
     page.flush()
 }
 
+/// One change with its attributes and its cause, as a plan shows it.
+pub(super) fn change_lines(change: &Change, view: &View) -> String {
+    let mut nowhere = std::io::sink();
+    let mut page = Page::new(view, &mut nowhere);
+    page.change(change);
+    page.text
+}
+
 /// The plan in one line, without a line break. Its form is an interface; see the head of this module.
 pub fn summary(plan: &Plan) -> String {
     let header = &plan.header;
@@ -163,7 +177,7 @@ pub fn summary(plan: &Plan) -> String {
 pub fn applied_summary(applied: &Applied) -> String {
     let Applied { header, totals, effort, .. } = applied;
     let done = |action: Action| totals.done.get(&action).copied().unwrap_or_default();
-    let actions: Vec<String> = told_actions().map(|action| format!("{} {}", done(action), past(action))).collect();
+    let actions: Vec<String> = told_actions().map(|action| format!("{} {}", done(action), action.past())).collect();
     format!(
         "{}: plan {} applied: {}; {} rejected, {} uncertain, {} not attempted; {} notes; {}; {} requests in {} s{}",
         visible(&header.job),
@@ -200,22 +214,10 @@ fn told_actions() -> impl Iterator<Item = Action> {
     Action::ALL.into_iter().filter(|action| *action != Action::Settle)
 }
 
-fn past(action: Action) -> &'static str {
-    match action {
-        Action::Create => "created",
-        Action::Adopt => "adopted",
-        Action::Update => "updated",
-        Action::Retire => "retired",
-        Action::Return => "returned",
-        Action::Delete => "deleted",
-        Action::Forget => "forgotten",
-        Action::Settle => "settled",
-    }
-}
-
 fn completeness(header: &Header) -> String {
-    let gaps: Vec<&str> =
-        header.sources.iter().filter(|source| is_gap(source)).map(|gap| gap.collection.name()).collect();
+    let sources = header.sources.iter().filter(|source| is_gap(source)).map(|gap| gap.collection.name());
+    let types = header.types.iter().filter(|ty| !ty.coverage.is_complete()).map(|ty| ty.spec.name.as_str());
+    let gaps: Vec<&str> = sources.chain(types).collect();
     if gaps.is_empty() { "complete".to_string() } else { format!("partial ({})", gaps.join(", ")) }
 }
 
@@ -327,15 +329,46 @@ impl<'a> Page<'a> {
             if let Some(how) = source.how.words() {
                 self.line(format_args!("    {}", shortened(&how, WORDS_WIDTH)));
             }
-            for (clause, count) in &source.left_out {
-                let (count, clause) = (grouped(*count), shortened(clause, WORDS_WIDTH));
-                self.line(format_args!("    {count} left out by {clause}"));
-            }
+            self.left_out(source);
         }
         if !sources.iter().all(|source| source.coverage.is_complete()) {
             self.line("  What was not read is not known, and nothing is removed because of it.");
         }
         self.line("");
+    }
+
+    /// What left records out: one line for each cause, in full detail one for each clause of the filter.
+    fn left_out(&mut self, source: &SourceSummary) {
+        let filter = source.filter.as_ref().filter(|_| self.view.detail == Detail::Full);
+        let in_table = |cause: &str| filter.is_some_and(|filter| filter.clauses.iter().any(|own| own.clause == cause));
+        if let Some(filter) = filter {
+            self.filter(filter);
+        }
+        for (cause, count) in source.left_out.iter().filter(|(cause, _)| !in_table(cause)) {
+            let (count, cause) = (grouped(*count), shortened(cause, WORDS_WIDTH));
+            self.line(format_args!("    {count} left out by {cause}"));
+        }
+    }
+
+    fn filter(&mut self, filter: &FilterSummary) {
+        self.line(format_args!("    filter: {}", shortened(&filter.filter, WORDS_WIDTH)));
+        self.line(format_args!("      {:>9}  {:>9}  {:8}  clause", "dropped", "not known", "where"));
+        for clause in &filter.clauses {
+            let place = match clause.ran {
+                Ran::Here => "here",
+                Ran::AtGraph => "at Graph",
+            };
+            let (dropped, unknown) = (grouped(clause.dropped), grouped(clause.unknown));
+            let words = shortened(&clause.clause, WORDS_WIDTH);
+            self.line(format_args!("      {dropped:>9}  {unknown:>9}  {place:8}  {words}"));
+        }
+        if let Some(graph) = &filter.graph {
+            let (count, asked) = (grouped(graph.left_out), shortened(&graph.filter, WORDS_WIDTH));
+            self.line(format_args!("      {count:>9}  left out by Graph, asked for {asked}"));
+        }
+        if let Some(why) = &filter.here_because {
+            self.line(format_args!("      Graph was asked for everything: {}", shortened(why, WORDS_WIDTH)));
+        }
     }
 
     fn type_heading(&mut self, ty: &TypeSummary) {
@@ -550,6 +583,11 @@ impl<'a> Page<'a> {
         self.line(format_args!("    {ty} {name}"));
         let words = shortened(&note.words, WORDS_WIDTH);
         self.line(format_args!("      {words}"));
+        if let Some(target_id) = &note.target_id {
+            let (job, key, id) = (&self.view.job_file, note.key.to_string(), target_id);
+            let command = [job, &key, id].map(|word| shell_word(word)).join(" ");
+            self.line(format_args!("      to let it have that record: entra-import adopt {command}"));
+        }
         if let Some(Difference { name, hidden: true, .. }) = &note.attribute {
             self.line(format_args!("      {}: {HIDDEN}", visible(name)));
         } else if let Some(Difference { name, desired, current, applied, .. }) = &note.attribute {
@@ -715,6 +753,14 @@ fn note_words(kind: NoteKind, count: u64) -> &'static str {
             "returners: new objects match the records of deleted ones",
         ),
         NoteKind::Rejected => ("record could not be mapped", "records could not be mapped"),
+        NoteKind::Refused => (
+            "change was refused by the target lately and is not sent again yet",
+            "changes were refused by the target lately and are not sent again yet",
+        ),
+        NoteKind::NotUndone => (
+            "record or value was changed since and is not taken back",
+            "records or values were changed since and are not taken back",
+        ),
         NoteKind::FilterEdit => (
             "record would leave only because the scope or a mapping was edited",
             "records would leave only because the scope or a mapping was edited",

@@ -163,6 +163,9 @@ fn wrong_files_fit_neither_reader_nor_schema() {
         attribute("{ value = \"city\", write = \"once\" }"),
         attribute("{ value = \"city\", max_length = 0 }"),
         attribute("{ value = \"city\", private = \"yes\" }"),
+        attribute("{ value = \"city\", type = \"json\" }"),
+        job("kind = \"csv\"\npath = \"export\"", "kind = \"jsm-assets\"\npath = \"export\""),
+        job("path = \"export\"", "path = \"export\"\nsite = \"https://contoso.atlassian.net\""),
         attribute("{ value = \"city\", find = { type = \"T\" } }"),
         attribute("{ value = \"city\", find = { type = \"T\", by = \"N\", missing = \"create\" } }"),
         mapping("\"id\"\n", "\"id\"\n[[test]]\ngiven = { id = \"a\" }\n"),
@@ -222,9 +225,20 @@ fn readers_and_schemas_know_the_same_keys() {
          [[collection]]\nname = \"things\"\npath = \"things\"\n"
     );
     write("job.toml", &job);
+    let assets = |credential: &str| {
+        let target = format!(
+            "kind = \"jsm-assets\"\nsite = \"https://contoso.atlassian.net\"\nschema = \"Entra ID\"\ntoken = \"scoped\"\ncredential = {credential}\n"
+        );
+        WHOLE_JOB.replace("kind = \"csv\"\npath = \"export\"\n", &target)
+    };
+    write("basic.toml", &assets("{ basic = { user = \"a\", password = { env = \"A\" } } }"));
+    write("client.toml", &assets("{ client = { id = \"a\", secret = { env = \"A\" } } }"));
     let options = LoadOptions { environment: &|_| Some("state".into()), ..LoadOptions::default() };
     let asked = tree::recorded(|| {
         Job::load_with(&folder.path().join("job.toml"), &options).unwrap_or_else(|error| panic!("{error}"));
+        for job in ["basic.toml", "client.toml"] {
+            Job::load_with(&folder.path().join(job), &options).unwrap_or_else(|error| panic!("{error}"));
+        }
         test_file(&folder.path().join("parts.toml").display().to_string(), false).unwrap();
         test_file(&folder.path().join("users.toml").display().to_string(), false).unwrap();
         shipped::addresses().iter().for_each(|address| drop(test_file(address, false).unwrap()));

@@ -34,12 +34,16 @@ struct Store {
     staged: BTreeMap<String, Vec<Current>>,
     read: BTreeMap<String, Option<String>>,
     next_id: u64,
+    /// Refuses an update that gives a record the key of another.
+    unique: bool,
 }
 
 impl MemoryTarget {
     /// A target that takes changes one by one.
     pub fn of_records() -> MemoryTarget {
-        MemoryTarget { single: true, ..MemoryTarget::default() }
+        let target = MemoryTarget { single: true, ..MemoryTarget::default() };
+        target.store.lock().unwrap().unique = true;
+        target
     }
 
     /// What a person does behind the job's back: another record, whatever its key. Returns its id.
@@ -83,7 +87,8 @@ impl Store {
         if change.action == Action::Create {
             let mut values: Vec<Datum> = (0..ty.attributes.len()).map(|at| normalise(ty, at, &Datum::Empty)).collect();
             written.iter().for_each(|(at, value)| values[*at] = value.clone());
-            let same_key = |record: &&Current| ty.key.iter().all(|at| record.values[*at] == values[*at]);
+            let keyed = !ty.key.is_empty();
+            let same_key = |record: &&Current| keyed && ty.key.iter().all(|at| record.values[*at] == values[*at]);
             return match records.iter().find(same_key) {
                 Some(there) if there.values == values => done(there.id.clone()),
                 Some(there) => Outcome::Rejected { reason: format!("{} has the same key", there.id) },
@@ -97,7 +102,16 @@ impl Store {
         let id = change.target_id.clone().unwrap_or_default();
         match records.iter().position(|record| record.id == id) {
             Some(at) if change.action == Action::Delete => drop(records.remove(at)),
-            Some(at) => written.iter().for_each(|(slot, value)| records[at].values[*slot] = value.clone()),
+            Some(at) => {
+                let mut values = records[at].values.clone();
+                written.iter().for_each(|(slot, value)| values[*slot] = value.clone());
+                let same_key = |other: &Current| ty.key.iter().all(|slot| other.values[*slot] == values[*slot]);
+                let moves = !ty.key.iter().all(|slot| records[at].values[*slot] == values[*slot]);
+                if self.unique && moves && records.iter().any(|other| other.id != id && same_key(other)) {
+                    return Outcome::Rejected { reason: "another record has that key".into() };
+                }
+                records[at].values = values;
+            }
             None if change.action == Action::Delete => {}
             None => return Outcome::Rejected { reason: format!("there is no {id}") },
         }
@@ -126,15 +140,15 @@ impl Target for MemoryTarget {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { unique_keys: false, visibility_delay_s: 0, ids_are_keys: !self.single }
+        Capabilities { unique_keys: self.single, visibility_delay_s: 0, ids_are_keys: !self.single }
     }
 
     fn normalise(&self, ty: &TypeSpec, attribute: usize, value: Datum) -> Datum {
         normalise(ty, attribute, &value)
     }
 
-    async fn check(&self, _types: &[TypeSpec]) -> Result<()> {
-        Ok(())
+    async fn check(&self, _types: &[TypeSpec]) -> Result<Vec<crate::target::Remark>> {
+        Ok(Vec::new())
     }
 
     async fn read(&self, ty: &TypeSpec, each: &mut (dyn FnMut(Current) -> Result<()> + Send)) -> Result<Coverage> {
@@ -218,7 +232,8 @@ impl WriteRecords for MemoryTarget {
     async fn write(&self, ty: &TypeSpec, change: &Change) -> Sent {
         let mut store = self.store.lock().unwrap();
         let mut records = store.types.remove(&ty.name).unwrap_or_default();
-        let twice = change.action == Action::Create && !find(ty, change, &records).is_empty();
+        let keyed = !ty.key.is_empty();
+        let twice = keyed && change.action == Action::Create && !find(ty, change, &records).is_empty();
         let outcome = match twice {
             true => Outcome::Rejected { reason: "its key is there already".into() },
             false => store.apply(ty, &mut records, change),
@@ -232,7 +247,7 @@ impl WriteRecords for MemoryTarget {
     }
 }
 
-/// The record with the change's id, or those with the key that it writes.
+/// The record with the change's id, or those with the key that it writes; without a key those with its values.
 fn find(ty: &TypeSpec, change: &Change, records: &[Current]) -> Vec<Current> {
     let written = |at: usize| {
         let attribute = change.attributes.iter().find(|written| written.name == ty.attributes[at].name);
@@ -240,6 +255,10 @@ fn find(ty: &TypeSpec, change: &Change, records: &[Current]) -> Vec<Current> {
     };
     let is_it = |record: &&Current| match &change.target_id {
         Some(id) => record.id == *id,
+        // The key lives in the ledger alone.
+        None if ty.key.is_empty() => {
+            (0..record.values.len()).all(|at| written(at).is_none_or(|written| *written == record.values[at]))
+        }
         None => ty.key.iter().all(|at| written(*at) == Some(&record.values[*at])),
     };
     records.iter().filter(is_it).cloned().collect()

@@ -5,6 +5,7 @@
 //! form ([`Datum`]); a reference is the referenced record's source key.
 
 pub mod csv;
+pub mod jsm_assets;
 
 #[cfg(test)]
 pub mod conformance;
@@ -16,10 +17,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 use csv::CsvTarget;
+use jsm_assets::JsmTarget;
 
 use crate::error::{Error, Result};
+use crate::http::Http;
 use crate::job::TargetConfig;
 use crate::plan::change::{Change, Current, TypeSpec};
 use crate::plan::datum::Datum;
@@ -94,11 +98,28 @@ pub enum Interrupted {
     Neither,
 }
 
-/// The target a job names. The one place that knows which targets there are.
-pub fn open(config: &TargetConfig) -> Box<dyn Target> {
-    match config {
+/// The target a job names. The one place that knows which targets there are. Contacts nobody.
+pub fn open(config: &TargetConfig, http: &Http) -> Result<Box<dyn Target>> {
+    Ok(match config {
         TargetConfig::Csv { folder, .. } => Box::new(CsvTarget::new(folder.clone())),
+        TargetConfig::JsmAssets(config) => Box::new(JsmTarget::new(config, http)?),
+    })
+}
+
+/// What the ledger remembers a job's target by, see [`Target::identity`].
+pub fn identity(config: &TargetConfig) -> String {
+    match config {
+        TargetConfig::Csv { folder, .. } => CsvTarget::new(folder.clone()).identity(),
+        TargetConfig::JsmAssets(config) => config.identity(),
     }
+}
+
+/// Something that stands in no run's way and that a person should know.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Remark {
+    pub words: String,
+    /// What to do about it.
+    pub hint: String,
 }
 
 /// A system records are written to.
@@ -109,16 +130,36 @@ pub trait Target: Send + Sync {
 
     fn capabilities(&self) -> Capabilities;
 
-    /// What the target would give back for this value of this attribute. Pure.
+    /// Learns of these types what [`Target::normalise`] needs to know. Called before anything is mapped.
+    async fn prepare(&self, _types: &[TypeSpec]) -> Result<()> {
+        Ok(())
+    }
+
+    /// The most characters that the target keeps of a value of this attribute; none is any number. Pure, once prepared.
+    fn length_max(&self, _ty: &TypeSpec, _attribute: usize) -> Option<usize> {
+        None
+    }
+
+    /// What the target would give back for this value of this attribute. Pure, once prepared.
     fn normalise(&self, ty: &TypeSpec, attribute: usize, value: Datum) -> Datum;
 
     /// Proves reachability and rights with what a run itself needs. Writes nothing.
-    async fn check(&self, types: &[TypeSpec]) -> Result<()>;
+    async fn check(&self, types: &[TypeSpec]) -> Result<Vec<Remark>>;
+
+    /// The servers it talks to, each with what for.
+    fn hosts(&self) -> Vec<(&'static str, Url)> {
+        Vec::new()
+    }
 
     /// Reads every record of the type, in any order, each exactly as often as it is there.
     ///
     /// A type that does not exist yet is complete and empty.
     async fn read(&self, ty: &TypeSpec, each: &mut (dyn FnMut(Current) -> Result<()> + Send)) -> Result<Coverage>;
+
+    /// Requests sent so far; none where nothing is asked over a network.
+    fn requests(&self) -> u64 {
+        0
+    }
 
     /// How it is written to.
     fn writes(&self) -> Writes<'_>;
@@ -176,7 +217,7 @@ pub trait WriteRecords: Send + Sync {
     async fn write(&self, ty: &TypeSpec, change: &Change) -> Sent;
 
     /// What stands now of the record a change is about: the one with its [`Change::target_id`], without one all that
-    /// carry the key attributes it writes. Empty: there is none, as far as can be seen yet (see
+    /// carry the key attributes it writes, or every value it writes where the key lives in the ledger alone. Empty: there is none, as far as can be seen yet (see
     /// [`Capabilities::visibility_delay_s`]).
     async fn look_up(&self, ty: &TypeSpec, change: &Change) -> Result<Vec<Current>>;
 }

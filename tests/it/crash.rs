@@ -89,3 +89,64 @@ fn killed_at_random_instants_and_run_again_gives_the_same_files() {
     }
     assert!(killed > 5, "only {killed} of 20 runs were killed before their end");
 }
+
+/// A busy night of users and memberships, and the files it leaves when nothing disturbs it.
+fn busy() -> (World, BTreeMap<String, String>) {
+    let [_, (_, world, undisturbed)] = worlds(&["users", "memberships"]);
+    (world, undisturbed)
+}
+
+#[test]
+fn asked_to_stop_it_finishes_the_file_at_work_and_the_next_run_does_the_rest() {
+    for signal in ["TERM", "INT"] {
+        let (world, undisturbed) = busy();
+        let before = world.export();
+        let mut paused = world.paused(["run", "job.toml"], "before the target's commit");
+        paused.signal(signal);
+        paused.hears("asked to stop");
+        let ran = paused.goes_on();
+        ran.exits(3).says("stopped on request");
+        let after = world.export();
+        ran.check(after["users.csv"] == undisturbed["users.csv"], "the file at work is finished");
+        ran.check(after["memberships.csv"] == before["memberships.csv"], "the next one is not begun");
+        recovers(&world, &undisturbed, &format!("SIG{signal}"));
+    }
+}
+
+#[test]
+fn asked_twice_or_outside_of_applying_it_ends_at_once_and_the_next_run_does_it_all() {
+    let (world, undisturbed) = busy();
+    let mut paused = world.paused(["run", "job.toml"], "before the target's commit");
+    paused.signal("TERM");
+    paused.hears("asked to stop");
+    paused.signal("TERM");
+    paused.ends().exits(128 + 15);
+    recovers(&world, &undisturbed, "two SIGTERM");
+
+    world.restore();
+    let before = world.export();
+    let paused = world.paused(["run", "job.toml"], "after run begun");
+    paused.signal("INT");
+    paused.ends().exits(128 + 2);
+    assert_eq!(world.export(), before);
+    recovers(&world, &undisturbed, "SIGINT before anything was read");
+}
+
+#[test]
+fn a_target_that_changes_while_it_is_written_is_left_as_it_is() {
+    let (world, _) = busy();
+    let paused = world.paused(["run", "job.toml"], "before the target's commit");
+    let by_hand =
+        format!("{}\n", world.read("export/users.csv").trim_end().replace("user8@contoso.com", "hers@contoso.com"));
+    world.write("export/users.csv", &by_hand);
+    let memberships = world.read("export/memberships.csv");
+    let ran = paused.goes_on();
+    ran.exits(9).says("users.csv");
+    assert_eq!(world.read("export/users.csv"), by_hand, "what was written meanwhile stands");
+    assert_eq!(world.read("export/memberships.csv"), memberships, "nothing after it is begun");
+    let again = world.run(["run", "job.toml"]);
+    again.check(world.read("export/users.csv").contains("hers@contoso.com"), "the edit by hand is no loss");
+    let touched = world.touched();
+    world.run(["run", "job.toml"]);
+    assert_eq!(world.touched(), touched);
+}

@@ -12,10 +12,11 @@ use entra_import::job::{Job, LoadOptions};
 use entra_import::mapping::{run_tests, test_file};
 use entra_import::record::Value;
 
-const DOCUMENTS: [&str; 9] = [
+const DOCUMENTS: [&str; 10] = [
     "README.md",
     "ARCHITECTURE.md",
     "docs/jobs.md",
+    "docs/jsm-assets.md",
     "docs/mappings.md",
     "docs/expressions.md",
     "docs/recipes.md",

@@ -17,6 +17,7 @@ use std::process::{Command, Output};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use entra_import::lock::Lock;
 use graph_sim::{CLIENT_SECRET, Options, Sim, Tenant};
 use serde_json::Value;
 use similar::TextDiff;
@@ -74,6 +75,10 @@ struct Scenario<'a> {
 enum Step<'a> {
     /// `at TIME ARGUMENTS`: runs the program.
     At(&'a str, &'a str),
+    /// `locked TIME ARGUMENTS`: runs it while another run of the job is under way.
+    Locked(&'a str, &'a str),
+    /// `killed TIME N ARGUMENTS`: runs it and kills it at the n-th of its durable steps.
+    Killed(&'a str, &'a str, &'a str),
     /// `edit FILE | OLD | NEW`: what a person does in an editor; OLD stands there exactly once, NEW may be nothing.
     Edit(&'a str, &'a str, &'a str),
     /// `copy FROM TO`: puts a prepared file in place of another.
@@ -99,13 +104,25 @@ impl<'a> Scenario<'a> {
         let (mut actual, mut last_run) = (BTreeMap::new(), None);
         for (number, line) in steps.iter().enumerate() {
             let files = self.target();
-            let name = format!("{}-{}", number + 1, line.split(' ').nth(2).unwrap_or_default());
+            let named = |arguments: &str| format!("{}-{}", number + 1, arguments.split(' ').next().unwrap_or_default());
+            let mut name = None;
             let printed = match step(line) {
                 Step::At(time, arguments) => {
                     if arguments.starts_with("run ") && !arguments.contains("--dry-run") {
                         last_run = Some((time, arguments));
                     }
-                    self.program(time, arguments)
+                    name = Some(named(arguments));
+                    self.program(time, arguments, &[])
+                }
+                Step::Locked(time, arguments) => {
+                    let now = time.parse().unwrap();
+                    let _lock = Lock::take(&self.copy.path().join("state/contoso/lock"), now).unwrap();
+                    name = Some(named(arguments));
+                    self.program(time, arguments, &[])
+                }
+                Step::Killed(time, point, arguments) => {
+                    name = Some(named(arguments));
+                    self.program(time, arguments, &[("ENTRA_IMPORT_CRASH_AT", point)])
                 }
                 Step::Edit(file, old, new) => self.edit(file, old, new),
                 Step::Copy(from, to) => {
@@ -117,7 +134,7 @@ impl<'a> Scenario<'a> {
             if verbose {
                 println!("{transcript}");
             }
-            if matches!(step(line), Step::At(..)) {
+            if let Some(name) = name {
                 actual.insert(format!("{name}.txt"), transcript);
                 self.changed_files(&name, &files, &mut actual);
             }
@@ -129,18 +146,18 @@ impl<'a> Scenario<'a> {
     }
 
     /// Starts the program; what it printed, with names for what differs from machine to machine.
-    fn program(&mut self, time: &str, arguments: &str) -> String {
+    fn program(&mut self, time: &str, arguments: &str, more: &[(&str, &str)]) -> String {
         let newest = self.plans.last().cloned().unwrap_or_default();
         let arguments: Vec<String> =
             shell_words(arguments).into_iter().map(|word| word.replace("{plan}", &newest)).collect();
-        let output = program(self.copy.path(), time, &arguments);
+        let output = program(self.copy.path(), time, &arguments, more);
         let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
         for id in plan_ids(&stdout) {
             if !self.plans.contains(&id) {
                 self.plans.push(id);
             }
         }
-        let mut printed = format!("exit {}\n", output.status.code().expect("not ended by a signal"));
+        let mut printed = output.status.code().map_or("killed\n".to_string(), |code| format!("exit {code}\n"));
         for (name, text) in [("stdout", stdout), ("stderr", stderr)] {
             if !text.is_empty() {
                 let _ = write!(printed, "--- {name}\n{}", self.named(&text));
@@ -158,7 +175,10 @@ impl<'a> Scenario<'a> {
             text = text.replace(id.as_str(), &format!("{{plan-{}}}", index + 1));
         }
         let text = number_after(&text, "requests in ", "{seconds}");
-        number_after(&text, "by uid ", "{me}")
+        let text = number_after(&text, "took_ms=", "{ms}");
+        let text = number_after(&text, "by uid ", "{me}");
+        let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        number_after(&text, "process ", "{pid}").replace(&format!(" on {},", host.trim()), " on {host},")
     }
 
     fn edit(&self, file: &str, old: &str, new: &str) -> String {
@@ -226,7 +246,7 @@ impl<'a> Scenario<'a> {
     /// The golden rule: the same run again has nothing to do, and writes no file anew.
     fn repeat(&mut self, time: &str, arguments: &str) -> String {
         let before = self.target();
-        let printed = self.program(time, arguments);
+        let printed = self.program(time, arguments, &[]);
         let now = self.target();
         let written = now.iter().filter(|(name, file)| before.get(*name) != Some(*file)).count();
         // A run that is held says what it would do; it has written nothing all the same.
@@ -243,6 +263,14 @@ fn step(line: &str) -> Step<'_> {
     let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
     match verb {
         "at" => rest.split_once(' ').map(|(time, arguments)| Step::At(time, arguments)),
+        "locked" => rest.split_once(' ').map(|(time, arguments)| Step::Locked(time, arguments)),
+        "killed" => {
+            let parts: Vec<&str> = rest.splitn(3, ' ').collect();
+            match parts.as_slice() {
+                [time, point, arguments] => Some(Step::Killed(time, point, arguments)),
+                _ => None,
+            }
+        }
         "edit" => {
             // Lines are trimmed, so that an empty NEW leaves the last bar at the end.
             let parts: Vec<&str> = rest.split(" | ").collect();
@@ -274,7 +302,7 @@ fn shell_words(line: &str) -> Vec<String> {
 }
 
 /// The program in `folder`, with nothing of this machine's environment.
-fn program(folder: &Path, time: &str, arguments: &[String]) -> Output {
+fn program(folder: &Path, time: &str, arguments: &[String], more: &[(&str, &str)]) -> Output {
     Command::new(PROGRAM)
         .args(arguments)
         .current_dir(folder)
@@ -283,6 +311,7 @@ fn program(folder: &Path, time: &str, arguments: &[String]) -> Output {
         .env("TMPDIR", std::env::temp_dir())
         .env("ENTRA_IMPORT_AS_OF", time)
         .env("ENTRA_SECRET", CLIENT_SECRET)
+        .envs(more.iter().copied())
         .output()
         .unwrap()
 }
@@ -366,7 +395,7 @@ async fn the_contoso_nights_are_what_extract_writes() {
         );
         fs::write(&job, written).unwrap();
         let arguments = ["extract", "job.toml", "--out", "out"].map(str::to_owned);
-        let output = program(folder.path(), "2024-01-01T02:00:00Z", &arguments);
+        let output = program(folder.path(), "2024-01-01T02:00:00Z", &arguments, &[]);
         assert!(output.status.success(), "{output:?}");
         for collection in ["users", "groups", "devices", "licenses", "memberships"] {
             let (here, there) =

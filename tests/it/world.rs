@@ -8,9 +8,10 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, SystemTime};
 
@@ -47,6 +48,45 @@ pub struct World {
     /// What the clock showed when everything was put aside.
     then: Cell<Timestamp>,
     pub environment: BTreeMap<&'static str, String>,
+}
+
+/// A run that waits in its middle.
+pub struct Paused {
+    command: String,
+    child: Child,
+    messages: BufReader<ChildStderr>,
+    said: String,
+}
+
+impl Paused {
+    /// Sends it a signal, by name.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Reads what it says until that text was said.
+    pub fn hears(&mut self, text: &str) {
+        while !self.said.contains(text) {
+            let mut line = String::new();
+            assert!(self.messages.read_line(&mut line).unwrap() > 0, "it ended and said only:\n{}", self.said);
+            self.said.push_str(&line);
+        }
+    }
+
+    /// Lets it go on, and waits for its end.
+    pub fn goes_on(mut self) -> Ran {
+        drop(self.child.stdin.take());
+        self.ends()
+    }
+
+    /// Waits for its end; for one that does not wait any more.
+    pub fn ends(mut self) -> Ran {
+        self.messages.read_to_string(&mut self.said).unwrap();
+        let output = self.child.wait_with_output().unwrap();
+        let stdout = String::from_utf8(output.stdout.clone()).unwrap();
+        Ran { command: self.command, stdout, stderr: self.said, output, requests: Vec::new() }
+    }
 }
 
 /// How one run of the program ended, and everything it said.
@@ -185,6 +225,18 @@ impl World {
         let leaks = self.leaks(&ran);
         ran.check(leaks.is_empty(), &format!("a secret or a token shows in {leaks:?}"));
         ran
+    }
+
+    /// Starts the program, and gives it back once it waits at the point of that name.
+    pub fn paused<'a>(&self, args: impl IntoIterator<Item = &'a str>, point: &str) -> Paused {
+        let mut command = self.command(args);
+        command.env("ENTRA_IMPORT_WAIT_AT", point).stdin(Stdio::piped());
+        let words = format!("{command:?}");
+        let mut child = command.spawn().unwrap();
+        let messages = BufReader::new(child.stderr.take().unwrap());
+        let mut paused = Paused { command: words, child, messages, said: String::new() };
+        paused.hears(&format!("waiting at \"{point}\""));
+        paused
     }
 
     /// Starts the program and leaves it to the caller.

@@ -91,8 +91,8 @@ impl Target for Files {
         value
     }
 
-    async fn check(&self, _: &[TypeSpec]) -> Result<()> {
-        Ok(())
+    async fn check(&self, _: &[TypeSpec]) -> Result<Vec<crate::target::Remark>> {
+        Ok(Vec::new())
     }
 
     async fn read(&self, _: &TypeSpec, _: &mut (dyn FnMut(Current) -> Result<()> + Send)) -> Result<Coverage> {

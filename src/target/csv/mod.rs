@@ -33,7 +33,7 @@ use self::files::{Hashed, Staged};
 use self::rewrite::Batch;
 use self::rows::Row;
 use self::sheet::{Sheet, key_of};
-use super::{BatchMark, Capabilities, Interrupted, Outcome, Target, WriteBatches, Writes};
+use super::{BatchMark, Capabilities, Interrupted, Outcome, Remark, Target, WriteBatches, Writes};
 use crate::error::{Context, Error, Result};
 use crate::plan::change::{Change, Current, TypeSpec};
 use crate::plan::datum::Datum;
@@ -158,13 +158,13 @@ impl Target for CsvTarget {
     }
 
     /// Reads every file to its end, so that a broken row is found before the night.
-    async fn check(&self, types: &[TypeSpec]) -> Result<()> {
+    async fn check(&self, types: &[TypeSpec]) -> Result<Vec<Remark>> {
         for ty in types {
             let path = self.path(ty)?;
             self.read_file(ty, &path, &mut |_| Ok(()))?;
             files::check_writable(path.parent().unwrap_or(&self.folder))?;
         }
-        files::check_writable(&self.folder)
+        files::check_writable(&self.folder).map(|()| Vec::new())
     }
 
     /// [`Current::id`] is the row's key, see `ids`. A broken file is an error, never a partial read.

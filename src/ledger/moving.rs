@@ -1,0 +1,143 @@
+//! Moving a ledger to another place, and erasing a person from it.
+//!
+//! Hides how SQLite copies a file that is in use, and that erased rows are overwritten rather than only unlinked.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+use rusqlite::config::DbConfig;
+
+use super::{Identity, Ledger, meta, open, sqlite_error};
+use crate::error::{Context, Error, Result};
+use crate::record::{Guid, Key};
+
+impl Ledger {
+    /// Writes a copy into a new file, readable by its owner alone. Only for a ledger that is open to read.
+    pub fn copy_to(self, to: &Path) -> Result<()> {
+        let failed = || format!("cannot write {}", to.display());
+        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to);
+        made.map_err(|cause| match cause.kind() {
+            std::io::ErrorKind::AlreadyExists => {
+                Error::usage(format!("{} is there already", to.display())).hint("name a file that is not there yet")
+            }
+            _ => Error::failed(failed()).because(cause),
+        })?;
+        let copy = || {
+            // Copied as one state, whoever writes meanwhile, but not inside the reader's transaction.
+            self.connection.execute_batch("COMMIT")?;
+            self.connection.execute("VACUUM INTO ?1", [to.to_string_lossy()]).map(drop)
+        };
+        let copied = copy().map_err(|cause| sqlite_error("cannot copy", &self.path, cause));
+        if copied.is_err() {
+            // What is left of it is no ledger; the error that led here matters more than one of removing it.
+            let _ = fs::remove_file(to);
+        }
+        copied?;
+        File::open(to).and_then(|file| file.sync_all()).failing(failed)
+    }
+
+    /// The records that the job owns of an object: its own, and those that join it with others.
+    pub fn owned_by(&self, id: Guid) -> Result<Vec<(String, Key)>> {
+        let read = || -> rusqlite::Result<Vec<(String, String)>> {
+            let query = "SELECT type, key FROM records
+                 WHERE state IN ('owned', 'retired', 'pinned') AND instr(key, ?1) > 0 ORDER BY type, key";
+            let mut statement = self.connection.prepare(query)?;
+            statement.query_map([id.to_string()], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        };
+        let found = self.sql("cannot read", read())?;
+        Ok(found.into_iter().map(|(ty, key)| (ty, Key::parse(&key))).collect())
+    }
+
+    /// Erases whatever names the object, whoever owns it, and gives back how many entries that were. What was erased is
+    /// overwritten in the file.
+    pub fn erase(&mut self, id: Guid) -> Result<u64> {
+        let id = id.to_string();
+        self.sql("cannot write", self.connection.pragma_update(None, "secure_delete", true))?;
+        let erased = self.transact("person erased", |transaction, view| {
+            let mut erased = 0;
+            let tables = ["records", "written", "decisions", "refused", "approved_records"];
+            for table in tables {
+                let query = format!("DELETE FROM {table} WHERE instr(key, ?1) > 0");
+                erased += transaction.execute(&query, [&id]).map_err(|cause| view.failed(cause))? as u64;
+            }
+            // Values of others that refer to it, such as a manager's id, are theirs; they go with the next change.
+            if erased > 0 {
+                let query = "UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE name = ?1";
+                transaction.execute(query, [meta::GENERATION]).map_err(|cause| view.failed(cause))?;
+            }
+            Ok(erased)
+        })?;
+        // Old pages lie in the write-ahead log until it is emptied.
+        let emptied = || self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        self.sql("cannot write", emptied())?;
+        self.sql("cannot write", self.connection.execute_batch("VACUUM"))?;
+        self.sql("cannot write", emptied())?;
+        Ok(erased)
+    }
+}
+
+/// Puts an exported ledger in its place, and says where the one is that was there. `moved` rewrites whose it is; else it
+/// must be this job's. What was held stays behind: the next run holds it again.
+pub fn import(from: &Path, to: &Path, identity: &Identity, moved: bool) -> Result<Option<PathBuf>> {
+    let beside = |end: &str| {
+        let mut name = to.as_os_str().to_owned();
+        name.push(end);
+        PathBuf::from(name)
+    };
+    let staged = beside(".import");
+    let failed = || format!("cannot put {} in the place of {}", from.display(), to.display());
+    if !from.try_exists().failing(failed)? {
+        return Err(Error::usage(format!("there is no file {}", from.display()))
+            .hint("give the file that `entra-import state export` wrote"));
+    }
+    let _ = fs::remove_file(&staged);
+    let mut into = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&staged).failing(failed)?;
+    std::io::copy(&mut File::open(from).failing(failed)?, &mut into).failing(failed)?;
+    into.sync_all().failing(failed)?;
+    drop(into);
+    let checked = adjust(&staged, identity, moved);
+    if checked.is_err() {
+        let _ = fs::remove_file(&staged);
+    }
+    checked?;
+    let mut kept = None;
+    if to.try_exists().failing(failed)? {
+        // Its log, if a run died, belongs to it.
+        let aside = (1..).map(|n| beside(&format!(".replaced-{n}"))).find(|path| !path.exists());
+        let aside = aside.unwrap_or_else(|| beside(".replaced"));
+        for end in ["-wal", "-shm", ""] {
+            let old = beside(end);
+            if old.exists() {
+                let mut name = aside.as_os_str().to_owned();
+                name.push(end);
+                fs::rename(old, PathBuf::from(name)).failing(failed)?;
+            }
+        }
+        kept = Some(aside);
+    }
+    fs::rename(&staged, to).failing(failed)?;
+    let folder = to.parent().unwrap_or(Path::new("."));
+    File::open(folder).and_then(|folder| folder.sync_all()).failing(failed)?;
+    Ok(kept)
+}
+
+fn adjust(staged: &Path, identity: &Identity, moved: bool) -> Result<()> {
+    let failed = |cause| sqlite_error("cannot import", staged, cause);
+    open::looks_like_sqlite(staged)?;
+    let connection = Connection::open(staged).map_err(failed)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(failed)?;
+    if moved {
+        open::is_intact(&connection, staged)?;
+        for (name, value) in
+            [(meta::JOB, &identity.job), (meta::TENANT, &identity.tenant), (meta::TARGET, &identity.target)]
+        {
+            connection.execute("UPDATE meta SET value = ?2 WHERE name = ?1", [name, value]).map_err(failed)?;
+        }
+    }
+    connection.execute_batch("DELETE FROM held_plans").map_err(failed)?;
+    connection.close().map_err(|(_, cause)| failed(cause))?;
+    // Everything a run would refuse is refused here, before it takes anything's place.
+    Ledger::open(staged, identity).map(drop)
+}

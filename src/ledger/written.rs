@@ -1,0 +1,116 @@
+//! What runs wrote into the target, kept so that a person can take a run back.
+//!
+//! Filled in the same transaction in which a record becomes what was written, so that it never says more or less than
+//! the ledger. Deliberately plans nothing: how a run is reversed is [`crate::plan::undo`]'s business.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use rusqlite::Transaction;
+
+use super::records::COLUMNS;
+use super::{Ledger, RunId};
+use crate::error::Result;
+use crate::plan::change::Written;
+use crate::plan::undo::Done;
+use crate::record::Key;
+
+/// Takes what a journal entry wrote into the history, before its rows become records.
+pub(super) fn keep(transaction: &Transaction<'_>, entry: i64) -> rusqlite::Result<()> {
+    let before: Vec<String> = COLUMNS.split(", ").map(|column| format!("old.{column}")).collect();
+    let query = format!(
+        "INSERT INTO written (run, type, key, journal, written, {COLUMNS})
+         SELECT entry.run, entry.type, next.key, entry.id, next.written, {}
+         FROM journal_rows AS next JOIN journal AS entry ON entry.id = next.journal
+         LEFT JOIN records AS old
+           ON next.written LIKE '{{\"action\":\"delete\"%' AND old.type = entry.type AND old.key = next.key
+         WHERE next.journal = ?1 AND next.written IS NOT NULL",
+        before.join(", ")
+    );
+    transaction.prepare_cached(&query)?.execute([entry]).map(drop)
+}
+
+impl Ledger {
+    /// The types that a run wrote, by name.
+    pub fn types_written(&self, run: RunId) -> Result<Vec<String>> {
+        let read = || {
+            let mut statement = self.connection.prepare("SELECT DISTINCT type FROM written WHERE run = ?1")?;
+            statement.query_map([run.0], |row| row.get(0))?.collect()
+        };
+        self.sql("cannot read", read())
+    }
+
+    /// What a run did to the records of a type, in the order of keys.
+    pub fn written(&self, run: RunId, ty: &str, each: &mut dyn FnMut(Key, Done) -> Result<()>) -> Result<()> {
+        let query =
+            format!("SELECT {COLUMNS}, key, written FROM written WHERE run = ?1 AND type = ?2 ORDER BY key, journal");
+        let mut statement = self.sql("cannot read", self.connection.prepare(&query))?;
+        let mut found = self.sql("cannot read", statement.query((run.0, ty)))?;
+        let mut last: Option<(Key, Done)> = None;
+        while let Some(columns) = self.sql("cannot read", found.next())? {
+            let text = |index| self.sql("cannot read", columns.get::<_, String>(index));
+            let written: Written = self.json("what a run wrote", &text(11)?)?;
+            let had: Option<String> = self.sql("cannot read", columns.get(1))?;
+            let before = had.map(|_| self.row_of(columns)).transpose()?;
+            let key = Key::parse(&text(10)?);
+            match &mut last {
+                // One change in several requests.
+                Some((of, done)) if *of == key => {
+                    for value in written.values {
+                        match done.written.values.iter_mut().find(|first| first.name == value.name) {
+                            Some(first) => first.after = value.after,
+                            None => done.written.values.push(value),
+                        }
+                    }
+                }
+                _ => {
+                    if let Some((key, done)) = last.replace((key, Done { written, before })) {
+                        each(key, done)?;
+                    }
+                }
+            }
+        }
+        last.map_or(Ok(()), |(key, done)| each(key, done))
+    }
+
+    /// The records of a type that runs after this one wrote.
+    pub fn written_since(&self, run: RunId, ty: &str) -> Result<BTreeSet<Key>> {
+        let read = || -> rusqlite::Result<Vec<String>> {
+            let mut statement =
+                self.connection.prepare("SELECT DISTINCT key FROM written WHERE run > ?1 AND type = ?2")?;
+            statement.query_map((run.0, ty), |row| row.get(0))?.collect()
+        };
+        Ok(self.sql("cannot read", read())?.iter().map(|key| Key::parse(key)).collect())
+    }
+
+    /// Forgets what all but the newest `keep` runs wrote, and whatever is older than `before`.
+    pub fn clear_history(&mut self, keep: usize, before: Option<Timestamp>) -> Result<()> {
+        self.transact("history cleared", |transaction, view| {
+            let clear = || -> rusqlite::Result<()> {
+                transaction.execute(
+                    "DELETE FROM written WHERE run NOT IN (SELECT DISTINCT run FROM written ORDER BY run DESC LIMIT ?1)",
+                    [keep as i64],
+                )?;
+                let Some(before) = before else { return Ok(()) };
+                let each_old = |of: &str, clear: &str| -> rusqlite::Result<()> {
+                    let mut found = transaction.prepare(of)?;
+                    let found = found.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))?;
+                    for (id, at) in found.collect::<rusqlite::Result<Vec<_>>>()? {
+                        // As times: their texts may have fractions of different length.
+                        if at.parse::<Timestamp>().is_ok_and(|at| at < before) {
+                            transaction.execute(clear, [id])?;
+                        }
+                    }
+                    Ok(())
+                };
+                each_old("SELECT id, as_of FROM runs", "DELETE FROM written WHERE run = ?1")?;
+                each_old("SELECT id, at FROM decisions", "DELETE FROM decisions WHERE id = ?1")?;
+                each_old(
+                    "SELECT id, at FROM approvals WHERE used_by IS NOT NULL",
+                    "DELETE FROM approved_records WHERE approval = ?1",
+                )
+            };
+            clear().map_err(|cause| view.failed(cause))
+        })
+    }
+}

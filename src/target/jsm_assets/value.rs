@@ -1,0 +1,258 @@
+//! One value on its way: the form in which it is compared, the text that Assets takes, and what it shows of it.
+//!
+//! Hides what Assets makes of a text (precision of moments, `3.0` for 3, names for statuses) and where each kind of
+//! value stands in an object's JSON. Deliberately looks nobody up: see `super::write`.
+//! <https://developer.atlassian.com/cloud/assets/rest/api-group-object/>
+
+use jiff::{Timestamp, civil::Date};
+use serde::Deserialize;
+
+use super::model::{Id, Kind, Slot};
+use crate::plan::datum::{Datum, Set};
+
+/// The most characters of a Text; a server refuses more.
+pub(super) const TEXT_MAX: usize = 254;
+
+/// An object as it is read.
+#[derive(Deserialize, Debug)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Object {
+    pub id: Id,
+    pub object_type: Option<OfType>,
+    /// Absent after a create.
+    pub attributes: Option<Vec<Held>>,
+}
+
+/// What an object says of its type.
+#[derive(Deserialize, Debug)]
+pub(super) struct OfType {
+    pub id: Id,
+}
+
+/// One attribute of an object.
+#[derive(Deserialize, Debug)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Held {
+    pub object_type_attribute_id: Id,
+    #[serde(default)]
+    pub object_attribute_values: Vec<Shown>,
+}
+
+/// One value of an attribute.
+#[derive(Deserialize, Debug, Default)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Shown {
+    value: Option<serde_json::Value>,
+    display_value: Option<serde_json::Value>,
+    referenced_object: Option<Referenced>,
+    status: Option<Called>,
+    group: Option<Called>,
+    user: Option<Account>,
+}
+
+#[derive(Deserialize, Debug)]
+struct Referenced {
+    id: Id,
+}
+
+#[derive(Deserialize, Debug)]
+struct Called {
+    name: Option<String>,
+}
+
+#[derive(Deserialize, Debug)]
+#[serde(rename_all = "camelCase")]
+struct Account {
+    account_id: Option<String>,
+    key: Option<String>,
+}
+
+impl Shown {
+    /// The value's text, in the form in which it is compared. Dates are never taken from what is shown: that is in the
+    /// user's own format.
+    fn text(&self, kind: &Kind) -> Option<Box<str>> {
+        let own = || self.value.as_ref().and_then(text);
+        let shown = || self.display_value.as_ref().and_then(text);
+        let found = match kind {
+            Kind::Reference { .. } => return self.referenced_object.as_ref().map(|object| object.id.0.clone()),
+            Kind::Status => self.status.as_ref().and_then(|status| status.name.clone()).or_else(shown).or_else(own),
+            Kind::Group => self.group.as_ref().and_then(|group| group.name.clone()).or_else(own).or_else(shown),
+            Kind::User => {
+                let account =
+                    || self.user.as_ref().and_then(|user| user.account_id.clone().or_else(|| user.key.clone()));
+                own().or_else(account)
+            }
+            _ => own(),
+        };
+        normal(kind, &found?)
+    }
+}
+
+fn text(value: &serde_json::Value) -> Option<String> {
+    match value {
+        serde_json::Value::String(text) => Some(text.clone()),
+        serde_json::Value::Number(number) => Some(number.to_string()),
+        serde_json::Value::Bool(flag) => Some(flag.to_string()),
+        _ => None,
+    }
+}
+
+/// What an object holds in an attribute.
+pub(super) fn held(object: &Object, slot: &Slot, many: bool) -> Datum {
+    let held = object.attributes.iter().flatten().filter(|held| held.object_type_attribute_id == slot.id);
+    let mut texts: Vec<Box<str>> =
+        held.flat_map(|held| &held.object_attribute_values).filter_map(|shown| shown.text(&slot.kind)).collect();
+    if many || texts.len() > 1 {
+        return Datum::Set(Set::known(texts));
+    }
+    texts.pop().map_or(Datum::Empty, Datum::One)
+}
+
+/// What would be given back for a value.
+pub(super) fn normalise(kind: &Kind, many: bool, value: Datum) -> Datum {
+    // References are ids, and a person is known to Jira by another name: what is written shows only then.
+    let one = |text: &str| normal(kind, text);
+    match value {
+        Datum::Empty if many => Datum::Set(Set::default()),
+        Datum::One(text) if many => Datum::Set(Set::known(one(&text))),
+        Datum::One(text) => one(&text).map_or(Datum::Empty, Datum::One),
+        Datum::Set(set) => {
+            let all = |texts: &[Box<str>]| texts.iter().filter_map(|text| one(text)).collect::<Vec<_>>();
+            Datum::Set(Set::new(all(&set.items), all(&set.maybe), set.rest.clone()))
+        }
+        other => other,
+    }
+}
+
+/// One text as Assets would show it again; none when nothing is left of it. What does not fit the kind stays as it is:
+/// the server's refusal then names it.
+fn normal(kind: &Kind, text: &str) -> Option<Box<str>> {
+    // Databases below Jira take no NUL; blanks around a value are nothing that anybody wrote there.
+    let clean = text.replace('\0', "").replace("\r\n", "\n");
+    let text = clean.trim();
+    let form: Option<String> = match kind {
+        Kind::Text => cut(text),
+        Kind::Integer => text.parse::<i64>().ok().map(|number| number.to_string()),
+        Kind::Double => {
+            text.parse::<f64>().ok().map(|number| if number == 0.0 { "0".into() } else { number.to_string() })
+        }
+        Kind::Boolean => Some(text.to_ascii_lowercase()),
+        Kind::Date => date(text).map(|date| date.to_string()),
+        Kind::DateTime => moment(text).map(|moment| moment.to_string()),
+        Kind::Ip => text.parse::<std::net::IpAddr>().ok().map(|address| address.to_string()),
+        _ => None,
+    };
+    let text = form.as_deref().unwrap_or(text);
+    (!text.is_empty()).then(|| text.into())
+}
+
+/// A Text cut to what fits; none when it fits.
+fn cut(text: &str) -> Option<String> {
+    text.char_indices().nth(TEXT_MAX).map(|(end, _)| text[..end].trim_end().to_string())
+}
+
+/// A date, also that of a moment.
+fn date(text: &str) -> Option<Date> {
+    let whole = text.parse::<Date>().ok();
+    whole.or_else(|| Some(moment(text)?.to_zoned(jiff::tz::TimeZone::UTC).date()))
+}
+
+/// To the millisecond; a date is its first moment.
+fn moment(text: &str) -> Option<Timestamp> {
+    let at = text.parse::<Timestamp>().ok().or_else(|| {
+        let date = text.parse::<Date>().ok()?;
+        date.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|start| start.timestamp())
+    })?;
+    Timestamp::from_millisecond(at.as_millisecond()).ok()
+}
+
+/// The text that Assets takes for a value in canonical form. Statuses and people are looked up first.
+pub(super) fn written(kind: &Kind, text: &str) -> String {
+    match kind {
+        Kind::DateTime => match text.parse::<Timestamp>() {
+            Ok(at) => at.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string(),
+            Err(_) => text.to_string(),
+        },
+        _ => text.to_string(),
+    }
+}
+
+/// The texts of a value; none when it is not known.
+pub(super) fn texts(value: &Datum) -> Option<Vec<Box<str>>> {
+    match value {
+        Datum::Empty => Some(Vec::new()),
+        Datum::One(text) => Some(vec![text.clone()]),
+        Datum::Set(set) if set.is_complete() => Some(set.items.clone()),
+        Datum::Set(_) | Datum::Unknown(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_compared_as_assets_shows_them_again() {
+        let long = "ж".repeat(300);
+        for (kind, text, expected) in [
+            (Kind::Text, " Adele\r\nVance ", "Adele\nVance"),
+            (Kind::Text, long.as_str(), &long[..508]),
+            (Kind::Textarea, long.as_str(), long.as_str()),
+            (Kind::Integer, "042", "42"),
+            (Kind::Integer, "many", "many"),
+            (Kind::Double, "3.0", "3"),
+            (Kind::Double, "-0", "0"),
+            (Kind::Boolean, "True", "true"),
+            (Kind::Date, "2026-01-31T23:00:00Z", "2026-01-31"),
+            (Kind::DateTime, "2026-01-31", "2026-01-31T00:00:00Z"),
+            (Kind::DateTime, "2026-01-31T09:00:00.1234567+01:00", "2026-01-31T08:00:00.123Z"),
+            (Kind::Ip, "2001:DB8::0:1", "2001:db8::1"),
+            (Kind::Email, "Adele@Contoso.com", "Adele@Contoso.com"),
+        ] {
+            let once = normalise(&kind, false, Datum::text(text));
+            assert_eq!(once, Datum::text(expected), "{kind} {text}");
+            assert_eq!(normalise(&kind, false, once.clone()), once, "{kind} {text}: a second time");
+            assert_eq!(normalise(&kind, true, once), Datum::set([expected]));
+        }
+        assert_eq!(normalise(&Kind::Text, false, Datum::text(" \0")), Datum::Empty);
+        assert_eq!(normalise(&Kind::Text, true, Datum::Empty), Datum::Set(Set::default()));
+        assert_eq!(written(&Kind::DateTime, "2026-01-31T08:00:00Z"), "2026-01-31T08:00:00.000Z");
+    }
+
+    #[test]
+    fn every_kind_of_value_is_read_where_it_stands() {
+        let object: Object = serde_json::from_str(
+            r#"{"id":23,"objectType":{"id":7},"attributes":[
+                {"objectTypeAttributeId":1,"objectAttributeValues":[{"value":"3.0","displayValue":"3.00"}]},
+                {"objectTypeAttributeId":"2","objectAttributeValues":[
+                    {"referencedType":true,"referencedObject":{"id":9,"label":"VPN"},"displayValue":"VPN","searchValue":"ENT-9"},
+                    {"referencedObject":{"id":"8"}}]},
+                {"objectTypeAttributeId":"3","objectAttributeValues":[{"status":{"id":"1","name":"Active"},"searchValue":"1"}]},
+                {"objectTypeAttributeId":"4","objectAttributeValues":[{"value":null,"displayValue":"staff"}]},
+                {"objectTypeAttributeId":"5","objectAttributeValues":[{"user":{"key":"a1","displayName":"Adele"}}]},
+                {"objectTypeAttributeId":"6","objectAttributeValues":[]}]}"#,
+        )
+        .unwrap();
+        let slot = |id: &str, kind| Slot {
+            id: Id(id.into()),
+            name: String::new(),
+            kind,
+            label: false,
+            editable: true,
+            most: None,
+            unique: false,
+        };
+        let reference = Kind::Reference { to: Id("7".into()), and_children: false };
+        for (id, kind, many, expected) in [
+            ("1", Kind::Double, false, Datum::text("3")),
+            ("2", reference, true, Datum::set(["8", "9"])),
+            ("3", Kind::Status, false, Datum::text("Active")),
+            ("4", Kind::Group, false, Datum::text("staff")),
+            ("5", Kind::User, false, Datum::text("a1")),
+            ("6", Kind::Text, false, Datum::Empty),
+            ("7", Kind::Text, true, Datum::Set(Set::default())),
+        ] {
+            assert_eq!(held(&object, &slot(id, kind), many), expected, "{id}");
+        }
+    }
+}

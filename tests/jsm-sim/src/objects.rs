@@ -1,0 +1,230 @@
+//! Objects: create, update, delete, read one, search.
+//!
+//! Hides the order of checks, pages and their caps. A create answers without attributes, a partial update replaces
+//! whole attributes, an empty list clears one. <https://developer.atlassian.com/cloud/assets/rest/api-group-object/>
+
+use serde_json::{Value, json};
+
+use crate::api::Call;
+use crate::aql::{self, Query};
+use crate::check;
+use crate::options::{Flavour, Totals};
+use crate::reply::Reply;
+use crate::store::{Attribute, Id, Object, Store};
+
+/// `POST /object/create`
+pub(crate) fn create(store: &mut Store, call: &Call<'_>) -> Reply {
+    let Some(ty) = check::id(call.body.get("objectTypeId")) else {
+        return Reply::error(400, "objectTypeId is missing");
+    };
+    match store.types.get(&ty) {
+        None => return Reply::error(404, format!("No object type with id {ty} found")),
+        Some(ty) if ty.is_abstract => return Reply::error(400, "The object type is abstract and holds no objects"),
+        Some(_) => {}
+    }
+    if call.options.objects_max.is_some_and(|most| store.objects.len() >= most) {
+        return Reply::error(400, "You have reached the object limit of your plan");
+    }
+    let values = match check::read(call.body) {
+        Err(words) => return Reply::error(400, words),
+        Ok(written) => check::apply(store, call.options.flavour, ty, None, &written),
+    };
+    let values = match values {
+        Err(errors) => return Reply::invalid(&errors),
+        Ok(values) => values,
+    };
+    let now = crate::store::now();
+    let object = Object { id: store.new_id(), ty, values, created: now, updated: now };
+    let id = object.id;
+    store.put(object, call.now, call.options.index_delay);
+    let shape = store.objects.get(&id).map_or(Value::Null, |object| call.shaper(store).object(object, false, false));
+    Reply::json(201, &shape)
+}
+
+/// `PUT /object/{id}`
+pub(crate) fn update(store: &mut Store, call: &Call<'_>, id: &str) -> Reply {
+    let Some(mut object) = named(store, id).cloned() else { return missing(id) };
+    let values = match check::read(call.body) {
+        Err(words) => return Reply::error(400, words),
+        Ok(written) => check::apply(store, call.options.flavour, object.ty, Some(&object), &written),
+    };
+    match values {
+        Err(errors) => return Reply::invalid(&errors),
+        Ok(values) => object.values = values,
+    }
+    object.updated = crate::store::now();
+    store.put(object.clone(), call.now, call.options.index_delay);
+    Reply::ok(&call.shaper(store).object(&object, true, true))
+}
+
+/// `DELETE /object/{id}`
+pub(crate) fn delete(store: &mut Store, call: &Call<'_>, id: &str) -> Reply {
+    let Some(id) = named(store, id).map(|object| object.id) else { return missing(id) };
+    store.remove(id, call.now, call.options.index_delay);
+    Reply { body: Vec::new(), ..Reply::ok(&Value::Null) }
+}
+
+/// `GET /object/{id}` and what lies below it.
+pub(crate) fn get(store: &Store, call: &Call<'_>, id: &str, below: Option<&str>) -> Reply {
+    let Some(object) = named(store, id) else { return missing(id) };
+    let shaper = call.shaper(store);
+    match below {
+        None => Reply::ok(&shaper.object(object, true, true)),
+        Some("attributes") => Reply::ok(&shaper.object_attributes(object, true).into()),
+        Some("referenceinfo") => {
+            let target = json!(call.shaper(store).id(object.id));
+            let refers = |other: &&Object| {
+                other.values.values().flatten().any(|value| *value == crate::store::Stored::Object(object.id))
+            };
+            let count = store.objects.values().filter(refers).count();
+            Reply::ok(&json!([{"objectId": target, "numberOfReferencedObjects": count}]))
+        }
+        Some(_) => Reply::error(404, "null for uri"),
+    }
+}
+
+/// By id. Whether a key would do is not published, so it does not.
+fn named<'s>(store: &'s Store, id: &str) -> Option<&'s Object> {
+    store.objects.get(&id.parse::<Id>().ok()?)
+}
+
+fn missing(id: &str) -> Reply {
+    Reply::error(404, format!("No object with id {id} found"))
+}
+
+/// One page of what a query finds.
+struct Page<'s> {
+    found: usize,
+    start: usize,
+    size: usize,
+    objects: Vec<&'s Object>,
+}
+
+/// `POST /object/aql`
+pub(crate) fn search(store: &Store, call: &Call<'_>) -> Reply {
+    let number = |name: &str, default: usize| call.query(name).map_or(Some(default), |text| text.parse().ok());
+    let (Some(start), Some(asked)) = (number("startAt", 0), number("maxResults", 25)) else {
+        return Reply::error(400, "startAt and maxResults are numbers");
+    };
+    if call.options.page_refused_from.is_some_and(|most| asked >= most) {
+        return Reply::error(400, "maxResults is too large");
+    }
+    let size = asked.min(call.options.page_max).max(1);
+    let page = match page(store, call, call.body.get("qlQuery"), start, size) {
+        Err(reply) => return reply,
+        Ok(page) => page,
+    };
+    let attributes = call.flag("includeAttributes", true);
+    let shaper = call.shaper(store);
+    let last = page.start + page.objects.len() >= page.found;
+    let mut shape = json!({"startAt": page.start, "maxResults": page.size});
+    match call.options.totals {
+        Totals::Exact => shape["total"] = json!(page.found),
+        Totals::Capped(most) => shape["total"] = json!(page.found.min(most)),
+        Totals::Absent => {}
+    }
+    shape["isLast"] = json!(last);
+    shape["values"] = page.objects.iter().map(|object| shaper.object(object, attributes, false)).collect();
+    shape["objectTypeAttributes"] =
+        types_of(store, &page.objects).iter().map(|attribute| shaper.attribute(attribute, true)).collect();
+    shape["hasMoreResults"] = json!(!last);
+    shape["last"] = json!(last);
+    Reply::ok(&shape)
+}
+
+/// `POST /object/aql/totalcount`
+pub(crate) fn count(store: &Store, call: &Call<'_>) -> Reply {
+    match found(store, call, call.body.get("qlQuery")) {
+        Err(reply) => reply,
+        Ok((_, found)) => Reply::ok(&json!({"totalCount": found.len()})),
+    }
+}
+
+/// `GET /aql/objects` and `POST /object/navlist/aql` of Data Center.
+pub(crate) fn list(store: &Store, call: &Call<'_>) -> Reply {
+    let given = |name: &str| {
+        let told = call.query(name).map(|text| json!(text));
+        told.or_else(|| call.body.get(name).filter(|value| !value.is_null()).cloned())
+    };
+    let number = |names: &[&str], default: usize| {
+        let told = names.iter().find_map(|name| given(name));
+        told.and_then(|value| crate::check::id(Some(&value))).and_then(|n| usize::try_from(n).ok()).unwrap_or(default)
+    };
+    let number_of_page = number(&["page"], 1).max(1);
+    // One of the two in each place; each public client knows its own.
+    let asked = number(&["resultPerPage", "resultsPerPage"], 25);
+    if call.options.page_refused_from.is_some_and(|most| asked >= most) {
+        return Reply::error(400, "resultPerPage is too large");
+    }
+    let size = asked.min(call.options.page_max).max(1);
+    let query = given("qlQuery").or_else(|| given("iql"));
+    let page = match page(store, call, query.as_ref(), (number_of_page - 1) * size, size) {
+        Err(reply) => return reply,
+        Ok(page) => page,
+    };
+    let attributes = given("includeAttributes")
+        .is_none_or(|value| !matches!(value.to_string().trim_matches('"').to_ascii_lowercase().as_str(), "false"));
+    let shaper = call.shaper(store);
+    let types = types_of(store, &page.objects);
+    Reply::ok(&json!({
+        "objectEntries": page.objects.iter().map(|object| shaper.object(object, attributes, false)).collect::<Vec<_>>(),
+        "objectTypeAttributes": types.iter().map(|attribute| shaper.attribute(attribute, true)).collect::<Vec<_>>(),
+        "objectTypeId": 0, "objectTypeIsInherited": false, "abstractObjectType": false,
+        "totalFilterCount": page.found, "startIndex": page.start, "toIndex": page.start + page.objects.len(),
+        "pageObjectSize": page.found.div_ceil(size).max(1), "pageNumber": number_of_page, "pageSize": size,
+        "orderWay": "asc", "filters": [], "qlQuery": query, "qlQuerySearchResult": true, "conversionPossible": false,
+    }))
+}
+
+fn page<'s>(
+    store: &'s Store,
+    call: &Call<'_>,
+    query: Option<&Value>,
+    start: usize,
+    size: usize,
+) -> Result<Page<'s>, Reply> {
+    let (query, mut found) = found(store, call, query)?;
+    match &query.order {
+        Some((field, down)) => {
+            let shown = |object: &&Object| aql::shown(store, object, field).into_iter().next();
+            // Keys sort by their number.
+            found.sort_by_cached_key(|object| match field {
+                aql::Field::Key => (None, object.id),
+                _ => (shown(object), object.id),
+            });
+            if *down {
+                found.reverse();
+            }
+        }
+        // No promise: whoever pages without an order meets some objects twice and others never.
+        None if call.options.shuffles => {
+            let turn = (start / size.max(1)) % found.len().max(1);
+            found.rotate_left(turn);
+        }
+        None => {}
+    }
+    let count = found.len();
+    let objects = found.into_iter().skip(start).take(size).collect();
+    Ok(Page { found: count, start, size, objects })
+}
+
+fn found<'s>(store: &'s Store, call: &Call<'_>, query: Option<&Value>) -> Result<(Query, Vec<&'s Object>), Reply> {
+    let text = query.and_then(Value::as_str).unwrap_or_default();
+    let query = aql::parse(store, call.options.flavour, text)
+        .map_err(|words| Reply::error(400, format!("The query is invalid: {words}")))?;
+    let found = store.indexed().filter(|object| query.matches(store, object)).collect();
+    Ok((query, found))
+}
+
+/// The attributes of the types on a page, each once.
+fn types_of<'s>(store: &'s Store, objects: &[&Object]) -> Vec<&'s Attribute> {
+    let mut types: Vec<Id> = objects.iter().map(|object| object.ty).collect();
+    types.sort_unstable();
+    types.dedup();
+    types.into_iter().flat_map(|ty| store.attributes_of(ty)).collect()
+}
+
+/// Whether a path is one of Cloud alone or of Data Center alone.
+pub(crate) fn is_of(flavour: Flavour, cloud: bool) -> bool {
+    (flavour == Flavour::Cloud) == cloud
+}

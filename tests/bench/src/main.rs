@@ -23,6 +23,10 @@ use least::Least;
 use run::Run;
 use sim::Sim;
 
+/// The program's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Resource units per second that Microsoft grants one app in a tenant of more than 500 users.
 /// <https://learn.microsoft.com/graph/throttling-limits>
 const QUOTA_UNITS_PER_S: f64 = 800.0;

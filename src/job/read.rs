@@ -218,7 +218,12 @@ pub(super) fn target_config(
     problems: &mut Problems,
 ) -> Option<TargetConfig> {
     let mut fields = Fields::new(node.table(problems)?, &node.place, "`[target]`");
-    let kind = fields.require("kind", "kind = \"csv\"", problems)?;
+    let Some(kind) = fields.require("kind", "kind = \"csv\"", problems) else {
+        // Most likely it is there under a misspelt name.
+        fields.get("path");
+        fields.finish(&HOMES, problems);
+        return None;
+    };
     match kind.text(problems)? {
         "jsm-assets" => {
             jsm::read(fields, node, reader, files, problems).map(|config| TargetConfig::JsmAssets(Box::new(config)))

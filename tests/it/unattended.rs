@@ -480,5 +480,6 @@ fn a_bundle_can_be_planned_from_and_names_nobody() {
     assert_eq!(counts(&replayed.stdout), counts(&world.read("bundle/plan.txt")));
     assert_eq!(json(&world, "bundle/figures.json")["types"].as_array().unwrap().len(), ALL.len());
     assert_eq!(json(&world, "bundle/history.json")[0]["exit"], 0);
+    world.environment.remove("ENTRA_IMPORT_STATE");
     world.run(["bundle", "job.toml", "--out", "bundle"]).exits(2).says("not empty");
 }

@@ -69,6 +69,7 @@ pub(super) struct RoundWriter {
     objects: HashMap<Guid, Vec<Event>>,
     members: HashMap<Guid, Vec<Edit>>,
     spill: SpillWriter<Object>,
+    untyped: u64,
     /// Fingerprints of entries: a list that never ends repeats them.
     seen: HashSet<u64>,
     hasher: RandomState,
@@ -79,6 +80,8 @@ pub(super) struct Round {
     objects: HashMap<Guid, Vec<Event>>,
     members: HashMap<Guid, Vec<Edit>>,
     spill: Spill<Object>,
+    /// Members that were added without a type: such a round cannot be believed.
+    pub untyped: u64,
 }
 
 /// What became of one object.
@@ -95,6 +98,7 @@ impl RoundWriter {
             objects: HashMap::new(),
             members: HashMap::new(),
             spill: SpillWriter::new()?,
+            untyped: 0,
             seen: HashSet::new(),
             hasher: RandomState::new(),
         })
@@ -109,8 +113,10 @@ impl RoundWriter {
             self.members.remove(&id);
         } else {
             events.push(Event::Present(self.spill.push(&properties)?));
+            // What was removed need not say what it was.
+            self.untyped += members.iter().filter(|end| end.removed.is_none() && end.kind.is_none()).count() as u64;
             let edits = members.into_iter().map(|end| Edit {
-                member: Member { id: end.id, kind: members::kind(end.kind.as_deref()) },
+                member: Member { id: end.id, kind: members::kind(end.kind.as_deref().unwrap_or_default()) },
                 added: end.removed.is_none(),
             });
             let mut edits = edits.peekable();
@@ -122,7 +128,8 @@ impl RoundWriter {
     }
 
     pub fn finish(self) -> Result<Round> {
-        Ok(Round { objects: self.objects, members: self.members, spill: self.spill.finish()? })
+        let RoundWriter { objects, members, spill, untyped, .. } = self;
+        Ok(Round { objects, members, spill: spill.finish()?, untyped })
     }
 }
 
@@ -388,6 +395,13 @@ mod tests {
         check(&[2], &[json!([end(3)]), json!([ended(3), ended(2)]), json!([end(2)])], &[2]);
         // A group that was removed and restored has the members that are told of afterwards.
         check(&[2, 3], &[json!([end(4)]), Value::Null, json!([end(5)])], &[5]);
+    }
+
+    #[test]
+    fn what_is_added_must_have_a_type_and_what_is_removed_need_not() {
+        let untyped = |ends: Value| round(&[json!({ "id": ID, "members@delta": ends })]).untyped;
+        assert_eq!(untyped(json!([end(2), ended(3)])), 0);
+        assert_eq!(untyped(json!([end(2), { "id": id(4) }, { "id": id(5) }])), 2);
     }
 
     #[test]

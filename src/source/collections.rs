@@ -14,9 +14,9 @@ use crate::schema::SIGN_IN_ACTIVITY;
 #[derive(Debug)]
 pub struct Resource {
     pub collection: Collection,
-    /// Below `/v1.0`; `{id}` stands for the group.
+    /// Below `/v1.0`; of pairs, `{id}` stands for the object whose list it is.
     pub path: &'static str,
-    /// The largest `$top`; none where the list has no pages.
+    /// The largest `$top`; none where it is not sent: the list has no pages, or no such limit is documented.
     pub page_size_max: Option<u32>,
     /// Application permissions that suffice, least first.
     pub permissions: &'static [&'static str],
@@ -312,17 +312,11 @@ pub fn role_id(permission: &str) -> Option<&'static str> {
 pub const BASIC_PROPERTIES: [&str; 7] =
     ["displayName", "givenName", "id", "mail", "securityIdentifier", "surname", "userPrincipalName"];
 
-/// What suffices for all other properties of users, and for their managers.
-pub const USERS_WHOLE: &[&str] = &[
-    "User.Read.All",
-    DIRECTORY,
-    "User.ReadWrite.All",
-    DIRECTORY_WRITE,
-    "DeviceManagementManagedDevices.Read.All",
-    "DeviceManagementConfiguration.Read.All",
-    "DeviceManagementApps.Read.All",
-    "DeviceManagementServiceConfig.Read.All",
-];
+/// What suffices for all other properties of users, for their managers, their changes and the deleted ones. Permissions
+/// for Intune (`DeviceManagement…`) open the list of users and nothing of the rest, so none of them counts.
+/// <https://learn.microsoft.com/graph/api/user-list-manager?view=graph-rest-1.0> and
+/// <https://learn.microsoft.com/graph/api/user-delta?view=graph-rest-1.0>
+pub const USERS_WHOLE: &[&str] = &["User.Read.All", DIRECTORY, "User.ReadWrite.All", DIRECTORY_WRITE];
 
 /// What an organization shows to who may read users but not organizations; every other property may come as null.
 /// <https://learn.microsoft.com/graph/api/organization-get?view=graph-rest-1.0>
@@ -433,6 +427,7 @@ mod tests {
         check(&["User.ReadBasic.All"], "accountEnabled", false);
         check(&["User.ReadBasic.All"], "manager", false);
         check(&["User.Read.All"], "accountEnabled", true);
+        check(&["DeviceManagementManagedDevices.Read.All"], "manager", false);
         check(&["User.Read.All"], "employeeLeaveDateTime", false);
         check(&["Directory.Read.All", "AuditLog.Read.All"], "signInActivity", true);
         check(&["AuditLog.Read.All", "User.ReadBasic.All"], "signInActivity", false);

@@ -4,7 +4,7 @@
 //! deleted, absent and neither mean. <https://learn.microsoft.com/graph/api/directory-deleteditems-list> and
 //! <https://learn.microsoft.com/graph/api/directoryobject-getbyids>
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use super::collections::{ADMINISTRATIVE_UNITS, DEVICES, DIRECTORY_ROLES, GET_BY_IDS, GROUPS, Resource, USERS};
 use super::graph::Stop;
 use super::members::Tally;
-use super::objects::{Group, Row, fatal, select, words};
+use super::objects::{Group, ObjectRow, select, select_alone};
 use super::units::{Price, units};
 use super::{Missing, Reader, selection};
 use crate::error::Result;
@@ -34,7 +34,7 @@ struct DeletedRow {
 }
 
 /// An object's JSON with what the reader needs of it; none when Graph does not know the id.
-type Found = Option<(Row, Box<RawValue>)>;
+type Found = Option<(ObjectRow, Box<RawValue>)>;
 
 impl Reader<'_> {
     /// Looks everything up and writes what it learns. Returns how many groups vanished meanwhile.
@@ -70,11 +70,12 @@ impl Reader<'_> {
         let graph = self.graph();
         // No $top: the largest size is not documented for this list.
         let first = graph.url(&format!("directory/deletedItems/{cast}"), &["$select=id,deletedDateTime".to_owned()]);
+        let mut seen = HashSet::new();
         let take = |row: DeletedRow, _: &str| {
             if ids.remove(&row.id) {
                 self.writer.deleted(resource.collection, row.id, row.deleted_date_time)?;
             }
-            Ok(true)
+            Ok(seen.insert(row.id))
         };
         let walk = graph.walk(&graph.lane, first, units(Price::Other, false), take).await;
         extent.requests += walk.requests;
@@ -85,7 +86,7 @@ impl Reader<'_> {
                 tracing::warn!(collection = %resource.collection, reason = %stop, "deleted objects could not all be read");
                 // Where the app may never list them, every night is like this one and two reads prove what is gone.
                 if stop.refusal().is_none_or(|refusal| refusal.status() != 403) {
-                    lacks(extent, format!("deleted objects could not all be read: {}", told(&stop)));
+                    lacks(extent, format!("deleted objects could not all be read: {stop}"));
                 }
                 Ok(ids)
             }
@@ -105,6 +106,11 @@ impl Reader<'_> {
                 extent.requests += 1;
                 let mut found = match self.get_by_ids(resource, ids, extent).await {
                     Ok(found) => found,
+                    // What cannot be asked for together can be asked for one by one.
+                    Err(stop) if is_unimplemented(&stop) => {
+                        one_by_one.extend(ids);
+                        continue;
+                    }
                     Err(stop) => {
                         failure = Some(note_failure(resource, stop)?);
                         continue;
@@ -161,10 +167,9 @@ impl Reader<'_> {
         resource: &Resource,
         ids: &[Guid],
         extent: &Extent,
-    ) -> Result<HashMap<Guid, (Row, Box<RawValue>)>, Stop> {
+    ) -> Result<HashMap<Guid, (ObjectRow, Box<RawValue>)>, Stop> {
         let graph = self.graph();
-        let mut query = select(resource.collection, extent);
-        query.truncate(1);
+        let query = [select_alone(resource.collection, extent)];
         let body = json!({ "ids": ids, "types": [type_name(resource.collection)] }).to_string();
         let request = Request::post(graph.url("directoryObjects/getByIds", &query), body).repeatable();
         graph.fetch(&graph.lane, request.units(units(Price::GetByIds, false)), decode_found).await
@@ -176,7 +181,7 @@ impl Reader<'_> {
         let price = units(Price::Other, extent.properties.contains("manager"));
         let decode = |response: &Response| {
             let json: Box<RawValue> = serde_json::from_slice(&response.body).map_err(|cause| cause.to_string())?;
-            let row: Row = serde_json::from_str(json.get()).map_err(|cause| cause.to_string())?;
+            let row: ObjectRow = serde_json::from_str(json.get()).map_err(|cause| cause.to_string())?;
             // What answers for another id is not this object.
             if row.key(resource.collection) != Some(id) {
                 return Err("the answer is about another object".to_owned());
@@ -184,20 +189,18 @@ impl Reader<'_> {
             Ok(Some((row, json)))
         };
         match graph.fetch(&graph.lane, Request::get(url).units(price), decode).await {
-            // Another 404, a proxy's or a wrong address's, says nothing about the object.
-            Err(stop) if is_not_found(&stop) => Ok(None),
+            Err(stop) if stop.is_not_found() => Ok(None),
             other => other,
         }
     }
 }
 
-/// <https://learn.microsoft.com/graph/errors>
-fn is_not_found(stop: &Stop) -> bool {
-    let not_found = |code: &str| code.ends_with("ResourceNotFound");
-    stop.refusal().is_some_and(|refusal| refusal.status() == 404 && refusal.code.as_deref().is_some_and(not_found))
+/// Whether there is no such function where the address leads: a gateway, or another edition of Graph.
+fn is_unimplemented(stop: &Stop) -> bool {
+    stop.refusal().is_some_and(|refusal| matches!(refusal.status(), 404 | 405 | 501))
 }
 
-fn decode_found(response: &Response) -> Result<HashMap<Guid, (Row, Box<RawValue>)>, String> {
+fn decode_found(response: &Response) -> Result<HashMap<Guid, (ObjectRow, Box<RawValue>)>, String> {
     #[derive(Deserialize)]
     struct Answer {
         value: Vec<Box<RawValue>>,
@@ -205,7 +208,7 @@ fn decode_found(response: &Response) -> Result<HashMap<Guid, (Row, Box<RawValue>
     let answer: Answer = serde_json::from_slice(&response.body).map_err(|cause| cause.to_string())?;
     let mut found = HashMap::new();
     for json in answer.value {
-        let row: Row = serde_json::from_str(json.get()).map_err(|cause| cause.to_string())?;
+        let row: ObjectRow = serde_json::from_str(json.get()).map_err(|cause| cause.to_string())?;
         let id = row.key(Collection::Users).ok_or("an object came without a usable id")?;
         found.insert(id, (row, json));
     }
@@ -214,14 +217,12 @@ fn decode_found(response: &Response) -> Result<HashMap<Guid, (Row, Box<RawValue>
 
 /// A lookup that failed leaves the object unknown, unless nothing further can work either. Says why it failed.
 fn note_failure(resource: &Resource, stop: Stop) -> Result<String> {
-    let error = fatal(stop)?;
-    tracing::info!(collection = %resource.collection, %error, "an object could not be looked up by id");
-    Ok(error.refusal().map_or_else(|| error.to_string(), words))
-}
-
-/// Why a list ended early, in words that are the same every night.
-fn told(stop: &Stop) -> String {
-    stop.refusal().map_or_else(|| stop.to_string(), words)
+    if let Stop::SignIn(error) | Stop::Local(error) = stop {
+        return Err(error);
+    }
+    let said = stop.refusal().map(ToString::to_string);
+    tracing::info!(collection = %resource.collection, reason = %stop, said, "an object could not be looked up by id");
+    Ok(stop.to_string())
 }
 
 /// A night that could not prove what left must not look like one on which nobody left.

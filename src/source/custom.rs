@@ -7,8 +7,9 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::Reader;
+use super::collections::Rights;
 use super::graph::Stop;
-use super::objects::{Why, words};
+use super::objects::{Why, denied};
 use crate::custom::Custom;
 use crate::error::Result;
 use crate::http::Lane;
@@ -45,7 +46,7 @@ impl Reader<'_> {
             let take = |row: Texts, text: &str| {
                 let Some((_, key)) = row.0.into_iter().find(|(name, _)| *name == custom.key) else {
                     keyless += 1;
-                    return Ok(true);
+                    return Ok(false);
                 };
                 let before = self.writer.count(collection);
                 self.writer.custom(collection, &Key::parse(&key), text)?;
@@ -66,7 +67,7 @@ impl Reader<'_> {
         let why = match walk.stop {
             Some(Stop::Local(error)) => return Err(error),
             Some(stop) => {
-                let (reason, why) = judged(custom, &stop, extent.pages);
+                let (reason, why) = judged(custom, self.rights, &stop, extent.pages);
                 tracing::warn!(%collection, reason, "a collection is incomplete");
                 extent.coverage = Coverage::partial(reason);
                 why
@@ -111,20 +112,16 @@ fn encoded(text: &str) -> String {
     out
 }
 
-fn judged(custom: &Custom, stop: &Stop, pages: u64) -> (String, Why) {
+fn judged(custom: &Custom, rights: &Rights, stop: &Stop, pages: u64) -> (String, Why) {
     let collection = custom.collection;
     match stop.refusal().filter(|refusal| matches!(refusal.status(), 401 | 403)) {
         Some(refusal) => {
-            let needed = match custom.permission.first() {
-                Some(permission) => format!("it needs the application permission {permission} ({})", words(refusal)),
-                None => words(refusal),
-            };
-            (format!("the app may not read {collection}: {needed}"), Why::Refused)
+            let why = denied(rights, custom.permission, refusal);
+            (format!("the app may not read {collection}: {why}"), Why::Refused)
         }
         None => {
             let why = if matches!(stop, Stop::SignIn(_)) { Why::Refused } else { Why::Other };
-            let cause = stop.refusal().map_or_else(|| stop.to_string(), words);
-            (format!("page {} of {collection} could not be read: {cause}", pages + 1), why)
+            (format!("page {} of {collection} could not be read: {stop}", pages + 1), why)
         }
     }
 }

@@ -20,7 +20,7 @@ use super::changes::{Entry, Round, RoundWriter};
 use super::collections::{self, GROUPS, HIDDEN_MEMBERS, Resource};
 use super::graph::{List, Stop, Walk, read_page};
 use super::members::{MembersRead, Tally};
-use super::objects::{Group, Read, Row, Why, words};
+use super::objects::{Group, ObjectRow, Read, Why};
 use super::strategy::{Choice, Seen};
 use super::units::{Price, units};
 use super::{Missing, Reader, counts};
@@ -241,6 +241,9 @@ impl<'a> Reader<'a> {
             (None, Some(url)) => DeltaLink { url, taken },
         };
         let round = writer.finish()?;
+        if round.untyped > 0 {
+            return Ok(Err(format!("{} members came without a type", round.untyped)));
+        }
         let choice = base.is_none().then(|| {
             tally.add(&walk);
             let (groups, units_per_s) = (round.len() as u64, graph.lane.pace().units_per_s);
@@ -294,7 +297,7 @@ impl<'a> Reader<'a> {
         let mut write = |id: Guid, line: &str| -> Result<()> {
             self.writer.object(collection, id, line)?;
             if collection == Collection::Groups {
-                let row: Row = serde_json::from_str(line)
+                let row: ObjectRow = serde_json::from_str(line)
                     .map_err(|cause| Error::failed(format!("group {id} cannot be read")).because(cause))?;
                 groups.push(Group { id, hidden: row.hides_members(), name: None });
             }
@@ -376,18 +379,14 @@ pub fn last_full(snapshot: &Snapshot, collection: Collection) -> jiff::Timestamp
     }
 }
 
-/// Why a round did not come to its end, in words that are the same every night.
+/// Why a round did not come to its end.
 fn broken(stop: &Stop) -> String {
     let code = stop.refusal().and_then(|refusal| refusal.code.as_deref()).unwrap_or_default();
     let status = stop.refusal().map(|refusal| refusal.status());
     match (status, code) {
         (Some(410), _) | (Some(400..=499), "syncStateNotFound" | "resyncRequired" | "Directory_ResyncRequired") => {
-            format!("Graph no longer knows the delta link ({})", told(stop))
+            format!("Graph no longer knows the delta link ({stop})")
         }
-        _ => format!("the changes could not be read to their end: {}", told(stop)),
+        _ => format!("the changes could not be read to their end: {stop}"),
     }
-}
-
-fn told(stop: &Stop) -> String {
-    stop.refusal().map_or_else(|| stop.to_string(), words)
 }

@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use super::collections::{GROUPS, is_hidden};
 use super::graph::{List, Stop};
-use super::members::{self, MembersRead, Tally};
+use super::members::{MemberRow, MembersRead, Tally, shown_whole};
 use super::objects::{Group, Read};
 use super::strategy::{Choice, Memberships, Seen};
 use super::units::{Price, units};
@@ -25,8 +25,6 @@ use crate::error::Result;
 use crate::record::{Collection, Guid, Unknown};
 use crate::snapshot::{Member, Strategy};
 
-/// The most members that an expansion shows of a group.
-const SHOWN_MAX: usize = 20;
 /// So many groups in no particular order tell what the others are like: how many are large, and how their names lie.
 const SAMPLE: u64 = 300;
 /// Characters of a name that tell where a part begins: enough to tell names apart, short enough for an address.
@@ -35,22 +33,11 @@ const BOUND_CHARS: usize = 24;
 /// A group as an expansion shows it.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Row {
+struct ExpandedGroup {
     id: Guid,
     display_name: Option<String>,
     visibility: Option<String>,
-    members: Option<Vec<members::Row>>,
-}
-
-impl Row {
-    /// The members, if these are surely all, and each of a known kind.
-    fn whole(&self) -> Option<Vec<Member>> {
-        let rows = self.members.as_ref().filter(|rows| rows.len() < SHOWN_MAX)?;
-        let mut members = rows.iter().map(members::Row::typed).collect::<Option<Vec<Member>>>()?;
-        members.sort_unstable();
-        members.dedup();
-        Some(members)
-    }
+    members: Option<Vec<MemberRow>>,
 }
 
 /// One read of all groups and their members.
@@ -161,7 +148,7 @@ impl Pass<'_> {
             self.listed(&read.groups)?;
             // Else the walk that is under way goes on to its end.
             let early = self.state().early.as_ref().map(|(choice, _)| choice.clone());
-            let choice = early.unwrap_or_else(|| told(self.seen(&read.groups).choose(wanted)));
+            let choice = early.unwrap_or_else(|| logged(self.seen(&read.groups).choose(wanted)));
             if choice.strategy == Strategy::PerGroup || choice.walks > 1 {
                 enough.store(true, Relaxed);
             }
@@ -212,7 +199,7 @@ impl Pass<'_> {
         let divisible = names.len() as u64 * 10 >= state.shown * 9;
         let choice = self.sizes(&state, groups, divisible).choose(self.wanted);
         let divides = choice.strategy == Strategy::Expand && choice.walks > 1;
-        state.early = divides.then(|| (told(choice), names));
+        state.early = divides.then(|| (logged(choice), names));
         divides
     }
 
@@ -260,7 +247,7 @@ impl Pass<'_> {
             pages: Some(&self.tally.walk_pages),
             ..List::new(&graph.lane, graph.url(GROUPS.path, &query))
         };
-        let take = |row: Row, _: &str| {
+        let take = |row: ExpandedGroup, _: &str| {
             // What ignores $expand, or the filter, is of no use.
             if row.members.is_none() || rows.fetch_add(1, Relaxed) >= groups_max {
                 useless.store(true, Relaxed);
@@ -291,14 +278,14 @@ impl Pass<'_> {
     }
 
     /// Takes one group; tells whether it was new.
-    fn show(&self, row: Row) -> Result<bool> {
+    fn show(&self, row: ExpandedGroup) -> Result<bool> {
         let mut state = self.state();
         if !state.seen.insert(row.id) {
             return Ok(false);
         }
         state.shown += 1;
         let group = Group { id: row.id, hidden: is_hidden(row.visibility.as_deref()), name: None };
-        let Some(members) = row.whole().filter(|_| self.reader.may_see_members(&group)) else {
+        let Some(members) = shown_whole(row.members.as_deref()).filter(|_| self.reader.may_see_members(&group)) else {
             state.full += 1;
             self.list(group);
             return Ok(true);
@@ -392,7 +379,7 @@ impl Pass<'_> {
     }
 }
 
-fn told(choice: Choice) -> Choice {
+fn logged(choice: Choice) -> Choice {
     let Choice { strategy, reason, estimate, walks, .. } = &choice;
     let (requests, units) = (estimate.requests, estimate.units);
     tracing::debug!(strategy = strategy.name(), walks, reason, requests, units, "memberships");
@@ -434,7 +421,7 @@ mod tests {
     use super::*;
 
     fn row(json: &str) -> Option<Vec<Member>> {
-        serde_json::from_str::<Row>(json).unwrap().whole()
+        shown_whole(serde_json::from_str::<ExpandedGroup>(json).unwrap().members.as_deref())
     }
 
     #[test]

@@ -5,32 +5,29 @@
 //! then the whole list of every object that showed so many. Deliberately independent of the pass that reads the objects
 //! themselves: neither can break the other. <https://learn.microsoft.com/graph/query-parameters#expand-parameter>
 
+use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 use futures::{StreamExt, TryStreamExt};
 use serde::Deserialize;
 
 use super::Reader;
-use super::collections::{GROUPS, HIDDEN_MEMBERS, Resource, row_of};
+use super::collections::{GROUPS, HIDDEN_MEMBERS, Resource, is_hidden, row_of};
 use super::graph::Stop;
-use super::members::Row as LinkedRow;
-use super::objects::{needed, words};
+use super::members::{Gathered, MemberRow, shown_whole};
+use super::objects::denied;
 use super::units::units;
 use crate::error::Result;
 use crate::record::{Collection, Coverage, Guid, Unknown};
 use crate::snapshot::{Extent, Member};
 
-/// `$expand` shows so many and does not say that there are more.
-/// <https://learn.microsoft.com/graph/known-issues#query-parameters>
-const EXPANDED_MAX: usize = 20;
-
 /// An object with what it is joined to, where that was expanded.
 #[derive(Deserialize)]
-struct Row {
+struct ExpandedObject {
     id: Guid,
     visibility: Option<String>,
     #[serde(alias = "owners", alias = "registeredOwners", alias = "registeredUsers")]
-    expanded: Option<Vec<LinkedRow>>,
+    expanded: Option<Vec<MemberRow>>,
 }
 
 /// An object whose list must be asked for.
@@ -67,7 +64,7 @@ impl Reader<'_> {
             stop = self.pass(resource, None, &mut by_list, &mut extent).await?;
         }
         if let Some(stop) = stop {
-            extent.coverage = Coverage::Partial(gap(resource, &stop));
+            extent.coverage = Coverage::Partial(self.gap_of_links(resource, &stop));
         }
         if let Some(reason) = self.by_list(resource, by_list, &mut extent).await? {
             extent.coverage = Coverage::Partial(reason);
@@ -93,14 +90,14 @@ impl Reader<'_> {
         query.extend(expand.map(|name| format!("$expand={name}($select=id)")));
         query.extend(container.page_size_max.map(|size| format!("$top={size}")));
         let graph = self.graph();
-        let take = |row: Row, _: &str| {
-            let hidden = row.visibility.as_deref().is_some_and(|text| text.eq_ignore_ascii_case("HiddenMembership"));
-            match row.expanded.filter(|list| expand.is_some() && list.len() < EXPANDED_MAX) {
-                Some(list) => {
-                    let mut members: Vec<Member> = list.iter().map(LinkedRow::member).collect();
-                    members.sort_unstable();
-                    self.writer.list(resource.collection, row.id, &members, None)?;
-                }
+        let mut seen = HashSet::new();
+        let take = |row: ExpandedObject, _: &str| {
+            if !seen.insert(row.id) {
+                return Ok(false);
+            }
+            let hidden = is_hidden(row.visibility.as_deref());
+            match shown_whole(row.expanded.as_deref().filter(|_| expand.is_some())) {
+                Some(members) => self.writer.list(resource.collection, row.id, &members, None)?,
                 None => by_list.push(Asked { of: row.id, hidden }),
             }
             Ok(true)
@@ -131,12 +128,14 @@ impl Reader<'_> {
                 let (members, gap) = match known() {
                     Some(reason) => (Vec::new(), Some(reason)),
                     None => {
-                        let (members, stop) = self.list(resource, asked, &mut effort).await?;
-                        if let Some(stop) = stop.as_ref().filter(|stop| is_hopeless(stop)) {
-                            hopeless.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(gap(resource, stop));
+                        let (members, lacking, stop) = self.list(resource, asked, &mut effort).await?;
+                        let reason = stop.as_ref().map(|stop| self.gap_of_list(resource, stop));
+                        if let (Some(reason), true) =
+                            (&reason, stop.is_some_and(|stop| self.is_hopeless(resource, &stop)))
+                        {
+                            hopeless.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason.clone());
                         }
-                        let reason = stop.map(|stop| gap(resource, &stop));
-                        (members.0, reason.or(members.1))
+                        (members, reason.or(lacking))
                     }
                 };
                 self.writer.list(resource.collection, of, &members, gap.as_ref())?;
@@ -153,59 +152,55 @@ impl Reader<'_> {
         Ok(known())
     }
 
-    /// One object's list: what came of it with what is known to be missing, and why it ended early.
+    /// One object's list: its members, what is known to be missing of them, and why it ended early.
     async fn list(
         &self,
         resource: &Resource,
         asked: Asked,
         effort: &mut Effort,
-    ) -> Result<((Vec<Member>, Option<Unknown>), Option<Stop>)> {
+    ) -> Result<(Vec<Member>, Option<Unknown>, Option<Stop>)> {
         let hidden =
             || Unknown::new(format!("its members are hidden; reading them needs the permission {HIDDEN_MEMBERS}"));
         if asked.hidden && !self.rights.any(&[HIDDEN_MEMBERS]) {
-            return Ok(((Vec::new(), Some(hidden())), None));
+            return Ok((Vec::new(), Some(hidden()), None));
         }
         let path = resource.path.replace("{id}", &asked.of.to_string());
         let mut query = vec!["$select=id".to_owned()];
         query.extend(resource.page_size_max.map(|size| format!("$top={size}")));
-        let mut members: Vec<Member> = Vec::new();
-        let take = |row: LinkedRow, _: &str| {
-            members.push(row.member());
-            Ok(true)
-        };
+        let mut gathered = Gathered::default();
+        let take = |row: MemberRow, _: &str| Ok(gathered.take(&row));
         let graph = self.graph();
-        let walk = graph.walk(&graph.lane, graph.url(&path, &query), units(resource.price, false), take).await;
+        let mut walk = graph.walk(&graph.lane, graph.url(&path, &query), units(resource.price, false), take).await;
         effort.pages += walk.pages;
         effort.requests += walk.requests;
-        members.sort_unstable();
-        members.dedup();
-        let lacking = match walk.unreadable {
-            // Graph shows an empty list in place of a hidden one, and nobody knows what this token may do.
-            0 if asked.hidden && members.is_empty() && !self.rights.surely(&[HIDDEN_MEMBERS]) => Some(hidden()),
-            0 => None,
-            n => Some(Unknown::new(format!("{n} of its entries came without a usable id"))),
-        };
-        match walk.stop {
+        let stop = walk.stop.take();
+        let (members, mut lacking) = gathered.finish(&walk);
+        // Graph shows an empty list in place of a hidden one, and nobody knows what this token may do.
+        if asked.hidden && members.is_empty() && !self.rights.surely(&[HIDDEN_MEMBERS]) {
+            lacking.get_or_insert_with(hidden);
+        }
+        match stop {
             Some(Stop::Local(error)) => Err(error),
-            stop => Ok(((members, lacking), stop)),
+            stop => Ok((members, lacking, stop)),
         }
     }
-}
 
-/// Whether the next list would fare no better.
-fn is_hopeless(stop: &Stop) -> bool {
-    stop.is_lost() || stop.refusal().is_some_and(|refusal| matches!(refusal.status(), 401 | 403))
-}
-
-/// Why a list is not whole, in words that are the same every night.
-fn gap(resource: &Resource, stop: &Stop) -> Unknown {
-    let collection = resource.collection;
-    Unknown::new(match stop.refusal() {
-        Some(refusal) if matches!(refusal.status(), 401 | 403) => {
-            format!("the app may not read {collection}: {}", needed(resource, refusal))
+    /// Why one object's list is not whole.
+    fn gap_of_list(&self, resource: &Resource, stop: &Stop) -> Unknown {
+        match stop.is_not_found() {
+            true => Unknown::new("the object was gone when its list was asked for"),
+            false => self.gap_of_links(resource, stop),
         }
-        Some(refusal) if refusal.status() == 404 => "the object was gone when its list was asked for".to_owned(),
-        Some(refusal) => format!("{collection} could not be read: {}", words(refusal)),
-        None => format!("{collection} could not be read: {stop}"),
-    })
+    }
+
+    /// Why lists of a collection are not whole.
+    fn gap_of_links(&self, resource: &Resource, stop: &Stop) -> Unknown {
+        let collection = resource.collection;
+        Unknown::new(match stop.refusal().filter(|refusal| matches!(refusal.status(), 401 | 403)) {
+            Some(refusal) => {
+                format!("the app may not read {collection}: {}", denied(self.rights, resource.permissions, refusal))
+            }
+            None => format!("{collection} could not be read: {stop}"),
+        })
+    }
 }

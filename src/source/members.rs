@@ -3,6 +3,7 @@
 //! Hides paging per group and what makes a single list incomplete. Deliberately resolves no nesting and no names: both
 //! follow from what is already there. <https://learn.microsoft.com/graph/api/group-list-members?view=graph-rest-1.0>
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -11,15 +12,19 @@ use futures::{StreamExt, TryStreamExt};
 use serde::Deserialize;
 
 use super::Reader;
-use super::collections::{HIDDEN_MEMBERS, MEMBERS};
+use super::collections::{HIDDEN_MEMBERS, MEMBERS, Resource};
 use super::graph::{List, Stop, Walk};
-use super::objects::{Group, needed, words};
+use super::objects::{Group, denied};
 use super::strategy::Choice;
 use super::units::units;
 use crate::clock::Clock;
 use crate::error::Result;
 use crate::record::{Coverage, Guid, Unknown};
 use crate::snapshot::{Extent, Figures, Member, MemberKind, ReadBy};
+
+/// The most that an expansion shows of a relationship.
+/// <https://learn.microsoft.com/graph/known-issues#query-parameters>
+const SHOWN_MAX: usize = 20;
 
 /// What came of all lists together.
 #[derive(Debug)]
@@ -31,32 +36,62 @@ pub(super) struct MembersRead {
 
 /// An element of a member list. <https://learn.microsoft.com/graph/api/group-list-members?view=graph-rest-1.0>
 #[derive(Deserialize)]
-pub(super) struct Row {
+pub(super) struct MemberRow {
     id: Guid,
     #[serde(rename = "@odata.type")]
     kind: Option<String>,
 }
 
-impl Row {
-    /// As the snapshot keeps it.
-    pub fn member(&self) -> Member {
-        Member { id: self.id, kind: self.kind() }
-    }
-
-    /// By the type that Graph names, never by what properties there are: those depend on rights.
-    pub fn kind(&self) -> MemberKind {
-        kind(self.kind.as_deref())
-    }
-
-    /// The member, if Graph named its type.
+impl MemberRow {
+    /// The member, if Graph named its type: what it is must never be guessed from its properties, which depend on rights.
     pub fn typed(&self) -> Option<Member> {
-        self.kind.as_ref().map(|_| Member { id: self.id, kind: self.kind() })
+        self.kind.as_deref().map(|kind| Member { id: self.id, kind: self::kind(kind) })
     }
 }
 
 /// What an element is by its `@odata.type`.
-pub(super) fn kind(odata_type: Option<&str>) -> MemberKind {
-    MemberKind::named(odata_type.unwrap_or_default().trim_start_matches("#microsoft.graph."))
+pub(super) fn kind(odata_type: &str) -> MemberKind {
+    MemberKind::named(odata_type.trim_start_matches("#microsoft.graph."))
+}
+
+/// The members that an expansion shows of an object, ascending, if these are surely all and each has a type. Graph cuts
+/// an expanded relationship at [`SHOWN_MAX`] and marks nothing.
+/// <https://learn.microsoft.com/graph/query-parameters#expand-parameter>
+pub(super) fn shown_whole(rows: Option<&[MemberRow]>) -> Option<Vec<Member>> {
+    let rows = rows.filter(|rows| rows.len() < SHOWN_MAX)?;
+    let mut members = rows.iter().map(MemberRow::typed).collect::<Option<Vec<Member>>>()?;
+    members.sort_unstable();
+    members.dedup();
+    Some(members)
+}
+
+/// One list as its rows come, each kept once.
+#[derive(Default)]
+pub(super) struct Gathered {
+    members: HashSet<Member>,
+    untyped: HashSet<Guid>,
+}
+
+impl Gathered {
+    /// Takes one row, and says whether it is one that never came before.
+    pub fn take(&mut self, row: &MemberRow) -> bool {
+        match row.typed() {
+            Some(member) => self.members.insert(member),
+            None => self.untyped.insert(row.id),
+        }
+    }
+
+    /// The members, ascending, and why they are not all although the walk came to its end, if they are not.
+    pub fn finish(self, walk: &Walk) -> (Vec<Member>, Option<Unknown>) {
+        let mut members: Vec<Member> = self.members.into_iter().collect();
+        members.sort_unstable();
+        let gap = match (walk.unreadable, self.untyped.len()) {
+            (0, 0) => None,
+            (0, n) => Some(format!("{n} of its members came without a type")),
+            (n, _) => Some(format!("{n} of its members came without a usable id")),
+        };
+        (members, gap.map(Unknown::new))
+    }
 }
 
 /// What all reads of members share, and what they came to.
@@ -150,17 +185,16 @@ impl Reader<'_> {
         if let Some(reason) = tally.hopeless.lock().unwrap_or_else(PoisonError::into_inner).clone() {
             return Ok((Vec::new(), Some(reason)));
         }
-        let (mut members, mut walk) = self.walk_members(group.id, tally).await;
+        let (mut gathered, mut walk) = self.walk_members(group.id, tally).await;
         if let Some(Stop::Expired(_)) = walk.stop {
-            (members, walk) = self.walk_members(group.id, tally).await;
+            (gathered, walk) = self.walk_members(group.id, tally).await;
         }
-        let gap = match walk.stop {
+        let stop = walk.stop.take();
+        let (members, lacking) = gathered.finish(&walk);
+        let gap = match stop {
             Some(Stop::Local(error)) => return Err(error),
             Some(stop) => Some(self.gap(&stop, walk.pages, tally)),
-            None if walk.unreadable > 0 => {
-                Some(Unknown::new(format!("{} of its members came without a usable id", walk.unreadable)))
-            }
-            None => self.gap_of_whole(group, &members),
+            None => lacking.or_else(|| self.gap_of_whole(group, &members)),
         };
         Ok((members, gap))
     }
@@ -176,43 +210,45 @@ impl Reader<'_> {
         (group.hidden && members.is_empty() && !self.rights.surely(&[HIDDEN_MEMBERS])).then(hidden)
     }
 
-    async fn walk_members(&self, group: Guid, tally: &Tally) -> (Vec<Member>, Walk) {
+    async fn walk_members(&self, group: Guid, tally: &Tally) -> (Gathered, Walk) {
         let path = MEMBERS.path.replace("{id}", &group.to_string());
         let mut query = vec!["$select=id".to_owned()];
         query.extend(MEMBERS.page_size_max.map(|size| format!("$top={size}")));
-        let mut members: Vec<Member> = Vec::new();
-        let take = |row: Row, _: &str| {
-            members.push(row.member());
-            Ok(true)
-        };
+        let mut gathered = Gathered::default();
+        let take = |row: MemberRow, _: &str| Ok(gathered.take(&row));
         let graph = self.graph();
         let list = List::new(&graph.lane, graph.url(&path, &query));
         let walk = graph.walk_list(List { units: units(MEMBERS.price, false), bulk: true, ..list }, take).await;
         tally.add(&walk);
-        members.sort_unstable();
-        members.dedup();
-        (members, walk)
+        (gathered, walk)
     }
 
     fn gap(&self, stop: &Stop, pages: u64, tally: &Tally) -> Unknown {
-        let status = stop.refusal().map(|refusal| refusal.status());
-        let reason = match (stop.refusal(), status) {
-            (_, Some(404)) => {
+        let refusal = stop.refusal();
+        let reason = match refusal.filter(|refusal| matches!(refusal.status(), 401 | 403)) {
+            _ if stop.is_not_found() => {
                 tally.vanished.fetch_add(1, Relaxed);
                 "the group was gone when its members were asked for".to_owned()
             }
-            (Some(refusal), Some(401 | 403)) if !self.rights.any(MEMBERS.permissions) => {
-                format!("the app may not read members: {}", needed(&MEMBERS, refusal))
+            Some(refusal) => {
+                format!("the app may not read its members: {}", denied(self.rights, MEMBERS.permissions, refusal))
             }
-            (Some(refusal), Some(401 | 403)) => format!("the app may not read its members: {}", words(refusal)),
-            _ => format!("page {} of its members could not be read: {stop}", pages + 1),
+            None => format!("page {} of its members could not be read: {stop}", pages + 1),
         };
         let reason = Unknown::new(reason);
-        let denied = matches!(status, Some(401 | 403)) && !self.rights.any(MEMBERS.permissions);
-        if denied || status == Some(401) || stop.is_lost() {
+        if self.is_hopeless(&MEMBERS, stop) {
             *tally.hopeless.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.clone());
         }
         reason
+    }
+
+    /// Whether the list of the next object would fare no better. A 403 where the rights suffice is of that object alone.
+    pub(super) fn is_hopeless(&self, resource: &Resource, stop: &Stop) -> bool {
+        match stop.refusal().map(|refusal| refusal.status()) {
+            Some(401) => true,
+            Some(403) => !self.rights.any(resource.permissions),
+            _ => stop.is_lost(),
+        }
     }
 }
 

@@ -6,11 +6,11 @@
 use serde::Deserialize;
 use url::Url;
 
-use super::collections::{self, Resource};
+use super::collections::{self, Resource, Rights, WRITE};
 use super::graph::{Stop, Walk};
 use super::units::units;
 use super::{Reader, selection};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::http::{HttpError, Lane, Refusal, Trouble};
 use crate::record::{Collection, Coverage, Guid, Unknown};
 use crate::schema::SIGN_IN_ACTIVITY;
@@ -50,13 +50,13 @@ pub(super) struct Group {
 /// What the reader itself needs of an object.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Row {
+pub(super) struct ObjectRow {
     id: String,
     sku_id: Option<Guid>,
     visibility: Option<String>,
 }
 
-impl Row {
+impl ObjectRow {
     /// The key; a collection whose objects have none cannot be read.
     pub fn key(&self, collection: Collection) -> Option<Guid> {
         if collection == Collection::Licenses { self.sku_id } else { self.id.parse().ok() }
@@ -127,10 +127,10 @@ impl Reader<'_> {
         let (mut keyless, mut done) = (0, 0);
         let (lane, first) = self.list_of(resource, extent);
         let price = units(resource.price, extent.properties.contains("manager"));
-        let take = |row: Row, text: &str| {
+        let take = |row: ObjectRow, text: &str| {
             let Some(id) = row.key(collection) else {
                 keyless += 1;
-                return Ok(true);
+                return Ok(false);
             };
             self.writer.object(collection, id, text)?;
             let count = self.writer.count(collection);
@@ -196,17 +196,20 @@ impl Reader<'_> {
             return Why::Complete;
         };
         let page = extent.pages + 1;
-        let refused = stop.refusal().is_some_and(|refusal| matches!(refusal.status(), 401 | 403));
-        let reason = match stop.refusal() {
-            Some(refusal) if refused => format!("the app may not read {collection}: {}", needed(resource, refusal)),
-            _ => format!("page {page} of {collection} could not be read: {stop}"),
+        let refused = stop.refusal().filter(|refusal| matches!(refusal.status(), 401 | 403));
+        let reason = match refused {
+            Some(refusal) => {
+                format!("the app may not read {collection}: {}", denied(self.rights, resource.permissions, refusal))
+            }
+            None => format!("page {page} of {collection} could not be read: {stop}"),
         };
-        tracing::warn!(%collection, reason, documentation = resource.documentation, "a collection is incomplete");
+        let (documentation, said) = (resource.documentation, stop.refusal().map(ToString::to_string));
+        tracing::warn!(%collection, reason, said, documentation, "a collection is incomplete");
         extent.coverage = Coverage::partial(reason);
         match stop {
             Stop::Http(HttpError::Unreachable { trouble, .. }) => Why::Lost(*trouble),
             Stop::SignIn(_) => Why::Refused,
-            _ if refused => Why::Refused,
+            _ if refused.is_some() => Why::Refused,
             _ => Why::Other,
         }
     }
@@ -224,33 +227,52 @@ fn name_of(json: &str) -> Option<Box<str>> {
 
 /// `$select`, and `$expand` for the manager.
 pub(super) fn select(collection: Collection, extent: &Extent) -> Vec<String> {
-    let is_manager = |name: &str| collection == Collection::Users && name == "manager";
-    let names: Vec<&str> = extent.properties.iter().map(String::as_str).filter(|name| !is_manager(name)).collect();
-    let mut query = vec![format!("$select={}", names.join(","))];
-    if extent.properties.iter().any(|name| is_manager(name)) {
+    let mut query = vec![select_alone(collection, extent)];
+    if extent.properties.iter().any(|name| is_expanded(collection, name)) {
         query.push("$expand=manager($select=id)".into());
     }
     query
 }
 
-/// Which permission is missing, next to what Graph said.
-pub(super) fn needed(resource: &Resource, refusal: &Refusal) -> String {
-    let enough: Vec<&str> = resource.permissions.iter().copied().filter(|name| name.contains(".Read.")).collect();
-    format!("it needs one of the application permissions {} ({})", enough.join(", "), words(refusal))
+/// `$select`, for what expands nothing.
+pub(super) fn select_alone(collection: Collection, extent: &Extent) -> String {
+    let names = extent.properties.iter().map(String::as_str).filter(|name| !is_expanded(collection, name));
+    format!("$select={}", names.collect::<Vec<_>>().join(","))
+}
+
+fn is_expanded(collection: Collection, property: &str) -> bool {
+    collection == Collection::Users && property == "manager"
+}
+
+/// The code of a 403 where the tenant lacks a licence, not the app a right. <https://learn.microsoft.com/graph/errors>
+const NOT_PREMIUM: &str = "Authentication_RequestFromNonPremiumTenantOrB2CTenant";
+
+/// Why the app may not read something of which one of `permissions` is enough, next to what Graph said with 401 or 403:
+/// what is missing may be a licence or a permission, or neither.
+pub(super) fn denied(rights: &Rights, permissions: &[&str], refusal: &Refusal) -> String {
+    let said = words(refusal);
+    if refusal.code.as_deref() == Some(NOT_PREMIUM) {
+        return format!("Graph tells it only in tenants with a licence for Entra ID P1 or P2 ({said})");
+    }
+    if refusal.status() == 401 {
+        return format!("Graph does not accept the app's token ({said})");
+    }
+    let held = permissions.iter().find(|permission| rights.surely(&[permission]));
+    if let Some(held) = held {
+        return format!(
+            "the permission {held}, which the app has, covers it, and Graph refuses it all the same ({said})"
+        );
+    }
+    let enough: Vec<&str> = permissions.iter().copied().filter(|name| !name.contains(WRITE)).collect();
+    match enough.as_slice() {
+        [] => said,
+        [one] => format!("it needs the application permission {one} ({said})"),
+        several => format!("it needs one of the application permissions {} ({said})", several.join(", ")),
+    }
 }
 
 /// A refusal without request ids: a reason that is the same every night can be accepted and compared.
 pub(super) fn words(refusal: &Refusal) -> String {
     let code = refusal.code.as_deref().map(|code| format!(" {code}")).unwrap_or_default();
     format!("HTTP {}{code}", refusal.status())
-}
-
-/// An error of a single lookup that ends the whole read.
-pub(super) fn fatal(stop: Stop) -> Result<HttpError, Error> {
-    match stop {
-        Stop::Http(error) => Ok(error),
-        Stop::Expired(refusal) => Ok(HttpError::Refused(refusal)),
-        Stop::SignIn(error) | Stop::Local(error) => Err(error),
-        Stop::Astray(reason) => Err(Error::failed(reason)),
-    }
 }

@@ -320,6 +320,18 @@ mod tests {
     }
 
     #[test]
+    fn a_permission_for_intune_does_not_stand_for_one_for_users() {
+        let (_, catalog) = crate::mapping::test_file("csv/managed_devices@1", false).unwrap();
+        let mut needs = SourceNeeds { expand_manager: true, ..SourceNeeds::of(&catalog) };
+        needs.properties.insert(Collection::Users, ["city".to_owned()].into());
+        let all = needed(&needs, false);
+        let permissions: Vec<&str> = least(&all).into_iter().map(|(permission, _)| permission).collect();
+        assert_eq!(permissions, ["User.Read.All", "DeviceManagementManagedDevices.Read.All"]);
+        assert!(!review(all.clone(), &granted(&permissions)).is_lacking());
+        assert!(review(all, &granted(&permissions[1..])).is_lacking());
+    }
+
+    #[test]
     fn rights_are_missing_wider_or_in_excess() {
         let check = |rights: &[&str], missing: &[&str], wider: &[&str], excess: &[&str]| {
             let review = review(needed(&needs(&["accountEnabled"], true), true), &granted(rights));

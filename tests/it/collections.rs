@@ -8,7 +8,7 @@ use entra_import::http::{Http, HttpSettings};
 use entra_import::record::{Collection, Key};
 use entra_import::snapshot::Snapshot;
 use entra_import::source::{Credential, Source, SourceConfig, SourceNeeds};
-use graph_sim::{CLIENT_ID, CLIENT_SECRET, Kind, Member, Options, Sim, Size, Tenant};
+use graph_sim::{CLIENT_ID, CLIENT_SECRET, Fault, FaultKind, Kind, Member, Options, Sim, Size, Tenant};
 use serde_json::json;
 
 use Collection::{
@@ -96,6 +96,53 @@ async fn without_the_right_a_list_of_lists_is_partial_and_says_which() {
     let reason = |collection| snapshot.coverage(collection).gap().unwrap().to_string();
     assert!(reason(GroupOwners).contains("GroupMember.Read.All"), "{}", reason(GroupOwners));
     assert!(reason(DirectoryRoleMembers).contains("RoleManagement.Read.Directory"));
+}
+
+#[tokio::test]
+async fn a_refusal_where_the_right_is_there_costs_one_list_and_says_so() {
+    let refused = |kind: Kind, path: &str| {
+        let id = tenant().list(kind).next().unwrap().id().to_string();
+        Fault::new(&format!("{path}/{id}/members"), FaultKind::Status(403))
+    };
+    let faults =
+        vec![refused(Kind::DirectoryRole, "directoryRoles"), refused(Kind::AdministrativeUnit, "administrativeUnits")];
+    let sim = Sim::start(tenant(), Options { faults, roles: roles(&["Member.Read.Hidden"]), ..Options::default() });
+    let (snapshot, _root) =
+        extract(&sim.await.unwrap(), &needs(&[], &[AdministrativeUnitMembers, DirectoryRoleMembers])).await;
+    for collection in [AdministrativeUnitMembers, DirectoryRoleMembers] {
+        assert!(snapshot.coverage(collection).is_complete(), "{collection}: {:?}", snapshot.coverage(collection));
+        let lists = snapshot.lists(collection).unwrap();
+        let gaps: Vec<String> = lists.gaps().map(|(_, gap)| gap.to_string()).collect();
+        assert!(lists.groups().len() > 1 && gaps.len() == 1, "{collection}: {gaps:?}");
+        assert!(gaps[0].contains("Directory.Read.All, which the app has"), "{gaps:?}");
+        assert!(!gaps[0].contains("it needs"), "{gaps:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_an_owner_is_must_be_said_and_lists_of_owners_must_end() {
+    let group = tenant().list(Kind::Group).next().unwrap().id().to_string();
+    let many = format!("groups/{group}/owners");
+    let device_owners = "$expand=registeredOwners".to_owned();
+    let run = async |path: &str, kind: FaultKind| {
+        let faults = vec![Fault::new(path, kind)];
+        let sim = Sim::start(tenant(), Options { faults, roles: roles(&[]), ..Options::default() }).await.unwrap();
+        let (snapshot, root) = extract(&sim, &needs(&[], &[GroupOwners, DeviceOwners])).await;
+        let asked = sim.requests().iter().filter(|request| request.target.contains(path)).count();
+        (snapshot, root, asked)
+    };
+    let gap = |snapshot: &Snapshot| {
+        let lists = snapshot.lists(GroupOwners).unwrap();
+        lists.gap(group.parse().unwrap()).map(ToString::to_string).unwrap_or_default()
+    };
+    let (snapshot, _root, asked) = run(&many, FaultKind::Endless).await;
+    assert!(gap(&snapshot).contains("does not seem to end") && asked <= 202, "{} {asked}", gap(&snapshot));
+    // What an expansion does not bring to an end is listed.
+    let (snapshot, _root, asked) = run(&device_owners, FaultKind::Endless).await;
+    assert!(asked <= 202, "{asked}");
+    assert!(snapshot.coverage(DeviceOwners).is_complete() && !lists(&snapshot, DeviceOwners).is_empty());
+    let (snapshot, _root, _) = run("owners", FaultKind::Untyped).await;
+    assert_eq!(gap(&snapshot), "25 of its members came without a type");
 }
 
 #[tokio::test]

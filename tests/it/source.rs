@@ -238,6 +238,44 @@ async fn a_group_whose_list_fails_is_partial_and_the_others_are_whole() {
 }
 
 #[tokio::test]
+async fn a_list_that_never_ends_is_given_up() {
+    let world = World { memberships: Memberships::PerGroup, ..World::new(all_rights()).await };
+    let group = world.sim.read_tenant().list(Kind::Group).next().unwrap().id().to_string();
+    let endless = [format!("groups/{group}/members"), "deletedItems".to_owned()];
+    endless.iter().for_each(|path| world.sim.add_fault(Fault::new(path, FaultKind::Endless)));
+    let snapshot = world.extract().await.unwrap().snapshot;
+    let gap = snapshot.members().unwrap().gap(group.parse().unwrap()).unwrap().to_string();
+    assert!(gap.contains("does not seem to end"), "{gap}");
+    let missing = vec![(Collection::Users, Guid([7; 16]))];
+    let snapshot = world.source(CLIENT_SECRET).confirm(&world.needs, &(), snapshot, missing).await.unwrap().snapshot;
+    let users = snapshot.coverage(Collection::Users).gap().unwrap().to_string();
+    assert!(users.contains("does not seem to end"), "{users}");
+    for path in endless {
+        let asked = world.sim.requests().iter().filter(|request| request.target.contains(&path)).count();
+        assert!((200..=202).contains(&asked), "{asked} requests for {path}");
+    }
+}
+
+#[tokio::test]
+async fn members_without_a_type_are_a_gap_whichever_way_they_are_read() {
+    let tenant = Tenant::synthetic(8, &Size { users: 60, groups: 30, memberships: 200, ..Size::default() });
+    let untyped = [Fault::new("/v1.0/groups", FaultKind::Untyped)];
+    let worlds = in_every_way(&tenant, &["Directory.Read.All", "Member.Read.Hidden"], &untyped, "untyped").await;
+    let snapshot = Snapshot::open(&worlds[0].root.path().join("snap")).unwrap();
+    let members = snapshot.members().unwrap();
+    let gaps: Vec<(String, String)> = members.gaps().map(|(group, gap)| (group.to_string(), gap.to_string())).collect();
+    let filled = tenant.list(Kind::Group).filter(|group| !tenant.members(group.id()).is_empty());
+    let expected: Vec<(String, String)> = filled
+        .map(|group| {
+            let count = tenant.members(group.id()).len();
+            (group.id().to_string(), format!("{count} of its members came without a type"))
+        })
+        .collect();
+    assert!(expected.len() > 10);
+    assert_eq!(gaps, expected);
+}
+
+#[tokio::test]
 async fn hidden_memberships_are_not_asked_for_without_their_right() {
     let world = World::new(Options::default()).await;
     let extracted = world.extract().await.unwrap();
@@ -287,7 +325,8 @@ async fn a_property_that_graph_refuses_does_not_cost_the_collection() {
     assert_eq!(snapshot.objects(Collection::Users).len(), USERS);
     let unreadable = snapshot.unreadable(Collection::Users);
     let sign_ins = snapshot.coverage(Collection::SignInActivity).gap().unwrap().to_string();
-    assert!(sign_ins.contains("NonPremiumTenant"), "{sign_ins}");
+    assert!(sign_ins.contains("NonPremiumTenant") && sign_ins.contains("Entra ID P1"), "{sign_ins}");
+    assert!(!sign_ins.contains("AuditLog.Read.All"), "that permission is there: {sign_ins}");
     assert!(unreadable["employeeLeaveDateTime"].to_string().contains("User-LifeCycleInfo.Read.All"));
 }
 
@@ -343,9 +382,9 @@ async fn no_secret_and_no_token_reach_the_snapshot() {
 }
 
 /// Users, groups and devices that a ledger knows: one deleted, one purged, one there all the time.
-async fn confirmed(roles: &[&str]) {
+async fn confirmed(roles: &[&str], faults: Vec<Fault>) {
     let roles = roles.iter().map(|&role| role.to_owned()).collect();
-    let world = World::new(Options { roles, ..Options::default() }).await;
+    let world = World::new(Options { roles, faults, ..Options::default() }).await;
     let id = |text: &str| text.parse::<Guid>().unwrap();
     let (mut missing, mut soft, mut hard) = (Vec::new(), Vec::new(), Vec::new());
     {
@@ -386,12 +425,20 @@ async fn confirmed(roles: &[&str]) {
 
 #[tokio::test]
 async fn what_a_read_did_not_return_is_looked_up_by_id() {
-    confirmed(&["Directory.Read.All", "Member.Read.Hidden"]).await;
+    confirmed(&["Directory.Read.All", "Member.Read.Hidden"], Vec::new()).await;
 }
 
 #[tokio::test]
 async fn lookups_by_id_work_with_the_recommended_rights_too() {
-    confirmed(&["User.Read.All", "GroupMember.Read.All", "Device.Read.All", "LicenseAssignment.Read.All"]).await;
+    let roles = ["User.Read.All", "GroupMember.Read.All", "Device.Read.All", "LicenseAssignment.Read.All"];
+    confirmed(&roles, Vec::new()).await;
+}
+
+#[tokio::test]
+async fn where_ids_cannot_be_asked_for_together_they_are_asked_for_one_by_one() {
+    for kind in [FaultKind::Nowhere, FaultKind::Status(405), FaultKind::Status(501)] {
+        confirmed(&["Directory.Read.All", "Member.Read.Hidden"], vec![Fault::new("getByIds", kind)]).await;
+    }
 }
 
 #[tokio::test]

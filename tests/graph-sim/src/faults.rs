@@ -43,6 +43,12 @@ pub enum FaultKind {
     Empty,
     /// The last item of this page comes again on the next one.
     Duplicate,
+    /// The page links to itself, each time under another token.
+    Endless,
+    /// No object says of what type it is.
+    Untyped,
+    /// 404 with the HTML page of what stands in front of Graph: there is no such address.
+    Nowhere,
     /// The next link points to this scheme and host.
     Foreign(String),
 }
@@ -130,7 +136,7 @@ impl Fault {
 ///
 /// Kinds: `429` and `503` (argument: seconds, `date` or `date+N`, `none`, or any text; default 1), `401`, `403`,
 /// `404`, `410`, `500`, `502`, `504`, `reset`, `cut`, `slow:MILLISECONDS`, `drip:MILLISECONDS`, `truncate`, `html`,
-/// `expired`, `stale`, `odd`, `empty`, `duplicate`, `foreign[:ORIGIN]`.
+/// `expired`, `stale`, `odd`, `empty`, `duplicate`, `endless`, `untyped`, `nowhere`, `foreign[:ORIGIN]`.
 impl FromStr for Fault {
     type Err = String;
 
@@ -174,12 +180,15 @@ fn kind(text: &str) -> Result<FaultKind, String> {
         "html" => FaultKind::Html,
         "empty" => FaultKind::Empty,
         "duplicate" => FaultKind::Duplicate,
+        "endless" => FaultKind::Endless,
+        "untyped" => FaultKind::Untyped,
+        "nowhere" => FaultKind::Nowhere,
         "foreign" => FaultKind::Foreign(argument.unwrap_or("https://graph.contoso.example").to_owned()),
         status => match status.parse() {
             Ok(status @ 400..=599) => FaultKind::Status(status),
             _ => {
                 return Err(format!(
-                    "`{status}` is no kind of fault; try 429, 503, 500, reset, cut, slow, drip, truncate, html, expired, stale, odd, empty, duplicate, foreign"
+                    "`{status}` is no kind of fault; try 429, 503, 500, reset, cut, slow, drip, truncate, html, expired, stale, odd, empty, duplicate, endless, untyped, nowhere, foreign"
                 ));
             }
         },
@@ -204,6 +213,7 @@ fn retry_after(argument: Option<&str>) -> RetryAfter {
 pub(crate) struct Twist {
     pub empty: bool,
     pub duplicate: bool,
+    pub endless: bool,
     pub foreign: Option<String>,
 }
 
@@ -212,6 +222,7 @@ impl Twist {
         Self {
             empty: matches!(kind, Some(FaultKind::Empty)),
             duplicate: matches!(kind, Some(FaultKind::Duplicate)),
+            endless: matches!(kind, Some(FaultKind::Endless)),
             foreign: match kind {
                 Some(FaultKind::Foreign(origin)) => Some(origin.clone()),
                 _ => None,

@@ -393,7 +393,12 @@ impl<'a> Request<'a> {
     /// Closes a page; a twisted one gets the link it is to carry.
     pub fn end(&self, page: Page, next: Option<Position>) -> Reply {
         let twist = self.call.twist;
-        let next = if twist.empty { Some(self.query.position.clone().unwrap_or_default()) } else { next };
+        let here = || self.query.position.clone().unwrap_or_default();
+        let next = match twist {
+            Twist { empty: true, .. } => Some(here()),
+            Twist { endless: true, .. } => Some(Position { turn: here().turn + 1, ..here() }),
+            _ => next,
+        };
         let base = twist.foreign.as_deref().unwrap_or(self.call.base);
         let link = next.map(|position| self.query.link(base, self.call.path, &position));
         Reply::json(200, page.close("@odata.nextLink", link.as_deref()))

@@ -116,6 +116,9 @@ Faults: KIND[:ARGUMENT][,path=TEXT][,nth=N][,every=N][,p=0.1][,seed=N][,times=N]
     odd                       odd but legal JSON: unknown properties, nulls, escapes, any order
     empty                     a page without items that links to the page it should have been
     duplicate                 the last item comes again on the next page
+    endless                   the page links to itself, each time under another token
+    untyped                   no object says of what type it is
+    nowhere                   404 with an HTML page: there is no such address
     foreign[:ORIGIN]          the next link leads to another host
   Conditions, all of which must hold:
     path=TEXT   TEXT occurs in path and query (default /v1.0; use /oauth2/ for tokens)

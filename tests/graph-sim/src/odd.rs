@@ -35,6 +35,24 @@ pub(crate) fn disguise(reply: &mut Reply) {
     reply.body = text.into_bytes();
 }
 
+/// Takes `@odata.type` out of every object of the answer.
+pub(crate) fn without_types(reply: &mut Reply) {
+    fn strip(value: &mut Value) {
+        match value {
+            Value::Object(object) => {
+                object.remove("@odata.type");
+                object.values_mut().for_each(strip);
+            }
+            Value::Array(items) => items.iter_mut().for_each(strip),
+            _ => {}
+        }
+    }
+    if let Ok(mut body) = serde_json::from_slice::<Value>(&reply.body) {
+        strip(&mut body);
+        reply.body = body.to_string().into_bytes();
+    }
+}
+
 fn annotate(object: Map<String, Value>) -> Map<String, Value> {
     let mut odd = Map::new();
     odd.insert(

@@ -41,6 +41,8 @@ pub(crate) struct Position {
     pub after: String,
     /// How many ends of a relationship were given already.
     pub offset: usize,
+    /// How often the same page was given already, of a list that does not end.
+    pub turn: usize,
 }
 
 const OPTIONS: [&str; 12] = [
@@ -149,7 +151,7 @@ impl Query {
     }
 
     fn token(&self, position: &Position) -> String {
-        let text = format!("{:016x}|{}|{}", self.bound, position.offset, position.after);
+        let text = format!("{:016x}|{}|{}|{}", self.bound, position.offset, position.turn, position.after);
         let seal = hash(text.as_bytes());
         URL_SAFE_NO_PAD.encode(format!("RFNwdAoAAQ|{seal:016x}|{text}"))
     }
@@ -161,10 +163,11 @@ impl Query {
             if u64::from_str_radix(seal, 16).ok()? != hash(rest.as_bytes()) {
                 return None;
             }
-            let mut parts = rest.splitn(3, '|');
+            let mut parts = rest.splitn(4, '|');
             let bound = u64::from_str_radix(parts.next()?, 16).ok()?;
             let offset = parts.next()?.parse().ok()?;
-            Some((bound, Position { offset, after: parts.next()?.to_owned() }))
+            let turn = parts.next()?.parse().ok()?;
+            Some((bound, Position { offset, turn, after: parts.next()?.to_owned() }))
         };
         let (bound, position) = read().ok_or_else(expired_page)?;
         if bound != self.bound {

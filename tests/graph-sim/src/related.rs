@@ -126,7 +126,8 @@ impl Request<'_> {
         for member in part {
             page.item(|out| self.related_item(out, member, &columns, cast.is_none()));
         }
-        Ok(self.end(page, next.map(|offset| Position { offset, after: object.id().to_string() })))
+        Ok(self
+            .end(page, next.map(|offset| Position { offset, after: object.id().to_string(), ..Position::default() })))
     }
 
     /// The ends of the type asked for that meet `$filter` and `$search`, in the order asked for.

@@ -299,8 +299,10 @@ impl Service {
             Some(failure) => failure.reply(ids),
             None => self.endpoint(call, fault).unwrap_or_else(|failure| failure.reply(ids)),
         });
-        if matches!(fault, Some(FaultKind::Odd)) && reply.status == 200 {
-            odd::disguise(&mut reply);
+        match fault {
+            Some(FaultKind::Odd) if reply.status == 200 => odd::disguise(&mut reply),
+            Some(FaultKind::Untyped) if reply.status == 200 => odd::without_types(&mut reply),
+            _ => {}
         }
         if units > 0 {
             reply = reply.with("x-ms-resource-unit", units.to_string());
@@ -374,6 +376,7 @@ impl Service {
             FaultKind::Status(500) => failure(500, "InternalServerError", "Something went wrong."),
             FaultKind::Status(status) => failure(*status, "UnknownError", ""),
             FaultKind::Html => Reply::html(200),
+            FaultKind::Nowhere => Reply::html(404),
             _ => return None,
         })
     }

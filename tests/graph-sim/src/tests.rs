@@ -467,6 +467,15 @@ fn pages_misbehave_on_order() {
     assert_eq!(walk(&["empty,nth=3"]), plain);
     let twice = walk(&["duplicate,nth=2"]);
     assert_eq!((twice.len(), twice.iter().collect::<HashSet<_>>().len()), (plain.len() + 1, plain.len()));
+    let again = walk(&["endless,times=3"]);
+    assert_eq!((again.len(), &again[..20], &again[60..]), (plain.len() + 60, &plain[..20], &plain[..]));
+    let of = |fault: &str| {
+        let faults = vec![fault.parse().unwrap()];
+        Client::new(synthetic(), Options { faults, ..Options::default() }).get("/groups?$expand=members($select=id)")
+    };
+    let typed = |got: &Got| got.text.contains("@odata.type");
+    assert!(typed(&of("odd,nth=9")) && !typed(&of("untyped")));
+    assert!(of("nowhere").status == 404 && of("nowhere").text.contains("<html>"));
     let client =
         Client::new(synthetic(), Options { faults: vec!["foreign,times=1".parse().unwrap()], ..Options::default() });
     assert!(

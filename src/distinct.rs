@@ -33,13 +33,13 @@ impl Values {
         judge: &Judge<'_>,
     ) -> Result<Values> {
         let mut spellings: BTreeMap<Key, BTreeMap<Box<str>, u64>> = BTreeMap::new();
-        let mut values = Values { rest: directory.coverage(collection).gap().cloned(), ..Values::default() };
+        let mut values = Values { rest: judge.coverage(collection).gap().cloned(), ..Values::default() };
         let sight = judge.sight();
         directory.walk(collection, &mut |record| {
             let standing = judge.standing(&record)?;
             let certain = match standing {
                 Standing::In => true,
-                Standing::Out(_) | Standing::Gone(_) => return Ok(()),
+                Standing::Out(_) | Standing::LeftOut(_) | Standing::Gone(_) => return Ok(()),
                 Standing::Edited(_) | Standing::NotFound | Standing::Unknown(_) => false,
             };
             let (items, maybe, rest) = parts(Datum::of(&distinct.value.eval(&record, &sight), true));

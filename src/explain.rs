@@ -630,7 +630,7 @@ fn truth_json(truth: &Truth) -> Json {
 fn told(standing: Standing) -> (&'static str, String) {
     match standing {
         Standing::In => ("in", "in scope".into()),
-        Standing::Out(cause) => ("out", cause.words),
+        Standing::Out(cause) | Standing::LeftOut(cause) => ("out", cause.words),
         Standing::Edited(words) => ("edited", words),
         Standing::Gone(cause) => ("gone", cause.words),
         Standing::NotFound => ("not-found", "not found by id; a second run that finds nothing proves it gone".into()),

@@ -31,7 +31,7 @@ use crate::plan::build::{Inputs, Rows, TypeInput, build};
 use crate::plan::change::{Action, AttributeChange, Change, Current, Note, NoteKind, Refusal, Row};
 use crate::plan::decide::{Times, TypePolicy};
 use crate::plan::limits::{Approved, CollectionBase, Orphan};
-use crate::plan::matching::OwnedKey;
+use crate::plan::matching::{OwnedKey, Ownership};
 use crate::plan::policy::{Accept, AcceptWhat};
 use crate::plan::undo::{self, Done, History};
 use crate::plan::{
@@ -44,7 +44,7 @@ use crate::report::{self, Format, files, to_stdout};
 use crate::scope::{self, Effect, Judge};
 use crate::sides::{self, Against};
 use crate::snapshot::{Extent, Members, Pushed, ReadBy, Snapshot};
-use crate::source::{self, Since, Source, SourceNeeds};
+use crate::source::{self, Since, Source, SourceNeeds, Wanted, WantedParts};
 use crate::state::State;
 use crate::sync::{Context, Options};
 use crate::target::{self, Target};
@@ -71,7 +71,9 @@ pub struct Session<'a> {
     /// How it goes, for who asks afterwards.
     figures: Figures,
     opened: Instant,
-    /// Ids that somebody asks about, besides those that owned records depend on.
+    /// Somebody asks about one record, which may be any.
+    is_inquiry: bool,
+    /// Ids that are asked about, besides those that owned records depend on.
     asked_about: BTreeSet<Guid>,
     /// Held until the session ends.
     _lock: Option<Lock>,
@@ -146,6 +148,7 @@ impl<'a> Session<'a> {
             approvals,
             figures,
             opened,
+            is_inquiry: false,
             asked_about: BTreeSet::new(),
             _lock: lock,
         })
@@ -154,6 +157,7 @@ impl<'a> Session<'a> {
     /// Reads what finding somebody takes besides what the job needs: names, and of an id that no list shows whether it
     /// is deleted.
     pub fn look_for(&mut self, who: &str) {
+        self.is_inquiry = true;
         let used: Vec<Collection> = OBJECTS.into_iter().filter(|of| self.job.catalog.uses(*of)).collect();
         used.into_iter().for_each(|collection| lookup::names_needed(collection, &mut self.job.catalog));
         self.asked_about.extend(match Key::parse(&who.to_ascii_lowercase()) {
@@ -207,7 +211,7 @@ impl<'a> Session<'a> {
             (JobSource::Graph(graph), None) => graph.clone(),
         };
         let graph = &*graph;
-        let source = Source::new(source::config(graph)?, &self.context.http)?;
+        let source = Source::new(source::config(graph)?, &self.context.http)?.wanting(self.wanted(graph)?);
         let temporary = match self.options.dry_run {
             true => Some(temporary_folder()?),
             false => None,
@@ -241,6 +245,42 @@ impl<'a> Session<'a> {
         (self.figures.source_requests, self.figures.throttled_s) = (counts.requests, counts.throttled_s);
         self.move_base(graph, &read.snapshot, base.as_ref().filter(|_| doubt.is_none()))?;
         Ok(Read { snapshot: read.snapshot, requests: read.counts.requests, _temporary: temporary })
+    }
+
+    /// What of each collection is wanted, where the scope leaves something out and nothing else needs it: of what Graph
+    /// leaves out, only what owned records depend on is looked up.
+    fn wanted(&self, graph: &GraphSource) -> Result<WantedParts> {
+        let mut wanted = WantedParts::new();
+        // A trial and an inquiry are about records that may be out of scope; changes are laid over a whole read.
+        if !graph.push_down || graph.delta || !self.options.trial.is_everything() || self.is_inquiry {
+            return Ok(wanted);
+        }
+        for collection in OBJECTS.into_iter().filter(|collection| !self.job.catalog.needs_whole(*collection)) {
+            let shared = scope::shared_clauses(&self.job, collection);
+            let filter = self.job.scope.filters.get(&collection);
+            let filter = filter.and_then(|filter| filter.expr.keeping(|clause| shared.contains(&clause.to_string())));
+            let Some(filter) = filter else { continue };
+            let (known, leaving) = self.owned(collection)?;
+            wanted.insert(collection, Wanted { filter, known: known.into(), leaving });
+        }
+        Ok(wanted)
+    }
+
+    /// Objects of a collection that owned records depend on, and how many of them are leaving.
+    fn owned(&self, collection: Collection) -> Result<(BTreeSet<Guid>, u64)> {
+        let (mut known, mut leaving) = (BTreeSet::new(), 0);
+        let Some(ledger) = &self.ledger else { return Ok((known, leaving)) };
+        for mapping in self.job.mappings.iter().filter(|mapping| mapping.distinct.is_none()) {
+            ledger.keys(&mapping.target, &mut |row, _| {
+                let ends = scope::ends(mapping.source, &row.key).into_iter().filter(|(home, _)| *home == collection);
+                let new = ends.filter(|(_, id)| known.insert(*id)).count() as u64;
+                if row.standing == Ownership::Retired {
+                    leaving += new;
+                }
+                Ok(())
+            })?;
+        }
+        Ok((known, leaving))
     }
 
     /// The snapshot of the last read, and why its changes alone will not do; without such a reason they will.
@@ -503,7 +543,7 @@ impl<'a> Session<'a> {
         let used = self.job.catalog.collections().filter(|collection| self.job.catalog.uses(*collection));
         used.map(|collection| {
             let tally = judge.tally(collection)?;
-            let (coverage, accepted) = self.coverage(directory, collection);
+            let (coverage, accepted) = self.coverage(directory, judge, collection);
             Ok(SourceSummary {
                 collection,
                 coverage,
@@ -535,6 +575,7 @@ impl<'a> Session<'a> {
             clauses: filter.clauses().iter().map(Expr::to_string).zip(effects).map(clause).collect(),
             graph: asked.map(|asked| LeftAtGraph {
                 filter: asked.filter.clone(),
+                there: asked.total,
                 left_out: asked.total.saturating_sub(asked.came),
             }),
             here_because: match pushed {
@@ -545,8 +586,8 @@ impl<'a> Session<'a> {
     }
 
     /// A collection's gap, the gaps of member lists included, and whether the job accepts it.
-    fn coverage(&self, directory: &Directory<'_>, collection: Collection) -> (Coverage, bool) {
-        let coverage = directory.coverage(collection);
+    fn coverage(&self, directory: &Directory<'_>, judge: &Judge<'_>, collection: Collection) -> (Coverage, bool) {
+        let coverage = judge.coverage(collection);
         if let (Coverage::Complete, Some(pairs)) = (&coverage, collection.pairs()) {
             let gaps: Vec<(Guid, String)> =
                 directory.lists(pairs.lists).gaps().map(|(of, gap)| (of, gap.to_string())).collect();
@@ -583,7 +624,7 @@ impl<'a> Session<'a> {
         let before = self.ledger.as_ref().map(Ledger::last_good_run).transpose()?.flatten();
         let base = |source: &SourceSummary| CollectionBase {
             collection: source.collection,
-            now: source.coverage.is_complete().then_some(source.read),
+            now: source.coverage.is_complete().then_some(source.there()),
             before: before.as_ref().and_then(|run| run.counts.get(&source.collection).copied()),
         };
         Ok(sources.iter().map(base).collect())
@@ -713,7 +754,7 @@ impl<'a> Session<'a> {
             // Per collection its last complete read: one gap that is there every night must not disarm the others.
             let mut counts = ledger.last_good_run()?.map(|run| run.counts).unwrap_or_default();
             let complete = plan.header.sources.iter().filter(|source| source.coverage.is_complete());
-            counts.extend(complete.map(|source| (source.collection, source.read)));
+            counts.extend(complete.map(|source| (source.collection, source.there())));
             ledger.record_good_run(&GoodRun { as_of: plan.header.source_as_of, counts })?;
         }
         // What was held back is still refused; what was sent and taken, or is not wanted any more, is not.

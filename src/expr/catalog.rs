@@ -20,6 +20,8 @@ pub struct Catalog {
     /// In the order of [`Collection::ALL`], then the custom collections as they were declared.
     shapes: Vec<Shape>,
     navigations: BTreeSet<Navigation>,
+    /// Collections of which records are looked at that other records lead to; the manager of a user apart.
+    looked_at: BTreeSet<Collection>,
     tables: Tables,
     custom: Vec<Arc<Custom>>,
 }
@@ -57,6 +59,7 @@ impl Catalog {
         Catalog {
             shapes: Collection::ALL.into_iter().map(Shape::empty).collect(),
             navigations: BTreeSet::new(),
+            looked_at: BTreeSet::new(),
             tables: BTreeMap::new(),
             custom: Vec::new(),
         }
@@ -138,6 +141,23 @@ impl Catalog {
     /// The navigations followed by any expression.
     pub fn navigations(&self) -> &BTreeSet<Navigation> {
         &self.navigations
+    }
+
+    /// Notes that an expression reads a property of a record of `collection` that it came to from another record.
+    pub(super) fn look_at(&mut self, collection: Collection) {
+        self.looked_at.insert(collection);
+    }
+
+    /// Whether records of `collection` are needed that are in nobody's scope: an expression looks at them from another
+    /// record, or lists hang on them. A user's manager does not count: managers are known by id, and looked up.
+    pub fn needs_whole(&self, collection: Collection) -> bool {
+        let lists = [Collection::Memberships, Collection::Nestings, Collection::EffectiveMemberships];
+        self.looked_at.contains(&collection)
+            || match collection {
+                Collection::Users => self.navigations.contains(&Navigation::DirectReports),
+                Collection::Groups => lists.into_iter().any(|lists| self.uses(lists)),
+                _ => false,
+            }
     }
 
     /// Whether `collection` must be read: an expression is over it, names a property of it, or navigates to it or by

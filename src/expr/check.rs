@@ -11,7 +11,7 @@ use super::functions::{Accepts, Function, Parameter, Prepared, Returns};
 use super::set::Set;
 use super::{Catalog, SyntaxError, literal, nearest};
 use crate::record::{Collection, Guid, List, Value};
-use crate::schema::{self, Kind, Source, Type};
+use crate::schema::{self, Kind, Navigation, Source, Type};
 
 type Checked = Result<Type, SyntaxError>;
 
@@ -26,6 +26,16 @@ pub(super) fn check(node: &mut Node, root: Option<Collection>, item: Option<Type
         None => Type::ANY,
     };
     Checker { root, catalog, frames: item.into_iter().collect() }.node(node)
+}
+
+/// By which way a path has come to the record that its next step is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// It is the record that the expression is about.
+    Start,
+    /// It is that record's manager.
+    Manager,
+    Elsewhere,
 }
 
 struct Checker<'c> {
@@ -139,10 +149,17 @@ impl Checker<'_> {
             }
             Head::Alias(_) => Type::ANY,
         };
-        let on_root = matches!(path.head, Head::Root | Head::It);
-        for (index, segment) in path.segments.iter_mut().enumerate() {
+        let mut way = if matches!(path.head, Head::Root | Head::It) { Way::Start } else { Way::Elsewhere };
+        for segment in &mut path.segments {
             at = match segment {
-                Segment::Property(step) => self.step(at, step, index > 0 || !on_root)?,
+                Segment::Property(step) => {
+                    let found = self.step(at, step, way)?;
+                    way = match (way, step.via) {
+                        (Way::Start, Some(Navigation::Manager)) => Way::Manager,
+                        _ => Way::Elsewhere,
+                    };
+                    found
+                }
                 Segment::Filter(condition) => {
                     list(at, span.clone(), "`$filter`")?;
                     self.inside(condition, at, "`$filter`")?;
@@ -179,7 +196,7 @@ impl Checker<'_> {
     }
 
     /// `followed` says that it is a step from something that the record only leads to.
-    fn step(&mut self, at: Type, step: &mut Step, followed: bool) -> Checked {
+    fn step(&mut self, at: Type, step: &mut Step, way: Way) -> Checked {
         let found = match at.kind {
             Kind::Any => Type::ANY,
             Kind::Complex(table) => {
@@ -187,7 +204,7 @@ impl Checker<'_> {
                 let names = table.iter().map(|(name, _)| *name);
                 known.map(|(_, ty)| *ty).ok_or_else(|| no_property("this", step, names))?
             }
-            Kind::Record(collections) => self.property(collections, step, followed)?,
+            Kind::Record(collections) => self.property(collections, step, way)?,
             kind => {
                 let message = format!("this follows {kind}, which has no properties");
                 return Err(SyntaxError::new(step.span.clone(), message));
@@ -197,15 +214,20 @@ impl Checker<'_> {
     }
 
     /// A property of records that may be of several collections: at least one must have it.
-    fn property(&mut self, collections: &[Collection], step: &mut Step, followed: bool) -> Checked {
+    fn property(&mut self, collections: &[Collection], step: &mut Step, way: Way) -> Checked {
         let mut found = None;
         for collection in collections {
             let Some(property) = self.catalog.property(*collection, &step.name) else { continue };
-            let slot = self.catalog.intern(*collection, &step.name, &property, followed);
+            let slot = self.catalog.intern(*collection, &step.name, &property, way != Way::Start);
             let slot = slot.ok_or_else(|| SyntaxError::new(step.span.clone(), "too many properties are used"))?;
             step.slots.set(*collection, slot);
             if let Source::Navigation(via) = property.source {
                 step.via = Some(via);
+            }
+            let is_key = matches!(&*step.name, "id" | "skuId");
+            let further = way == Way::Elsewhere || (way == Way::Manager && step.via.is_some());
+            if further && !is_key {
+                self.catalog.look_at(*collection);
             }
             found = Some(found.map_or(property.ty, |other| common(other, property.ty)));
         }

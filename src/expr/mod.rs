@@ -255,6 +255,18 @@ impl Expr {
         parts.iter().map(clause).collect()
     }
 
+    /// The filter with only some of its clauses; none when none is kept.
+    pub fn keeping(&self, keep: impl Fn(&Expr) -> bool) -> Option<Expr> {
+        let mut kept: Vec<Expr> = self.clauses().into_iter().filter(|clause| keep(clause)).collect();
+        if kept.len() < 2 {
+            return kept.pop();
+        }
+        let parts = kept.iter().map(|clause| ast::Node::clone(&clause.node)).collect();
+        let node =
+            ast::Node { kind: ast::NodeKind::And(parts), span: self.node.span.clone(), height: self.node.height };
+        Some(Expr { node: Arc::new(node), ..self.clone() })
+    }
+
     /// The names it looks up on the record itself, for expressions over things that have no schema.
     pub fn names(&self) -> BTreeSet<Arc<str>> {
         let mut names = BTreeSet::new();

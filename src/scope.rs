@@ -645,9 +645,11 @@ pub fn shared_clauses(job: &Job, collection: Collection) -> BTreeSet<String> {
     accepted.fold(of(&job.scope), |shared, clauses| shared.intersection(&clauses).cloned().collect())
 }
 
-/// The objects that a key speaks of, with the collection that each is most likely in.
-pub fn ends(source: Collection, key: &Key) -> Vec<(Collection, Guid)> {
+/// The objects that a row's key speaks of, with the collection that each is most likely in.
+pub fn ends(mapping: &Mapping, key: &Key) -> Vec<(Collection, Guid)> {
+    let source = mapping.source;
     match (key, source.pairs()) {
+        (key, _) if mapping.each.is_some() => each::split(key).map(|(id, _)| (source, id)).into_iter().collect(),
         (Key::Guid(id), None) => vec![(source, *id)],
         (Key::Pair(of, member), Some(pairs)) => vec![(pairs.of, *of), (pairs.members[0], *member)],
         (Key::Assignment(parts), _) => vec![(Collection::Users, parts.0)],

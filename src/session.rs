@@ -211,7 +211,7 @@ impl<'a> Session<'a> {
             (JobSource::Graph(graph), None) => graph.clone(),
         };
         let graph = &*graph;
-        let source = Source::new(source::config(graph)?, &self.context.http)?.wanting(self.wanted(graph)?);
+        let source = Source::new(source::config(graph)?, &self.context.http)?.wanting(self.parts_wanted(graph)?);
         let temporary = match self.options.dry_run {
             true => Some(temporary_folder()?),
             false => None,
@@ -249,7 +249,7 @@ impl<'a> Session<'a> {
 
     /// What of each collection is wanted, where the scope leaves something out and nothing else needs it: of what Graph
     /// leaves out, only what owned records depend on is looked up.
-    fn wanted(&self, graph: &GraphSource) -> Result<WantedParts> {
+    fn parts_wanted(&self, graph: &GraphSource) -> Result<WantedParts> {
         let mut wanted = WantedParts::new();
         // A trial and an inquiry are about records that may be out of scope; changes are laid over a whole read.
         if !graph.push_down || graph.delta || !self.options.trial.is_everything() || self.is_inquiry {
@@ -272,7 +272,7 @@ impl<'a> Session<'a> {
         let Some(ledger) = &self.ledger else { return Ok((known, leaving)) };
         for mapping in self.job.mappings.iter().filter(|mapping| mapping.distinct.is_none()) {
             ledger.keys(&mapping.target, &mut |row, _| {
-                let ends = scope::ends(mapping.source, &row.key).into_iter().filter(|(home, _)| *home == collection);
+                let ends = scope::ends(mapping, &row.key).into_iter().filter(|(home, _)| *home == collection);
                 let new = ends.filter(|(_, id)| known.insert(*id)).count() as u64;
                 if row.standing == Ownership::Retired {
                     leaving += new;

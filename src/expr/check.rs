@@ -15,9 +15,24 @@ use crate::schema::{self, Kind, Navigation, Source, Type};
 
 type Checked = Result<Type, SyntaxError>;
 
+/// What an expression is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    /// It decides what is in scope, so it is evaluated on every record.
+    Filter,
+    /// It is evaluated on records in scope, and then the ends of pairs and assignments are in scope too.
+    Value,
+}
+
 /// Checks `node` as an expression over `root` and notes in `catalog` what it uses. `item` is the type of what `$this`
 /// is, where the expression is about one item of a list at a time.
-pub(super) fn check(node: &mut Node, root: Option<Collection>, item: Option<Type>, catalog: &mut Catalog) -> Checked {
+pub(super) fn check(
+    node: &mut Node,
+    root: Option<Collection>,
+    item: Option<Type>,
+    used: Use,
+    catalog: &mut Catalog,
+) -> Checked {
     let root = match root {
         Some(collection) => {
             catalog.require_collection(collection);
@@ -25,22 +40,13 @@ pub(super) fn check(node: &mut Node, root: Option<Collection>, item: Option<Type
         }
         None => Type::ANY,
     };
-    Checker { root, catalog, frames: item.into_iter().collect() }.node(node)
-}
-
-/// By which way a path has come to the record that its next step is about.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
-    /// It is the record that the expression is about.
-    Start,
-    /// It is that record's manager.
-    Manager,
-    Elsewhere,
+    Checker { root, catalog, used, frames: item.into_iter().collect() }.node(node)
 }
 
 struct Checker<'c> {
     root: Type,
     catalog: &'c mut Catalog,
+    used: Use,
     /// Types of what the lambdas and filters around look at, outermost first.
     frames: Vec<Type>,
 }
@@ -149,15 +155,17 @@ impl Checker<'_> {
             }
             Head::Alias(_) => Type::ANY,
         };
-        let mut way = if matches!(path.head, Head::Root | Head::It) { Way::Start } else { Way::Elsewhere };
-        for segment in &mut path.segments {
+        let on_root = matches!(path.head, Head::Root | Head::It);
+        let last = path.segments.len().wrapping_sub(1);
+        for (index, segment) in path.segments.iter_mut().enumerate() {
             at = match segment {
                 Segment::Property(step) => {
-                    let found = self.step(at, step, way)?;
-                    way = match (way, step.via) {
-                        (Way::Start, Some(Navigation::Manager)) => Way::Manager,
-                        _ => Way::Elsewhere,
-                    };
+                    let found = self.step(at, step, index > 0 || !on_root)?;
+                    let is_at_hand = index == 0 && on_root && step.via.is_some_and(|via| self.is_at_hand(via));
+                    let is_counted = index == last && matches!(path.end, End::Count | End::Any(None));
+                    if let (Kind::Record(targets), false) = (found.kind, is_at_hand || is_counted) {
+                        targets.iter().for_each(|target| self.catalog.look_at(*target));
+                    }
                     found
                 }
                 Segment::Filter(condition) => {
@@ -195,8 +203,18 @@ impl Checker<'_> {
         boolean(ty?, condition, word, Some("compare the variable or one of its properties: any(x: x eq …)"))
     }
 
+    /// Whether what the record itself leads to is known, although not everything of its collection is read: managers
+    /// are looked up, and the ends of what is in scope are in scope.
+    fn is_at_hand(&self, via: Navigation) -> bool {
+        match via {
+            Navigation::Manager => true,
+            Navigation::Container | Navigation::Member | Navigation::User => self.used == Use::Value,
+            _ => false,
+        }
+    }
+
     /// `followed` says that it is a step from something that the record only leads to.
-    fn step(&mut self, at: Type, step: &mut Step, way: Way) -> Checked {
+    fn step(&mut self, at: Type, step: &mut Step, followed: bool) -> Checked {
         let found = match at.kind {
             Kind::Any => Type::ANY,
             Kind::Complex(table) => {
@@ -204,7 +222,7 @@ impl Checker<'_> {
                 let names = table.iter().map(|(name, _)| *name);
                 known.map(|(_, ty)| *ty).ok_or_else(|| no_property("this", step, names))?
             }
-            Kind::Record(collections) => self.property(collections, step, way)?,
+            Kind::Record(collections) => self.property(collections, step, followed)?,
             kind => {
                 let message = format!("this follows {kind}, which has no properties");
                 return Err(SyntaxError::new(step.span.clone(), message));
@@ -214,20 +232,15 @@ impl Checker<'_> {
     }
 
     /// A property of records that may be of several collections: at least one must have it.
-    fn property(&mut self, collections: &[Collection], step: &mut Step, way: Way) -> Checked {
+    fn property(&mut self, collections: &[Collection], step: &mut Step, followed: bool) -> Checked {
         let mut found = None;
         for collection in collections {
             let Some(property) = self.catalog.property(*collection, &step.name) else { continue };
-            let slot = self.catalog.intern(*collection, &step.name, &property, way != Way::Start);
+            let slot = self.catalog.intern(*collection, &step.name, &property, followed);
             let slot = slot.ok_or_else(|| SyntaxError::new(step.span.clone(), "too many properties are used"))?;
             step.slots.set(*collection, slot);
             if let Source::Navigation(via) = property.source {
                 step.via = Some(via);
-            }
-            let is_key = matches!(&*step.name, "id" | "skuId");
-            let further = way == Way::Elsewhere || (way == Way::Manager && step.via.is_some());
-            if further && !is_key {
-                self.catalog.look_at(*collection);
             }
             found = Some(found.map_or(property.ty, |other| common(other, property.ty)));
         }

@@ -155,7 +155,7 @@ pub struct Expr {
 /// known and any name is accepted; evaluate such an expression with [`Expr::eval_value`]. After an error `catalog` is
 /// as before.
 pub fn compile(text: &str, root: Option<Collection>, catalog: &mut Catalog) -> Result<Expr, SyntaxError> {
-    compile_checked(text, root, None, catalog, |_, _| Ok(()))
+    compile_checked(text, root, None, check::Use::Value, catalog, |_, _| Ok(()))
 }
 
 /// Like [`compile`] for an expression that is evaluated once for each item of a list ([`Expr::eval_item`]): `$this` is
@@ -166,12 +166,12 @@ pub fn compile_item(
     item: Type,
     catalog: &mut Catalog,
 ) -> Result<Expr, SyntaxError> {
-    compile_checked(text, root, Some(item), catalog, |_, _| Ok(()))
+    compile_checked(text, root, Some(item), check::Use::Value, catalog, |_, _| Ok(()))
 }
 
 /// Like [`compile`], but the expression must be true or false.
 pub fn compile_filter(text: &str, root: Option<Collection>, catalog: &mut Catalog) -> Result<Expr, SyntaxError> {
-    compile_checked(text, root, None, catalog, |node, ty| {
+    compile_checked(text, root, None, check::Use::Filter, catalog, |node, ty| {
         // A table's content is no part of the filter's text, so an edit of it could not be told from changed data.
         if node.calls("lookup") {
             return Err(SyntaxError::new(node.span.clone(), "a filter cannot use `lookup`").help(
@@ -190,6 +190,7 @@ fn compile_checked(
     text: &str,
     root: Option<Collection>,
     item: Option<Type>,
+    used: check::Use,
     catalog: &mut Catalog,
     demand: impl FnOnce(&ast::Node, Type) -> Result<(), SyntaxError>,
 ) -> Result<Expr, SyntaxError> {
@@ -197,7 +198,7 @@ fn compile_checked(
     let mut node = parse::parse(&input, item.is_some()).map_err(|error| input.moved_back(error))?;
     // On a copy, so that an expression that fails leaves nothing behind to be read from Graph.
     let mut trial = catalog.clone();
-    let checked = check::check(&mut node, root, item, &mut trial).and_then(|ty| {
+    let checked = check::check(&mut node, root, item, used, &mut trial).and_then(|ty| {
         demand(&node, ty)?;
         Ok(ty)
     });

@@ -52,7 +52,7 @@ fn constant(mut node: Node, name: &str) -> Result<Node, SyntaxError> {
         return Err(SyntaxError::new(node.span, format!("`@{name}` must be a value, without properties"))
             .help("write a property where the alias is used"));
     }
-    super::check::check(&mut node, None, None, &mut Catalog::new())?;
+    super::check::check(&mut node, None, None, super::check::Use::Value, &mut Catalog::new())?;
     let nowhere = NoNavigation { as_of: jiff::Timestamp::UNIX_EPOCH };
     let value = super::eval::value(&node, super::eval::Root::Value(&Value::Null), None, &nowhere);
     literal_node(&value, &node.span).ok_or_else(|| SyntaxError::new(node.span, format!("`@{name}` has no value")))

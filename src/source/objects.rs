@@ -11,12 +11,12 @@ use url::Url;
 use super::collections::{self, Resource};
 use super::graph::{List, Stop, Walk, filter_option};
 use super::units::units;
-use super::{Reader, push, selection};
+use super::{Reader, selection};
 use crate::error::{Error, Result};
 use crate::http::{HttpError, Lane, Refusal, Trouble};
 use crate::record::{Collection, Coverage, Guid, Unknown};
 use crate::schema::SIGN_IN_ACTIVITY;
-use crate::snapshot::{DeltaLink, Extent, Pushed};
+use crate::snapshot::{DeltaLink, Extent};
 
 /// What came of one collection.
 #[derive(Debug)]
@@ -113,19 +113,14 @@ impl Reader<'_> {
     ) -> Result<Read> {
         let asked = extent.properties.clone();
         let mut restarted = false;
-        extent.pushed = self.pushed(resource, &extent).await;
+        extent.pushed = self.pushed(resource, &extent, true).await;
         loop {
             let mut seen = Seen::default();
             let (mut walk, keyless) = self.walk_objects(resource, &extent, &mut seen).await;
             extent.pages += walk.pages;
             extent.requests += walk.requests;
-            let why = match &walk.stop {
-                Some(stop) => push::refused(stop, &extent),
-                None => self.came(resource, &mut extent, &seen.managers).await.err(),
-            };
-            if let Some(why) = why {
-                tracing::info!(collection = %resource.collection, why, "reading everything");
-                extent.pushed = Some(Pushed::Nothing(why));
+            if let Some(other) = self.otherwise(resource, &mut extent, walk.stop.as_ref(), &seen.managers).await {
+                extent.pushed = Some(other);
                 self.writer.restart(resource.collection)?;
                 continue;
             }
@@ -133,7 +128,7 @@ impl Reader<'_> {
                 Some(Stop::Local(error)) => return Err(error),
                 // Each round takes at least one property out, so this ends.
                 Some(stop) if walk.pages == 0 && self.drop_guarded(&stop, &mut extent) => {
-                    extent.pushed = self.pushed(resource, &extent).await;
+                    extent.pushed = self.pushed(resource, &extent, true).await;
                 }
                 Some(Stop::Expired(refusal)) if !restarted => {
                     tracing::warn!(collection = %resource.collection, %refusal, "reading from the start again");

@@ -35,8 +35,9 @@ pub type WantedParts = BTreeMap<Collection, Wanted>;
 const IDS_A_REQUEST: u64 = 1000;
 
 impl Reader<'_> {
-    /// What Graph is asked to leave out, or why nothing; none where there is nothing to leave out.
-    pub(super) async fn pushed(&self, resource: &Resource, extent: &Extent) -> Option<Pushed> {
+    /// What Graph is asked to leave out, or why nothing; none where there is nothing to leave out. `advanced` says that
+    /// it did not refuse an advanced query.
+    pub(super) async fn pushed(&self, resource: &Resource, extent: &Extent, advanced: bool) -> Option<Pushed> {
         let wanted = self.source.wanted.get(&resource.collection)?;
         // A read that changes are to be laid over must be whole.
         if !matches!(self.delta.since, Since::Never) {
@@ -44,7 +45,7 @@ impl Reader<'_> {
         }
         let allowed = Allowed {
             // Graph refuses an advanced query that expands something.
-            advanced: !extent.properties.contains("manager"),
+            advanced: advanced && !extent.properties.contains("manager"),
             readable: &|property| !extent.unreadable.contains_key(property),
         };
         let down = wanted.filter.push_down(resource.collection, &allowed)?;
@@ -71,14 +72,33 @@ impl Reader<'_> {
         })
     }
 
-    /// After the last page: compares with Graph's count under the same filter, and notes what must be looked up by id.
-    /// `others` are objects that those that came refer to. Says why everything must be read after all, if it must.
-    pub(super) async fn came(
+    /// What to ask with instead, when what a filtered walk brought will not do; none when it will. Not every tenant takes
+    /// advanced queries, so that one that is refused is asked again without them.
+    pub(super) async fn otherwise(
         &self,
         resource: &Resource,
         extent: &mut Extent,
+        stop: Option<&Stop>,
         others: &BTreeSet<Guid>,
-    ) -> Result<(), String> {
+    ) -> Option<Pushed> {
+        let why = match stop {
+            Some(stop) => refused(stop, extent),
+            None => self.came(resource, extent, others).await.err(),
+        }?;
+        let collection = resource.collection;
+        if stop.is_some() && extent.filter().is_some_and(|asked| asked.advanced) {
+            tracing::info!(%collection, why, "asking without an advanced query");
+            if let Some(asked @ Pushed::Filter(_)) = self.pushed(resource, extent, false).await {
+                return Some(asked);
+            }
+        }
+        tracing::info!(%collection, why, "reading everything");
+        Some(Pushed::Nothing(why))
+    }
+
+    /// After the last page: compares with Graph's count under the same filter, and notes what must be looked up by id.
+    /// `others` are objects that those that came refer to. Says why everything must be read after all, if it must.
+    async fn came(&self, resource: &Resource, extent: &mut Extent, others: &BTreeSet<Guid>) -> Result<(), String> {
         let Some(Pushed::Filter(mut asked)) = extent.pushed.clone() else { return Ok(()) };
         let collection = resource.collection;
         let known = self.source.wanted.get(&collection).map(|wanted| wanted.known.clone()).unwrap_or_default();
@@ -99,8 +119,11 @@ impl Reader<'_> {
 }
 
 /// Why Graph does not take the filter, if that is why the walk stopped.
-pub(super) fn refused(stop: &Stop, extent: &Extent) -> Option<String> {
-    let refusal = stop.refusal().filter(|refusal| matches!(refusal.status(), 400 | 501))?;
+fn refused(stop: &Stop, extent: &Extent) -> Option<String> {
     extent.filter()?;
+    if matches!(stop, Stop::Expired(_)) {
+        return None;
+    }
+    let refusal = stop.refusal().filter(|refusal| matches!(refusal.status(), 400 | 501))?;
     Some(format!("Graph refused the filter ({})", words(refusal)))
 }

@@ -294,17 +294,13 @@ fn same_night(worlds: &[World; 2], what: &str) -> u64 {
 fn a_run_with_the_filter_at_graph_and_one_without_decide_the_same() {
     let scopes = [
         "accountEnabled eq true and userType eq 'Member'",
-        "department in ('Sales', 'Legal') and accountEnabled",
         "startswith(displayName, 'user') and not (department eq 'Research')",
-        "usageLocation eq null and userType ne 'Guest'",
     ];
     for (scope, mappings) in scopes.into_iter().zip(USERS_AND) {
         let worlds = twins(&contoso(), mappings, &format!("users = \"{scope}\""));
         same_night(&worlds, &format!("first night: {scope}"));
         worlds.iter().for_each(|world| world.night(busy_night));
         same_night(&worlds, &format!("a busy night: {scope}"));
-        worlds.iter().for_each(World::next_night);
-        same_night(&worlds, &format!("a quiet night: {scope}"));
         // Narrower, by an edit: what was in scope before waits, whoever filters.
         for world in &worlds {
             world.next_night();
@@ -391,7 +387,7 @@ const WEATHER: [Option<(&str, u16)>; 4] = [None, None, Some(("$filter", 400)), S
 fn random_runs_with_the_filter_at_graph_decide_what_runs_without_it_do() {
     let first = number("PUSH_FIRST", 1);
     let (mut left_out, mut without) = (0, 0);
-    for seed in first..first + number("PUSH_RUNS", 5) {
+    for seed in first..first + number("PUSH_RUNS", 3) {
         let mut rng = Rng::with_seed(seed);
         let tenant = tenant(&mut rng);
         let mappings = USERS_AND[rng.usize(..USERS_AND.len())];

@@ -297,7 +297,7 @@ mod tests {
             assert_eq!(whole(false, over, text), expected, "{over}: {text}");
         }
         // A filter is asked about pairs whose ends are out of scope as well.
-        assert_eq!(whole(true, GroupOwners, "owner/userType eq 'Guest'"), "users groups");
+        assert_eq!(whole(true, GroupOwners, "owner/userType eq 'Guest'"), "users");
         assert_eq!(whole(true, LicenseAssignments, "user/userType eq 'Guest'"), "users");
         assert_eq!(whole(true, Users, "manager/userType eq 'Guest'"), "");
     }

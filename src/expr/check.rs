@@ -173,6 +173,11 @@ impl Checker<'_> {
                     self.inside(condition, at, "`$filter`")?;
                     Type::list(at.kind)
                 }
+                Segment::Key(condition) => {
+                    list(at, span.clone(), "a key")?;
+                    self.inside(condition, at, "a key")?;
+                    Type::one(at.kind)
+                }
             };
         }
         let lambda = match &mut path.end {

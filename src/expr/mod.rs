@@ -133,6 +133,8 @@ pub enum Subject<'s> {
     Item(&'s Record, &'s Value),
     /// As in [`Expr::eval_value`].
     Value(&'s Value),
+    /// A value, and the list of records that belong to it.
+    Group(&'s Value, &'s Value),
 }
 
 /// What a filter says of a record.
@@ -167,7 +169,14 @@ pub fn compile_item(
     item: Type,
     catalog: &mut Catalog,
 ) -> Result<Expr, SyntaxError> {
-    compile_checked(text, root, Some(item), check::Use::Value, catalog, |_, _| Ok(()))
+    compile_checked(text, root, Some((parse::THIS, item)), check::Use::Value, catalog, |_, _| Ok(()))
+}
+
+/// Like [`compile`] without a collection, for an expression over a value and what belongs to it ([`Expr::look`] with
+/// [`Subject::Group`]): `name` is the list of records of `of` that belong to it, and all other names are the value's.
+pub fn compile_group(text: &str, name: &str, of: Collection, catalog: &mut Catalog) -> Result<Expr, SyntaxError> {
+    let records = Some((name, Type::list(Kind::record(of))));
+    compile_checked(text, None, records, check::Use::Value, catalog, |_, _| Ok(()))
 }
 
 /// Like [`compile`], but the expression must be true or false.
@@ -190,16 +199,16 @@ pub fn compile_filter(text: &str, root: Option<Collection>, catalog: &mut Catalo
 fn compile_checked(
     text: &str,
     root: Option<Collection>,
-    item: Option<Type>,
+    given: Option<(&str, Type)>,
     used: check::Use,
     catalog: &mut Catalog,
     demand: impl FnOnce(&ast::Node, Type) -> Result<(), SyntaxError>,
 ) -> Result<Expr, SyntaxError> {
     let input = input::Input::read(text)?;
-    let mut node = parse::parse(&input, item.is_some()).map_err(|error| input.moved_back(error))?;
+    let mut node = parse::parse(&input, given.map(|(name, _)| name)).map_err(|error| input.moved_back(error))?;
     // On a copy, so that an expression that fails leaves nothing behind to be read from Graph.
     let mut trial = catalog.clone();
-    let checked = check::check(&mut node, root, item, used, &mut trial).and_then(|ty| {
+    let checked = check::check(&mut node, root, given.map(|(_, ty)| ty), used, &mut trial).and_then(|ty| {
         demand(&node, ty)?;
         Ok(ty)
     });
@@ -231,6 +240,7 @@ impl Expr {
             Subject::Record(record) => (eval::Root::Record(record), None),
             Subject::Item(record, item) => (eval::Root::Record(record), Some(item)),
             Subject::Value(value) => (eval::Root::Value(value), None),
+            Subject::Group(value, records) => (eval::Root::Value(value), Some(records)),
         };
         eval::look(&self.node, root, item, nav, |value| at(&value))
     }

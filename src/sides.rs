@@ -173,8 +173,11 @@ pub fn desired(
         let Some(mapping) = job.mapping(name) else { continue };
         let maker = Maker::new(index, mapping, &policy.spec);
         if let Some(distinct) = &mapping.distinct {
-            for (key, spelling) in &judge.values(mapping, distinct)?.known {
-                wanted.take(&maker, key.clone(), spelling.to_string(), mapping.apply_value(spelling, &sight))?;
+            let values = judge.values(mapping, distinct)?;
+            for (key, spelling) in &values.known {
+                let records = values.records(key, mapping.source, directory)?;
+                let mapped = mapping.apply_value(spelling, &records, &sight);
+                wanted.take(&maker, key.clone(), spelling.to_string(), mapped)?;
             }
             continue;
         }

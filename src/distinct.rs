@@ -93,8 +93,7 @@ impl Values {
             let found: Vec<Option<Value>> = keys.iter().map(record).collect::<Result<_>>()?;
             Ok(found.into_iter().flatten().collect())
         };
-        let (items, maybe) = (all(&having.certain)?.into(), all(&having.maybe)?.into());
-        Ok(Value::List(List { items, maybe, rest: self.rest.clone() }))
+        Ok(Value::List(List::new(all(&having.certain)?, all(&having.maybe)?, self.rest.clone())))
     }
 
     /// Whether a record in scope has the value: `None` when none has, and that is certain.

@@ -891,8 +891,22 @@ mod tests {
         check("any(x: x)", "0..3 there is no function `any` | `any` needs a list before it: memberOf/any(g: …)");
         check(
             "a/startswith('x')",
-            "2..12 `startswith` cannot follow a path | only any(x: …), all(x: …), $filter(…) and $count can; \
+            "2..12 `startswith` cannot follow a path | only any(x: …), all(x: …), $filter(…), $count and a key can; \
              functions stand before: startswith(a/b, 'x')",
+        );
+        check(
+            "a/b(c)",
+            "2..3 `b` cannot follow a path | only any(x: …), all(x: …), $filter(…), $count and a key can; \
+             functions stand before: startswith(a/b, 'x')",
+        );
+        check("startwith('a', 'x')", "0..9 there is no function `startwith` | did you mean `startswith`?");
+        check(
+            "a(k=b)",
+            "4..5 a key is a plain value | other conditions stand in `$filter`: memberOf/$filter(displayName eq …)",
+        );
+        check(
+            "a/$count($search=x)",
+            "9..16 `$search` is not supported | say it with a condition: $count($filter=contains(displayName, …))",
         );
         check(
             "a/any(x x eq 1)",

@@ -555,7 +555,7 @@ fn joined_records_that_are_not_all_known_make_no_certain_value() {
     let whole = values(List::known(users(&["b", "a"])));
     assert_eq!(whole[1..], [Datum::set(["a", "b"]), Datum::text("2"), Datum::text("a; b"), Datum::text("true")]);
     let rest = Some(Unknown::new("a page is missing"));
-    let partial = values(List { rest, ..List::known(users(&["a"])) });
+    let partial = values(List::new(users(&["a"]), [], rest));
     assert!(matches!(&partial[1], Datum::Set(set) if !set.is_complete()), "{partial:?}");
     assert!(partial[2..].iter().all(|value| matches!(value, Datum::Unknown(_))), "{partial:?}");
     refused(&format!("{head}[attributes]\n\"ID\" = \"values\"\n"), &["there is no `values` here"]);

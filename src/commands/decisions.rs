@@ -228,7 +228,7 @@ pub async fn resolve(command: &Resolve, context: &Context<'_>) -> Result<Exit> {
         }
         decisions.push(Decision { rule: Rule::Resolve, ty, rows: vec![(key.clone(), Some(row))], key, before });
     }
-    desk.decide(command.by.as_deref(), &decisions)?;
+    desk.decide(command.who.by.as_deref(), &decisions)?;
     say!("{resolved} resolved; the next run acts on it");
     Ok(Exit::Done)
 }

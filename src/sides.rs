@@ -66,6 +66,7 @@ fn extend(ty: &mut TypePolicy, job: &Job, mapping: &Mapping) -> Result<()> {
             reference: reference.map(|mapping| mapping.target.clone()),
             find: attribute.find.as_ref().map(|find| find.among.clone()),
             private: attribute.private,
+            unique: false,
             only_read: false,
         };
         let at = place(spec, wanted);
@@ -278,16 +279,7 @@ impl Wanted<'_> {
         }
         for (at, words) in mapped.cut {
             let words = format!("\"{}\" {words}: it is cut.", attributes[at].name);
-            let (kind, ty) = (NoteKind::Shortened, self.spec.name.clone());
-            self.notes.push(Note {
-                kind,
-                ty,
-                key: key.clone(),
-                label: label.into(),
-                words,
-                attribute: None,
-                target_id: None,
-            });
+            self.notes.push(Note::new(NoteKind::Shortened, &self.spec.name, key, label, words));
         }
         Ok(values)
     }
@@ -309,16 +301,7 @@ impl Wanted<'_> {
             return Err(Rejection { attribute: attribute.name.clone(), reason: words });
         }
         let words = format!("\"{}\" {words} by the target: it is cut.", attribute.name);
-        let (kind, ty) = (NoteKind::Shortened, self.spec.name.clone());
-        self.notes.push(Note {
-            kind,
-            ty,
-            key: key.clone(),
-            label: label.into(),
-            words,
-            attribute: None,
-            target_id: None,
-        });
+        self.notes.push(Note::new(NoteKind::Shortened, &self.spec.name, key, label, words));
         Ok(value)
     }
 

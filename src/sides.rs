@@ -278,8 +278,7 @@ impl Wanted<'_> {
             });
         }
         for (at, words) in mapped.cut {
-            let words = format!("\"{}\" {words}: it is cut.", attributes[at].name);
-            self.notes.push(Note::new(NoteKind::Shortened, &self.spec.name, key, label, words));
+            self.note_cut((key, label), format!("\"{}\" {words}: it is cut.", attributes[at].name));
         }
         Ok(values)
     }
@@ -300,9 +299,12 @@ impl Wanted<'_> {
             // Two keys that are cut may become one.
             return Err(Rejection { attribute: attribute.name.clone(), reason: words });
         }
-        let words = format!("\"{}\" {words} by the target: it is cut.", attribute.name);
-        self.notes.push(Note::new(NoteKind::Shortened, &self.spec.name, key, label, words));
+        self.note_cut((key, label), format!("\"{}\" {words} by the target: it is cut.", attribute.name));
         Ok(value)
+    }
+
+    fn note_cut(&mut self, (key, label): (&Key, &str), words: String) {
+        self.notes.push(Note::new(NoteKind::Shortened, &self.spec.name, key, label, words));
     }
 
     fn finish(mut self) -> Result<DesiredSide> {

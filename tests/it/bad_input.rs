@@ -291,6 +291,14 @@ fn two_runs_at_once_are_refused() {
 }
 
 #[test]
+fn a_job_that_cannot_be_read_hides_no_other_from_pending() {
+    let world = users_world();
+    world.write("broken.toml", "format = \"job/1\"\n[targt]\n");
+    let ran = world.run(["pending", "broken.toml", "job.toml"]);
+    ran.exits(2).says("broken.toml:2").says("contoso: nothing is held");
+}
+
+#[test]
 fn a_stale_plan_is_refused_whatever_moved() {
     type Moved = (&'static str, &'static str, fn(&World));
     let moved: [Moved; 6] = [

@@ -118,7 +118,10 @@ pub fn forget(command: &Forget, context: &Context<'_>) -> Result<Exit> {
     if owned.is_empty() {
         say!("The target was not touched. While the object is in Entra and in scope, the next run reads it again.");
     } else {
-        let (what, it) = if owned.len() == 1 { ("1 record stays", "it") } else { ("its records stay", "them") };
+        let (what, it) = match owned.len() {
+            1 => ("1 record stays".to_owned(), "it"),
+            n => (format!("{n} records stay"), "them"),
+        };
         say!("The target was not touched: {what} there, and nobody updates or removes {it}.");
         say!(
             "While the object is in Entra and in scope, the next run takes {it} over again; decline it to prevent that."

@@ -27,11 +27,11 @@ use crate::ledger::{ApprovalId, GoodRun, HeldPlan, Identity, Ledger, Run, RunId,
 use crate::lock::Lock;
 use crate::lookup::{self, OBJECTS};
 use crate::mapping::Mapping;
-use crate::plan::build::{Inputs, Rows, TypeInput, build};
+use crate::plan::build::{Inputs, Rows, States, TypeInput, build};
 use crate::plan::change::{Action, AttributeChange, Change, Current, Note, NoteKind, Refusal, Row};
-use crate::plan::decide::{Times, TypePolicy};
+use crate::plan::decide::{self, Times, TypePolicy};
 use crate::plan::limits::{Approved, CollectionBase, Orphan};
-use crate::plan::matching::{OwnedKey, Ownership};
+use crate::plan::matching::{DesiredSide, OwnedKey, Ownership};
 use crate::plan::policy::{Accept, AcceptWhat};
 use crate::plan::undo::{self, Done, History};
 use crate::plan::{
@@ -377,11 +377,10 @@ impl<'a> Session<'a> {
             inquiry.look(&self.job, &directory, &judge)?;
         }
         step.end("");
-        let specs: Vec<_> = self.types.iter().map(|policy| policy.spec.clone()).collect();
-        target.prepare(&specs).await?;
+        let policies = self.policies(target).await?;
         let found = Found::read(&self.job, target).await?;
-        let mut types = Vec::with_capacity(self.types.len());
-        for policy in &self.types {
+        let mut types = Vec::with_capacity(policies.len());
+        for policy in &policies {
             let step = Step::begin("map");
             let desired = sides::desired(&self.job, &directory, &judge, policy, Against { target, found: &found })?;
             step.end(&policy.spec.name);
@@ -392,10 +391,12 @@ impl<'a> Session<'a> {
                 let name = &policy.spec.name;
                 tracing::warn!("{name} was not read completely in the target: {reason}; what is not seen of it waits");
             }
+            let holders = self.holders(target, policy, &desired, &judge).await?;
             types.push(TypeInput {
                 policy: policy.clone(),
                 desired,
                 current,
+                holders,
                 ids_are_keys: target.capabilities().ids_are_keys,
             });
         }
@@ -422,6 +423,53 @@ impl<'a> Session<'a> {
         Ok(plan)
     }
 
+    /// The types with what the target says of them.
+    async fn policies(&self, target: &dyn Target) -> Result<Vec<TypePolicy>> {
+        let specs: Vec<_> = self.types.iter().map(|policy| policy.spec.clone()).collect();
+        target.prepare(&specs).await?;
+        let mut policies = self.types.clone();
+        for (policy, spec) in policies.iter_mut().zip(&specs) {
+            for (at, attribute) in policy.spec.attributes.iter_mut().enumerate() {
+                attribute.unique = target.keeps_unique(spec, at);
+            }
+        }
+        Ok(policies)
+    }
+
+    /// What leavers still hold: names of records of types that the job does not make, by the leaver's id in the target.
+    async fn holders(
+        &self,
+        target: &dyn Target,
+        policy: &TypePolicy,
+        desired: &DesiredSide,
+        judge: &Judge<'_>,
+    ) -> Result<BTreeMap<String, Vec<String>>> {
+        let ty = &policy.spec.name;
+        let mut leavers = Vec::new();
+        if let Some(ledger) = self.ledger.as_ref().filter(|_| !policy.links) {
+            ledger.keys(ty, &mut |row, target_id| {
+                let stays = desired.keys.binary_search_by(|desired| desired.key.cmp(&row.key)).is_ok();
+                if !stays && row.standing.counts() {
+                    let state = judge.state(ty, &row.key, None)?;
+                    let leaves =
+                        matches!(state, decide::Source::Out(_) | decide::Source::Gone(_) | decide::Source::NotFound);
+                    leavers.extend(leaves.then(|| target_id.to_owned()));
+                }
+                Ok(())
+            })?;
+        }
+        let mut holders: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        if !leavers.is_empty() {
+            // Records of the job's own types are seen while its plan is made.
+            let others = |ty: &String| !self.types.iter().any(|policy| policy.spec.name == *ty);
+            let found = target.holders(&policy.spec, &leavers).await?;
+            for holder in found.into_iter().filter(|holder| others(&holder.ty)) {
+                holders.entry(holder.of).or_default().push(format!("{} {}", holder.ty, holder.name));
+            }
+        }
+        Ok(holders)
+    }
+
     /// Plans the reverse of a run. Reads the target; writes nothing.
     pub async fn plan_undo(&mut self, run: RunId, target: &dyn Target) -> Result<Plan> {
         self.undoes = true;
@@ -441,8 +489,9 @@ impl<'a> Session<'a> {
                 .hint("put the mapping back into the job, take the run back, and take the mapping out again"));
         }
         let mut types = Vec::new();
-        for policy in self.types.iter().filter(|policy| written.contains(&policy.spec.name)) {
-            types.push((policy.clone(), sides::current(target, policy, self.ledger.as_ref()).await?));
+        for policy in self.policies(target).await?.into_iter().filter(|policy| written.contains(&policy.spec.name)) {
+            let current = sides::current(target, &policy, self.ledger.as_ref()).await?;
+            types.push((policy, current));
         }
         // The source is not read: snapshots that are applied later stay measured by the last one that was.
         let source_as_of = ledger.last_snapshot_as_of()?.unwrap_or(self.as_of);

@@ -66,6 +66,7 @@ fn extend(ty: &mut TypePolicy, job: &Job, mapping: &Mapping) -> Result<()> {
             reference: reference.map(|mapping| mapping.target.clone()),
             find: attribute.find.as_ref().map(|find| find.among.clone()),
             private: attribute.private,
+            unique: false,
             only_read: false,
         };
         let at = place(spec, wanted);
@@ -306,15 +307,7 @@ impl Wanted<'_> {
     }
 
     fn note_cut(&mut self, (key, label): (&Key, &str), words: String) {
-        self.notes.push(Note {
-            kind: NoteKind::Shortened,
-            ty: self.spec.name.clone(),
-            key: key.clone(),
-            label: label.into(),
-            words,
-            attribute: None,
-            target_id: None,
-        });
+        self.notes.push(Note::new(NoteKind::Shortened, &self.spec.name, key, label, words));
     }
 
     fn finish(mut self) -> Result<DesiredSide> {

@@ -29,6 +29,16 @@ use crate::http::{Endpoint, Http, HttpError, Lane, Pace, RESOURCE_UNIT, Refusal,
 /// repeated objects, but not for this long: 999 objects a page would be 200,000 repeated.
 const PAGES_WITHOUT_NEWS_MAX: u32 = 200;
 
+/// Asks for an advanced query; on every page of it. <https://learn.microsoft.com/graph/aad-advanced-queries>
+pub(super) const CONSISTENCY_LEVEL: HeaderName = HeaderName::from_static("consistencylevel");
+pub(super) const EVENTUAL: HeaderValue = HeaderValue::from_static("eventual");
+
+/// `$filter` as it stands in an address.
+pub(super) fn filter_option(filter: &str) -> String {
+    let encoded: String = url::form_urlencoded::byte_serialize(filter.as_bytes()).collect();
+    format!("$filter={}", encoded.replace('+', "%20"))
+}
+
 /// <https://learn.microsoft.com/graph/throttling>
 const PRIORITY: HeaderName = HeaderName::from_static("x-ms-throttle-priority");
 
@@ -112,6 +122,8 @@ pub(super) struct List<'a> {
     pub units: u32,
     /// One of very many lists: its first page lets all other requests go first.
     pub bulk: bool,
+    /// An advanced query.
+    pub advanced: bool,
     /// No further page is asked for once this is true.
     pub enough: Option<&'a AtomicBool>,
     /// Counts the pages as they come.
@@ -120,7 +132,7 @@ pub(super) struct List<'a> {
 
 impl<'a> List<'a> {
     pub fn new(lane: &'a Lane, first: Url) -> List<'a> {
-        List { lane, first, units: 1, bulk: false, enough: None, pages: None }
+        List { lane, first, units: 1, bulk: false, advanced: false, enough: None, pages: None }
     }
 }
 
@@ -250,12 +262,18 @@ impl Graph {
         take: &mut impl FnMut(T, &str) -> Result<bool>,
         walk: &mut Walk,
     ) -> Result<(), Stop> {
-        let List { lane, first, units, bulk, enough, pages } = list;
+        let List { lane, first, units, bulk, advanced, enough, pages } = list;
         // The links already followed.
         let mut seen = HashSet::from([first.to_string()]);
         let mut without_news = 0;
         walk.requests += 1;
-        let request = |url: Url| Request::get(url).units(units);
+        let request = |url: Url| {
+            let mut request = Request::get(url).units(units);
+            if advanced {
+                request.headers.insert(CONSISTENCY_LEVEL, EVENTUAL);
+            }
+            request
+        };
         let mut page = self.fetch(lane, request(first).bulk(bulk), read_page).await?;
         loop {
             walk.pages += 1;

@@ -393,7 +393,8 @@ const WEATHER: [Option<(&str, u16)>; 4] = [None, None, Some(("$filter", 400)), S
 
 #[test]
 fn random_runs_with_the_filter_at_graph_decide_what_runs_without_it_do() {
-    let first = number("PUSH_FIRST", 1);
+    // With these seeds owned records leave that Graph leaves out, which few do.
+    let first = number("PUSH_FIRST", 6);
     let (mut left_out, mut without, mut later) = (0, 0, 0);
     for seed in first..first + number("PUSH_RUNS", 3) {
         let mut rng = Rng::with_seed(seed);

@@ -40,6 +40,8 @@ pub struct Logged {
     pub batched: bool,
     /// `client-request-id` as sent.
     pub client_request_id: Option<String>,
+    /// `x-ms-throttle-priority` as sent.
+    pub priority: Option<String>,
 }
 
 /// Sums over all requests since the start (or the last [`crate::Sim::clear_requests`]).
@@ -69,6 +71,7 @@ pub(crate) struct Incoming {
     /// `Accept-Encoding` names gzip.
     pub gzip: bool,
     pub client_request_id: Option<String>,
+    pub priority: Option<String>,
     /// `Metadata` or `X-IDENTITY-HEADER`: what a request for a managed identity's token must carry.
     pub identity: Option<String>,
     pub eventual: bool,
@@ -223,6 +226,7 @@ impl Service {
             bytes: outgoing.reply.body.len(),
             batched: false,
             client_request_id: incoming.client_request_id.clone(),
+            priority: incoming.priority.clone(),
         });
         outgoing
     }
@@ -287,6 +291,7 @@ impl Service {
             bytes: reply.body.len(),
             batched: true,
             client_request_id: inner.header("client-request-id").map(str::to_owned),
+            priority: inner.header("x-ms-throttle-priority").map(str::to_owned),
         });
         reply
     }

@@ -1,14 +1,17 @@
 //! Reads the text of an expression into its tree.
 //!
-//! Hides the grammar and the order in which operators bind (OData 4.01, part 2, section "Operator Precedence"). Deliberately knows no
-//! properties and no types: those are the checker's. Needs time in proportion to the text and bounded stack: nesting
+//! Hides the grammar and the order in which operators bind (OData 4.01, part 2, section "Operator Precedence"); `paths`
+//! has the part of it below them. Deliberately knows no properties and no types: those are the checker's. Needs time in proportion to the text and bounded stack: nesting
 //! beyond [`MAX_DEPTH`] is refused.
 //!
 //! <https://docs.oasis-open.org/odata/odata/v4.01/odata-v4.01-part2-url-conventions.html>
 
+mod paths;
+
 use std::sync::Arc;
 
-use super::ast::{Binary, Call, End, Head, Items, Lambda, Node, NodeKind, Path, Segment, Slots, Span, Step, power};
+use self::paths::is_name;
+use super::ast::{Binary, Call, Items, Node, NodeKind, Span, power};
 use super::cast::EdmType;
 use super::functions::{self, Prepared};
 use super::input::Input;
@@ -22,22 +25,20 @@ pub(super) const MAX_DEPTH: u16 = 100;
 /// How many bytes parameter aliases may add to an expression, all their uses together.
 const ALIASES_MAX: usize = 1 << 20;
 
-/// Reads the expression of `input`. With `items` it is about one item of a list at a time, which is `$this`.
-pub(super) fn parse(input: &Input, items: bool) -> Result<Node, SyntaxError> {
+/// Reads the expression of `input`. `given` is a name for something that it is told besides the record.
+pub(super) fn parse(input: &Input, given: Option<&str>) -> Result<Node, SyntaxError> {
     let mut aliases = Vec::new();
     for (name, value) in &input.aliases {
         let node = Parser::new(&input.text, value.clone(), &[])?.whole()?;
         aliases.push(Alias { name: name.clone(), node: constant(node, name)?, length: value.len() });
     }
     let mut parser = Parser::new(&input.text, input.expression.clone(), &aliases)?;
-    if items {
-        parser.frames.push(Some(Arc::from(THIS)));
-    }
+    parser.frames.extend(given.map(|name| Some(Arc::from(name))));
     parser.whole()
 }
 
 /// The item that a filter inside a path, or the whole expression, is about.
-const THIS: &str = "$this";
+pub(super) const THIS: &str = "$this";
 
 /// What a parameter alias stands for.
 struct Alias {
@@ -52,7 +53,7 @@ fn constant(mut node: Node, name: &str) -> Result<Node, SyntaxError> {
         return Err(SyntaxError::new(node.span, format!("`@{name}` must be a value, without properties"))
             .help("write a property where the alias is used"));
     }
-    super::check::check(&mut node, None, None, &mut Catalog::new())?;
+    super::check::check(&mut node, None, None, super::check::Use::Value, &mut Catalog::new())?;
     let nowhere = NoNavigation { as_of: jiff::Timestamp::UNIX_EPOCH };
     let value = super::eval::value(&node, super::eval::Root::Value(&Value::Null), None, &nowhere);
     literal_node(&value, &node.span).ok_or_else(|| SyntaxError::new(node.span, format!("`@{name}` has no value")))
@@ -270,47 +271,6 @@ impl<'t> Parser<'t> {
         }
     }
 
-    /// What a path begins with, and its first property if that is what it begins with.
-    fn head(&self, word: &str, span: &Span) -> Result<(Head, Vec<Segment>), SyntaxError> {
-        let depth = |at: usize| u16::try_from(self.frames.len() - 1 - at).unwrap_or(u16::MAX);
-        let filter = self.frames.iter().rposition(Option::is_none).map(depth);
-        match word {
-            "$it" => return Ok((Head::It, Vec::new())),
-            THIS => {
-                // The frame of the whole expression is the outermost one, so any filter is nearer.
-                let item = self.frames.iter().position(|frame| frame.as_deref() == Some(THIS));
-                let outermost = || item.map_or(Head::It, |at| Head::Variable(Arc::from(THIS), depth(at)));
-                return Ok((filter.map_or_else(outermost, Head::This), Vec::new()));
-            }
-            "$root" => {
-                return Err(SyntaxError::new(span.clone(), "`$root` leads to other collections and is not supported")
-                    .help("an expression is about one record and what it leads to: manager, memberOf, licenses …"));
-            }
-            _ => {}
-        }
-        let named = |frame: &Option<Arc<str>>| frame.as_deref() == Some(word);
-        if let Some(at) = self.frames.iter().rposition(named) {
-            return Ok((Head::Variable(Arc::from(word), depth(at)), Vec::new()));
-        }
-        let first = Segment::Property(step(word, span.clone())?);
-        Ok((filter.map_or(Head::Root, Head::Item), vec![first]))
-    }
-
-    /// `@name`: the value given for it; null if none was.
-    fn alias(&mut self, name: &str, span: Span) -> Result<Node, SyntaxError> {
-        let Some(alias) = self.aliases.iter().find(|alias| *alias.name == *name) else {
-            return self.path(Head::Alias(Arc::from(name)), Vec::new(), span);
-        };
-        if self.token == Token::Slash {
-            return Err(SyntaxError::new(self.span.clone(), "nothing can follow a value"));
-        }
-        self.added += alias.length;
-        if self.added > ALIASES_MAX {
-            return Err(SyntaxError::new(span, "the values of aliases add up to more than 1 MiB"));
-        }
-        Ok(Node { span, ..alias.node.clone() })
-    }
-
     /// A name with arguments.
     fn call(&mut self, word: &str, span: Span) -> Result<Node, SyntaxError> {
         let is = |name: &str| word.eq_ignore_ascii_case(name);
@@ -320,7 +280,14 @@ impl<'t> Parser<'t> {
         if is("cast") || is("isof") {
             return self.typed(is("cast"), span);
         }
-        let Some(function) = functions::named(word) else { return Err(no_function(word, span)) };
+        let Some(function) = functions::named(word) else {
+            let is_slip = nearest(word, functions::FUNCTIONS.iter().map(|function| function.name)).is_some();
+            let key = if is_name(word) && !is_slip { self.key()? } else { None };
+            let Some(key) = key else { return Err(no_function(word, span)) };
+            let (head, mut segments) = self.head(word, &span)?;
+            segments.push(key);
+            return self.path(head, segments, span);
+        };
         self.advance()?;
         let mut arguments = Vec::new();
         if !self.accept(&Token::Close)? {
@@ -493,93 +460,6 @@ impl<'t> Parser<'t> {
         self.expect(close, what)?;
         Ok(items)
     }
-
-    /// What follows the head of a path.
-    fn path(&mut self, head: Head, mut segments: Vec<Segment>, span: Span) -> Result<Node, SyntaxError> {
-        let (mut end, mut height) = (End::Value, 0);
-        while self.accept(&Token::Slash)? {
-            if self.token != Token::Word {
-                return Err(self.unexpected("a property after `/`"));
-            }
-            let word = self.word();
-            let (_, at) = self.advance()?;
-            if !matches!(end, End::Value) {
-                return Err(SyntaxError::new(at, "nothing can follow `$count`, `any` or `all`"));
-            }
-            let open = self.token == Token::Open;
-            if word == "$count" {
-                if open {
-                    let filter = self.counted()?;
-                    height = height.max(filter.height);
-                    segments.push(Segment::Filter(Box::new(filter)));
-                }
-                end = End::Count;
-            } else if open && word == "$filter" {
-                self.advance()?;
-                let filter = self.filter()?;
-                height = height.max(filter.height);
-                segments.push(Segment::Filter(Box::new(filter)));
-            } else if open && word.eq_ignore_ascii_case("any") {
-                end = End::Any(self.lambda(true)?);
-            } else if open && word.eq_ignore_ascii_case("all") {
-                let Some(lambda) = self.lambda(false)? else { return Err(self.unexpected("a variable")) };
-                end = End::All(lambda);
-            } else if open && word.contains('.') {
-                return Err(no_function(word, at));
-            } else if open {
-                let help = "only any(x: …), all(x: …), $filter(…) and $count can; functions stand before: startswith(a/b, 'x')";
-                return Err(SyntaxError::new(at, format!("`{word}` cannot follow a path")).help(help));
-            } else {
-                segments.push(Segment::Property(step(word, at)?));
-            }
-        }
-        if let End::Any(Some(lambda)) | End::All(lambda) = &end {
-            height = height.max(lambda.body.height);
-        }
-        node(NodeKind::Path(Path { head, segments, end }), span.start..self.before, height)
-    }
-
-    /// The condition inside `$filter(…)` and its closing parenthesis. Names in it are those of the list's items.
-    fn filter(&mut self) -> Result<Node, SyntaxError> {
-        self.frames.push(None);
-        let condition = self.expression(power::OR)?;
-        self.frames.pop();
-        self.expect(&Token::Close, "`)`")?;
-        Ok(condition)
-    }
-
-    /// `$count($filter=…)`
-    fn counted(&mut self) -> Result<Node, SyntaxError> {
-        self.advance()?;
-        if self.token != Token::Word || !matches!(self.word(), "$filter" | "filter") {
-            return Err(self.unexpected("`$filter=…`"));
-        }
-        self.lexer.expect_equals()?;
-        self.advance()?;
-        self.filter()
-    }
-
-    /// `(x: …)`; nothing for `()` where that may be.
-    fn lambda(&mut self, may_be_empty: bool) -> Result<Option<Lambda>, SyntaxError> {
-        self.advance()?;
-        if may_be_empty && self.accept(&Token::Close)? {
-            return Ok(None);
-        }
-        if self.token != Token::Word || !is_name(self.word()) {
-            return Err(self.unexpected("a variable, as in any(x: …)"));
-        }
-        let variable: Arc<str> = Arc::from(self.word());
-        self.advance()?;
-        if self.token != Token::Colon {
-            return Err(self.unexpected("`:` after the variable, as in any(x: …)"));
-        }
-        self.advance()?;
-        self.frames.push(Some(variable.clone()));
-        let body = Box::new(self.expression(power::OR)?);
-        self.frames.pop();
-        self.expect(&Token::Close, "`)`")?;
-        Ok(Some(Lambda { variable, body }))
-    }
 }
 
 /// The value of a word that is a literal.
@@ -592,25 +472,6 @@ fn constant_word(word: &str) -> Option<Value> {
         _ if is("null") => Some(Value::Null),
         _ => None,
     }
-}
-
-fn is_name(word: &str) -> bool {
-    !word.contains(['.', '$', '@'])
-}
-
-fn step(name: &str, span: Span) -> Result<Step, SyntaxError> {
-    // Annotations are properties whose names begin with `@`.
-    if is_name(name) || name.starts_with('@') {
-        return Ok(Step { name: Arc::from(name), span, slots: Slots::NONE, via: None });
-    }
-    let error = SyntaxError::new(span, format!("`{name}` cannot be used here"));
-    Err(match name.starts_with('$') {
-        true => error.help(
-            "of the names with `$` there are `$it` and `$this` at the start, `/$filter(…)` inside and `/$count` at the \
-             end of a path",
-        ),
-        false => error.help("names of types are not used: leave it out of the path"),
-    })
 }
 
 /// The error for a name with arguments that is no function of the language.
@@ -724,7 +585,7 @@ mod tests {
 
     fn parse(text: &str) -> Result<Node, SyntaxError> {
         let input = Input::read(text)?;
-        super::parse(&input, false).map_err(|error| input.moved_back(error))
+        super::parse(&input, None).map_err(|error| input.moved_back(error))
     }
 
     fn check(text: &str, expected: &str) {
@@ -813,8 +674,22 @@ mod tests {
         check("any(x: x)", "0..3 there is no function `any` | `any` needs a list before it: memberOf/any(g: …)");
         check(
             "a/startswith('x')",
-            "2..12 `startswith` cannot follow a path | only any(x: …), all(x: …), $filter(…) and $count can; \
+            "2..12 `startswith` cannot follow a path | only any(x: …), all(x: …), $filter(…), $count and a key can; \
              functions stand before: startswith(a/b, 'x')",
+        );
+        check(
+            "a/b(c)",
+            "2..3 `b` cannot follow a path | only any(x: …), all(x: …), $filter(…), $count and a key can; \
+             functions stand before: startswith(a/b, 'x')",
+        );
+        check("startwith('a', 'x')", "0..9 there is no function `startwith` | did you mean `startswith`?");
+        check(
+            "a(k=b)",
+            "4..5 a key is a plain value | other conditions stand in `$filter`: memberOf/$filter(displayName eq …)",
+        );
+        check(
+            "a/$count($search=x)",
+            "9..16 `$search` is not supported | say it with a condition: $count($filter=contains(displayName, …))",
         );
         check(
             "a/any(x x eq 1)",

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use jsm_sim::{Flavour, Options, Right, Sim, Store};
+use jsm_sim::{Attribute, Flavour, Kind, Object, Options, Right, Sim, Store, Stored};
 use tokio::runtime::Runtime;
 
 use crate::world::{NO_LIMITS, Ran, World, all_rights, busy_night, contoso, id};
@@ -196,4 +196,41 @@ fn what_goes_wrong_on_the_way_is_named_and_nothing_is_doubled() {
     site.world.next_night();
     site.run(&["run", "job.toml"]).exits(5).says("Object schema manager");
     assert_eq!(site.assets.writes(), 0);
+}
+
+#[test]
+fn a_leaver_who_still_holds_a_laptop_is_told_and_not_deleted() {
+    for options in [Options::cloud(), Options::data_center()] {
+        let site = Site::new(options);
+        site.run(&["setup", "job.toml"]).exits(0);
+        site.run(&["run", "job.toml"]).exits(0);
+        // Somebody gave out a laptop, of a type that no mapping makes.
+        let laptop = {
+            let mut store = site.assets.store();
+            let user = store.types.values().find(|ty| ty.name == "User").unwrap();
+            let (user, schema) = (user.id, user.schema);
+            let by = *store.reference_types.keys().next().unwrap();
+            let ty = store.add_type(schema, "Laptop");
+            let owner = store.add_attribute(Attribute::new(ty, "Owner", Kind::Reference { to: user, by }));
+            let mut people = store.objects.values().filter(|object| object.ty == user);
+            let holder = people.find(|object| store.shown_values(object, "Object ID") == [id(12)]).unwrap().id;
+            let id = store.objects.keys().max().unwrap() + 1;
+            let (values, moment) = ([(owner, vec![Stored::Object(holder)])].into(), jiff::Timestamp::UNIX_EPOCH);
+            let object = Object { id, ty, values, created: moment, updated: moment };
+            store.put(object, site.assets.now(), Duration::ZERO);
+            id
+        };
+        site.world.night(|tenant| assert!(tenant.remove(graph_sim::Kind::User, &id(12), graph_sim::Deletion::Soft)));
+        site.run(&["plan", "job.toml", "--leavers", "left.csv"]).says("still hold").says("Laptop ");
+        let left = site.world.read("left.csv");
+        let row = left.lines().find(|row| row.contains(&id(12))).unwrap_or_else(|| panic!("{left}"));
+        assert!(row.contains("kept") && row.rsplit(',').next().unwrap().starts_with("Laptop "), "{row}");
+        site.run(&["run", "job.toml"]).exits(0);
+        assert_eq!(site.labels("User").len(), 12, "still there");
+        // The laptop came back.
+        site.assets.store().remove(laptop, site.assets.now(), Duration::ZERO);
+        site.world.next_night();
+        site.run(&["run", "job.toml"]).exits(0).says("1 deleted");
+        assert_eq!(site.labels("User").len(), 11);
+    }
 }

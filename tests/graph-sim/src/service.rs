@@ -42,6 +42,8 @@ pub struct Logged {
     pub client_request_id: Option<String>,
     /// `x-ms-throttle-priority` as sent.
     pub priority: Option<String>,
+    /// `ConsistencyLevel: eventual` was sent.
+    pub eventual: bool,
 }
 
 /// Sums over all requests since the start (or the last [`crate::Sim::clear_requests`]).
@@ -227,6 +229,7 @@ impl Service {
             batched: false,
             client_request_id: incoming.client_request_id.clone(),
             priority: incoming.priority.clone(),
+            eventual: incoming.eventual,
         });
         outgoing
     }
@@ -292,6 +295,7 @@ impl Service {
             batched: true,
             client_request_id: inner.header("client-request-id").map(str::to_owned),
             priority: inner.header("x-ms-throttle-priority").map(str::to_owned),
+            eventual: call.eventual,
         });
         reply
     }

@@ -57,6 +57,7 @@ impl JsmTarget {
         if let Some(words) = self.full.get() {
             return rejected(format!("not sent: the limit of the plan was reached before: {words}"));
         }
+        self.warn_of_growth().await;
         let mut body = prepared.body;
         if let Some(label) =
             meant.ty.label().filter(|label| body.iter().all(|one| one["objectTypeAttributeId"] != *label.id.0))

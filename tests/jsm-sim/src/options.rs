@@ -71,6 +71,8 @@ pub struct Options {
     pub objects_max: Option<usize>,
     /// Time passes so many times faster, for a client whose waits are shortened as much.
     pub time_factor: f64,
+    /// A Data Center of before Assets 10: below `/rest/insight/1.0` alone, and searches by `iql/objects` alone.
+    pub is_insight: bool,
     /// Before every answer, in real time.
     pub latency: Duration,
     pub faults: Vec<Fault>,
@@ -105,6 +107,7 @@ impl Options {
             others_per_minute: None,
             objects_max: None,
             time_factor: 1.0,
+            is_insight: false,
             latency: Duration::ZERO,
             faults: Vec::new(),
             log_requests: true,

@@ -1,3 +1,6 @@
+# The programs, with the tests' own dependencies beside them: what runs them and the tests then share one build.
+PROGRAMS = cargo build --quiet --workspace --exclude bench --bins --test it
+
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
@@ -16,11 +19,11 @@ docs: ## Builds the documentation of the code, with warnings as errors
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
 demo: ## Two nights of a simulated tenant, over HTTP, into CSV files; no network, no questions
-	@cargo build --quiet --package entra-import --package graph-sim
+	@$(PROGRAMS)
 	@samples/demo.sh
 
 demo-jsm: ## The same two nights into a simulated Jira Service Management Assets, with an edit by hand in between
-	@cargo build --quiet --package entra-import --package graph-sim --package jsm-sim
+	@$(PROGRAMS)
 	@samples/demo-jsm.sh
 
 sample: ## Runs one scenario of samples/scenarios and prints everything: make sample S=leaver-deleted
@@ -43,12 +46,12 @@ crash: ## Kills a record-wise apply of 1,000 changes at every point there is, in
 	CRASH_PEOPLE=750 CRASH_DEATHS=0 cargo test --quiet --lib killed_at_seeded_points -- --nocapture
 
 referee: ## Lets Prism judge every request and answer by an OpenAPI description of Graph; needs Node.js, npm and a network
-	cargo build --quiet --package entra-import --package graph-sim
+	$(PROGRAMS)
 	npm install --silent --ignore-scripts --no-audit --no-fund --prefix target/referee @stoplight/prism-cli@5
 	node tests/graph-sim/openapi/referee.mjs target/debug
 
 test-thirdparty: ## Runs a published third-party Assets client against the stand-in; needs python3 with venv, and PyPI once
-	cargo build --quiet --package jsm-sim
+	$(PROGRAMS)
 	test -x target/third-party/bin/python || python3 -m venv target/third-party
 	target/third-party/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/jsm-sim/thirdparty/requirements.txt
 	target/third-party/bin/python tests/jsm-sim/thirdparty/assets.py target/debug/jsm-sim

@@ -277,17 +277,7 @@ impl Wanted<'_> {
             });
         }
         for (at, words) in mapped.cut {
-            let words = format!("\"{}\" {words}: it is cut.", attributes[at].name);
-            let (kind, ty) = (NoteKind::Shortened, self.spec.name.clone());
-            self.notes.push(Note {
-                kind,
-                ty,
-                key: key.clone(),
-                label: label.into(),
-                words,
-                attribute: None,
-                target_id: None,
-            });
+            self.note_cut((key, label), format!("\"{}\" {words}: it is cut.", attributes[at].name));
         }
         Ok(values)
     }
@@ -308,18 +298,20 @@ impl Wanted<'_> {
             // Two keys that are cut may become one.
             return Err(Rejection { attribute: attribute.name.clone(), reason: words });
         }
-        let words = format!("\"{}\" {words} by the target: it is cut.", attribute.name);
-        let (kind, ty) = (NoteKind::Shortened, self.spec.name.clone());
+        self.note_cut((key, label), format!("\"{}\" {words} by the target: it is cut.", attribute.name));
+        Ok(value)
+    }
+
+    fn note_cut(&mut self, (key, label): (&Key, &str), words: String) {
         self.notes.push(Note {
-            kind,
-            ty,
+            kind: NoteKind::Shortened,
+            ty: self.spec.name.clone(),
             key: key.clone(),
             label: label.into(),
             words,
             attribute: None,
             target_id: None,
         });
-        Ok(value)
     }
 
     fn finish(mut self) -> Result<DesiredSide> {

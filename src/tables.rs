@@ -3,9 +3,7 @@
 //! Hides where they lie and how their mistakes become places, in the job, the mapping or the table itself. Deliberately
 //! knows nothing of what is looked up: [`crate::expr`] finds rows, and refuses `lookup` in filters.
 
-use std::sync::Arc;
-
-use crate::diagnostic::{Place, Problems, SourceFile};
+use crate::diagnostic::{Place, Problems};
 use crate::expr::{Catalog, Table};
 use crate::tree::{Entry, Fields, Kind, Node, Table as TomlTable};
 
@@ -48,7 +46,7 @@ fn one(entry: &Entry, problems: &mut Problems) -> Option<Table> {
         Some(node) => Some(node.text(problems)?),
         None => None,
     };
-    let text = source(file, problems)?;
+    let text = file.file(problems)?;
     match Table::read(&text.text, by) {
         Ok(table) => Some(table),
         Err(slip) => {
@@ -60,17 +58,6 @@ fn one(entry: &Entry, problems: &mut Problems) -> Option<Table> {
                 Some(help) => problems.add_with_help(&place, slip.message, help),
                 None => problems.add(&place, slip.message),
             }
-            None
-        }
-    }
-}
-
-fn source(node: &Node, problems: &mut Problems) -> Option<Arc<SourceFile>> {
-    match SourceFile::read(&node.path(problems)?) {
-        Ok(file) => Some(file),
-        Err(error) => {
-            let help = format!("{}; the path is relative to this file", error.causes.join(": "));
-            problems.add_with_help(&node.place, error.what, help);
             None
         }
     }

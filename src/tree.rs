@@ -210,6 +210,18 @@ impl Node {
         Some(self.place.file.folder.join(text))
     }
 
+    /// The file that it names, read; one that cannot be is a mistake here.
+    pub fn file(&self, problems: &mut Problems) -> Option<Arc<SourceFile>> {
+        match SourceFile::read(&self.path(problems)?) {
+            Ok(file) => Some(file),
+            Err(error) => {
+                let help = format!("{}; the path is relative to this file", error.causes.join(": "));
+                problems.add_with_help(&self.place, error.what, help);
+                None
+            }
+        }
+    }
+
     /// The place in the file of a range inside this text.
     pub fn inside(&self, range: Range<usize>) -> Place {
         let raw = self.place.raw();

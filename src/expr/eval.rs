@@ -74,10 +74,30 @@ impl<'e> Scope<'e> {
         self.nav.in_scope(record)
     }
 
+    /// What most nodes are needs no more than a reference, so that these stay apart from [`Scope::worked_out`]: moving
+    /// whole values about was a fifth of the time that mapping takes.
     pub fn value(self, node: &'e Node) -> Cow<'e, Value> {
         match &node.kind {
             NodeKind::Literal(value) => Cow::Borrowed(value),
-            NodeKind::Path(path) => self.path(path),
+            NodeKind::Path(path) => match self.at_hand(path) {
+                Some(value) => Cow::Borrowed(value),
+                None => self.path(path),
+            },
+            _ => self.worked_out(node),
+        }
+    }
+
+    /// The record's own property, where that is all that a path says.
+    fn at_hand(self, path: &'e Path) -> Option<&'e Value> {
+        let (Root::Record(record), Head::Root, End::Value) = (self.root, &path.head, &path.end) else { return None };
+        let [Segment::Property(step)] = &path.segments[..] else { return None };
+        record.slots.get(step.slots.get(record.collection)?)?.as_ref()
+    }
+
+    #[inline(never)]
+    fn worked_out(self, node: &'e Node) -> Cow<'e, Value> {
+        match &node.kind {
+            NodeKind::Literal(_) | NodeKind::Path(_) => self.value(node),
             NodeKind::And(parts) => Cow::Owned(self.chain(parts, false)),
             NodeKind::Or(parts) => Cow::Owned(self.chain(parts, true)),
             NodeKind::Not(inner) => Cow::Owned(match &*self.value(inner) {

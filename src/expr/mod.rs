@@ -36,6 +36,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::diagnostic::nearest;
 use crate::record::{Collection, List, Record, Unknown, Value};
 use crate::schema::{Kind, Type};
 
@@ -308,15 +309,4 @@ impl fmt::Debug for Expr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Expr({self})")
     }
-}
-
-/// The name most like `word`, if one is like it at all.
-fn nearest<'n>(word: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
-    let lower = word.to_lowercase();
-    let most = lower.chars().count() / 3;
-    names
-        .map(|name| (strsim::damerau_levenshtein(&lower, &name.to_lowercase()), name))
-        .filter(|(distance, _)| *distance <= most.max(1))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, name)| name)
 }

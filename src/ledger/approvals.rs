@@ -9,6 +9,7 @@ use rusqlite::params;
 
 use super::{Ledger, RunId, to_json};
 use crate::error::Result;
+use crate::plan::policy::CauseKind;
 use crate::plan::{Approval, ApprovedRecord, LimitCheck, LimitName};
 use crate::record::Key;
 
@@ -107,7 +108,7 @@ impl Ledger {
                     "INSERT INTO approved_records (approval, type, key, cause, shown) VALUES (?1, ?2, ?3, ?4, ?5)",
                 )?;
                 for record in &approval.records {
-                    let cause = record.cause.map(cause_word);
+                    let cause = record.cause.map(CauseKind::word);
                     insert.execute(params![
                         id,
                         record.ty,
@@ -174,18 +175,6 @@ impl Ledger {
             })
         });
         records.collect()
-    }
-}
-
-fn cause_word(cause: crate::plan::policy::CauseKind) -> &'static str {
-    use crate::plan::policy::CauseKind;
-    match cause {
-        CauseKind::Gone => "gone",
-        CauseKind::Disabled => "disabled",
-        CauseKind::Out => "out",
-        CauseKind::Returned => "returned",
-        CauseKind::Recreated => "recreated",
-        CauseKind::Undone => "undone",
     }
 }
 

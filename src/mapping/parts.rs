@@ -53,7 +53,7 @@ impl Parts {
         let text = node.text(problems)?;
         let file = match text.ends_with(".toml") {
             false => shipped::require(text, &node.place, problems)?,
-            true => read(node, problems)?,
+            true => node.file(problems)?,
         };
         if self.above.iter().any(|(above, _)| *above == itself(&file)) {
             let chain: Vec<_> = self.above.iter().map(|(_, name)| name.as_str()).collect();
@@ -67,18 +67,6 @@ impl Parts {
             return None;
         }
         self.whole(&file, problems)
-    }
-}
-
-/// The file of a part; its path is relative to the file that includes it.
-fn read(node: &Node, problems: &mut Problems) -> Option<Arc<SourceFile>> {
-    match SourceFile::read(&node.path(problems)?) {
-        Ok(file) => Some(file),
-        Err(error) => {
-            let help = format!("{}; the path is relative to this file", error.causes.join(": "));
-            problems.add_with_help(&node.place, error.what, help);
-            None
-        }
     }
 }
 

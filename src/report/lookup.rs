@@ -56,7 +56,7 @@ pub(super) fn document(format: &'static str, answer: &impl Serialize, to: &mut d
 }
 
 fn text_of_found(found: &Found, first: usize) -> String {
-    let mut text = format!("{} {}, read at {}\n", found.object.kind, words(&found.object), found.as_of);
+    let mut text = format!("{} {}, read at {:.0}\n", found.object.kind, words(&found.object), found.as_of);
     for (name, value) in &found.properties {
         if let Some(value) = shown(value) {
             text.push_str(&format!("  {}: {value}\n", visible(name)));
@@ -88,7 +88,7 @@ pub(super) fn lists_of(found: &Found, first: usize) -> String {
 }
 
 fn text_of_kept(kept: &Kept) -> String {
-    let mut text = format!("{} of {} {}, read at {}\n", kept.count, kept.read, kept.collection, kept.as_of);
+    let mut text = format!("{} of {} {}, read at {:.0}\n", kept.count, kept.read, kept.collection, kept.as_of);
     for brief in &kept.first {
         text.push_str(&format!("  {}\n", words(brief)));
     }

@@ -4,12 +4,13 @@
 //! use from any thread; callers report pages or batches, not single records. Deliberately never on stdout.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::visible::visible;
 use crate::cli::{Global, LogFormat};
@@ -134,7 +135,10 @@ impl Progress {
     }
 
     fn at(&self, name: &str, done: u64, total: Option<u64>) {
-        let known = self.steps().get(name).map(|step| step.done);
+        let known = self.steps().get_mut(name).map(|step| {
+            step.learn(total);
+            step.done
+        });
         if known.is_none() {
             self.start(name, total);
         }
@@ -148,6 +152,17 @@ impl Progress {
 }
 
 impl Step {
+    /// Takes a total that was not known when the step began.
+    fn learn(&mut self, total: Option<u64>) {
+        if let (None, Some(total)) = (self.total, total) {
+            self.total = Some(total);
+            if let Some(bar) = &self.bar {
+                bar.set_length(total);
+                bar.set_style(style(self.total));
+            }
+        }
+    }
+
     fn clear(self) {
         if let Some(bar) = self.bar {
             bar.finish_and_clear();
@@ -168,18 +183,25 @@ fn speed(done: u64, total: Option<u64>, took: Duration) -> Speed {
     Speed { per_s: per_s.round() as u64, left_s }
 }
 
-fn bar(name: &str, total: Option<u64>) -> ProgressBar {
+fn style(total: Option<u64>) -> ProgressStyle {
     let template = match total {
-        Some(_) => "{prefix:20} {bar:30} {human_pos}/{human_len} {per_sec} {eta} {msg}",
-        None => "{prefix:20} {spinner} {human_pos} {per_sec} {elapsed} {msg}",
+        Some(_) => "{prefix:20} {bar:30} {human_pos}/{human_len} {rate} {eta} {msg}",
+        None => "{prefix:20} {spinner} {human_pos} {rate} {elapsed} {msg}",
     };
     // Both templates are fixed; were one wrong, the default style would still tell the numbers.
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    // Nobody wants to know the thousandths of a record.
+    style.with_key("rate", |state: &ProgressState, to: &mut dyn fmt::Write| {
+        let _ = write!(to, "{}/s", HumanCount(state.per_sec().round() as u64));
+    })
+}
+
+fn bar(name: &str, total: Option<u64>) -> ProgressBar {
     let bar = match total {
         Some(total) => ProgressBar::new(total),
         None => ProgressBar::new_spinner(),
     };
-    bar.with_style(style).with_prefix(visible(name).into_owned())
+    bar.with_style(style(total)).with_prefix(visible(name).into_owned())
 }
 
 #[cfg(test)]
@@ -214,6 +236,22 @@ mod tests {
             assert_eq!(done("users"), None);
             progress.clear();
             assert!(progress.steps().is_empty());
+        }
+    }
+
+    #[test]
+    fn a_total_may_be_learnt_on_the_way() {
+        for progress in [Progress::hidden(), Progress::default()] {
+            let seen = |done, total| {
+                progress.at("users", done, total);
+                let steps = progress.steps();
+                let step = &steps["users"];
+                (step.done, step.total, step.bar.as_ref().map(|bar| bar.length()))
+            };
+            let bars = progress.bars.is_some();
+            assert_eq!(seen(1, None), (1, None, bars.then_some(None)));
+            assert_eq!(seen(5, Some(10)), (5, Some(10), bars.then_some(Some(10))));
+            assert_eq!(seen(7, None), (7, Some(10), bars.then_some(Some(10))), "and is not forgotten");
         }
     }
 }

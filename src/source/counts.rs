@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use reqwest::header::{HeaderName, HeaderValue};
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use tokio::sync::OnceCell;
 
 use super::Reader;
@@ -30,8 +31,18 @@ const SLACK_THOUSANDTHS: u64 = 1;
 /// What a page says of the whole list.
 #[derive(Deserialize)]
 struct Counted {
-    #[serde(rename = "@odata.count")]
+    #[serde(rename = "@odata.count", deserialize_with = "plausible")]
     count: u64,
+}
+
+/// No directory holds so many objects. A larger number is taken for no answer, so that nobody divides work by it.
+/// <https://learn.microsoft.com/entra/identity/users/directory-service-limits-restrictions>
+const PLAUSIBLE: u64 = 1_000_000_000;
+
+fn plausible<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    let count = u64::deserialize(from)?;
+    let told = || D::Error::custom(format!("Graph counts {count} objects, which cannot be"));
+    (count <= PLAUSIBLE).then_some(count).ok_or_else(told)
 }
 
 /// How many objects there are according to Graph, or why that is not known; asked once for each collection.
@@ -128,6 +139,16 @@ mod tests {
         check(99_900, 100_000, true);
         check(99_899, 100_000, false);
         check(0, 10, true);
+    }
+
+    #[test]
+    fn a_count_that_cannot_be_is_none() {
+        let read = |text: &str| serde_json::from_str::<Counted>(text).map(|page| page.count).map_err(|e| e.to_string());
+        assert_eq!(read(r#"{"value": [], "@odata.count": 1000000000}"#), Ok(PLAUSIBLE));
+        for count in ["1000000001", "18446744073709551615", "18446744073709551616", "-1", "1.5", "\"12\"", "null"] {
+            let read = read(&format!(r#"{{"@odata.count": {count}, "value": []}}"#));
+            assert!(read.is_err(), "{count}: {read:?}");
+        }
     }
 
     #[test]

@@ -195,8 +195,9 @@ impl Pass<'_> {
         Ok(if whole { Ended::Whole } else { Ended::Early })
     }
 
-    /// Takes the name of one more group. Decides as soon as enough were shown and all were counted; only to divide what is left, since calling the
-    /// expansion off is worth waiting for the real sizes. Names that come in order say nothing of those to come.
+    /// Takes the name of one more group. Decides as soon as enough were shown and all were counted; only to divide what
+    /// is left, since calling the expansion off is worth waiting for the real sizes. Names that come in order say nothing
+    /// of those to come.
     fn decide_early(&self, name: Option<String>) -> bool {
         let counted = self.reader.counts.known(Collection::Groups);
         let mut state = self.state();

@@ -399,13 +399,13 @@ impl<'a> Reader<'a> {
         &self.source.graph
     }
 
-    /// Tells how far a collection has come.
+    /// Tells how far a collection has come; of how many is what Graph counts, once it has answered.
     fn tell(&self, collection: Collection, done: u64, total: Option<u64>) {
         let throttled_s = self.graph().lane.counts().throttled_s;
         if throttled_s > 0.0 {
             self.progress.throttled(Duration::from_secs_f64(throttled_s));
         }
-        self.progress.at(collection, done, total);
+        self.progress.at(collection, done, total.or_else(|| self.counts.known(collection)));
     }
 
     /// Spends more of the quota once the tenant is seen to be larger.

@@ -12,6 +12,8 @@ use entra_import::job::{Job, LoadOptions};
 use entra_import::mapping::{run_tests, test_file};
 use entra_import::record::Value;
 
+use crate::world::shell_words;
+
 const DOCUMENTS: [&str; 11] = [
     "README.md",
     "ARCHITECTURE.md",
@@ -54,21 +56,6 @@ fn blocks(document: &str, language: &str) -> Vec<String> {
     blocks
 }
 
-/// A command line as a shell cuts it; double quotes are all that the documents use.
-fn words(line: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    let mut quoted = false;
-    for c in line.chars() {
-        match c {
-            '"' => quoted = !quoted,
-            ' ' if !quoted => words.push(String::new()),
-            c => words.last_mut().unwrap().push(c),
-        }
-    }
-    words.retain(|word| !word.is_empty());
-    words
-}
-
 #[test]
 fn every_command_line_in_the_documents_parses() {
     let mut seen = 0;
@@ -76,7 +63,7 @@ fn every_command_line_in_the_documents_parses() {
         for block in blocks(document, "console") {
             for line in block.lines().filter(|line| line.starts_with("entra-import ")) {
                 seen += 1;
-                Cli::try_parse_from(words(line)).unwrap_or_else(|error| panic!("{document}: {line}\n{error}"));
+                Cli::try_parse_from(shell_words(line)).unwrap_or_else(|error| panic!("{document}: {line}\n{error}"));
             }
         }
     }

@@ -23,6 +23,8 @@ use serde_json::Value;
 use similar::TextDiff;
 use tempfile::TempDir;
 
+use crate::world::shell_words;
+
 const PROGRAM: &str = env!("CARGO_BIN_EXE_entra-import");
 const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/samples");
 /// The folder of target files, of every scenario.
@@ -284,21 +286,6 @@ fn step(line: &str) -> Step<'_> {
         _ => None,
     }
     .unwrap_or_else(|| panic!("not a step: {line}"))
-}
-
-/// Parted at blanks, but not inside double quotes.
-fn shell_words(line: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    let mut quoted = false;
-    for c in line.chars() {
-        match c {
-            '"' => quoted = !quoted,
-            ' ' if !quoted => words.push(String::new()),
-            c => words.last_mut().expect("never empty").push(c),
-        }
-    }
-    words.retain(|word| !word.is_empty());
-    words
 }
 
 /// The program in `folder`, with nothing of this machine's environment.

@@ -529,3 +529,18 @@ pub const SCOPE: &str = "[scope]\nusers = \"accountEnabled eq true and userType 
 pub fn scoped_world() -> World {
     World::imported_with(contoso(), all_rights(), &ALL, &format!("{DELETE}{NO_LIMITS}{SCOPE}"))
 }
+
+/// A command line parted at blanks, but not inside double quotes: all that documents and scenarios have of a shell.
+pub fn shell_words(line: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut quoted = false;
+    for c in line.chars() {
+        match c {
+            '"' => quoted = !quoted,
+            ' ' if !quoted => words.push(String::new()),
+            c => words.last_mut().expect("never empty").push(c),
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}

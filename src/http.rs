@@ -604,11 +604,9 @@ impl Budget {
 /// How long until `X-RateLimit-Reset` by the server's own clock. A minute without seconds is waited for to its end.
 fn reset(response: &Response) -> Option<Duration> {
     let text = response.header("x-ratelimit-reset")?.trim();
-    let whole = || {
-        let begins = text.strip_suffix('Z').and_then(|minute| format!("{minute}:00Z").parse::<Timestamp>().ok())?;
-        begins.checked_add(SignedDuration::from_mins(1)).ok()
-    };
-    let at = text.parse::<Timestamp>().ok().or_else(whole)?;
+    let begins: Timestamp = text.parse().ok()?;
+    let is_minute = text.split_once('T').is_some_and(|(_, time)| time.matches(':').count() == 1);
+    let at = if is_minute { begins.checked_add(SignedDuration::from_mins(1)).ok()? } else { begins };
     let date = response.header(reqwest::header::DATE).and_then(|text| httpdate::parse_http_date(text).ok());
     let now = date.and_then(|date| Timestamp::try_from(date).ok()).unwrap_or_else(Timestamp::now);
     Duration::try_from(at.duration_since(now)).ok()

@@ -266,7 +266,7 @@ mod tests {
                     clock.sleep(Duration::from_millis(100)).await;
                     pacer.settle(1, 1.0, near_end(left.floor(), capacity));
                 };
-                futures::stream::iter(0..capacity as u32 * 3).map(one).buffer_unordered(4).collect::<Vec<()>>().await;
+                futures::stream::iter(0..capacity as u32 * 3).map(one).buffer_unordered(16).collect::<Vec<()>>().await;
                 clock.elapsed().as_secs_f64()
             });
             let floor_s = capacity * 2.0 / per_s;

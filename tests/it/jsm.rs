@@ -471,3 +471,46 @@ fn a_job_to_begin_with_is_right_as_it_is_written() {
         ["no name.toml", "x.toml", "y.toml"].into_iter().filter(|name| site.world.path(name).exists()).collect();
     assert!(left.is_empty(), "{left:?}");
 }
+
+#[test]
+fn long_texts_are_cut_and_told_and_people_without_an_account_are_named_once() {
+    for options in [Options::cloud(), Options::data_center()] {
+        let site = Site::new(options.clone());
+        let account = "attributes.\"Jira Account\" = { value = \"mail\", type = \"user\" }\n";
+        let job =
+            site.world.read("job.toml").replace("jsm-assets/user@1\"\n", &format!("jsm-assets/user@1\"\n{account}"));
+        site.world.write("job.toml", &job);
+        site.assets.store().people = (1..=11)
+            .map(|n| jsm_sim::Person {
+                account: format!("account-{n}"),
+                name: format!("User {n}"),
+                email: Some(format!("user{n}@contoso.com")),
+            })
+            .collect();
+        site.world.night(|tenant| assert!(tenant.set(Of::User, &id(5), "jobTitle", "ж".repeat(300).into())));
+        site.run(&["setup", "job.toml"]).exits(0).says("made attribute \"Jira Account\" of \"User\": User");
+        let ran = site.run(&["run", "job.toml"]);
+        ran.exits(0).says("no Atlassian account is found for user12@contoso.com");
+        ran.check(ran.stderr.matches("no Atlassian account").count() == 1, "named once");
+        assert_eq!(site.shows("User", &id(5), "Job Title"), ["ж".repeat(254)]);
+        assert_eq!(site.shows("User", &id(3), "Jira Account"), ["User 3"]);
+        assert!(site.shows("User", &id(12), "Jira Account").is_empty());
+        site.world.next_night();
+        site.run(&["run", "job.toml"]).exits(0);
+        assert_eq!(site.assets.writes(), 0, "{:?}", site.assets.counters());
+    }
+}
+
+#[test]
+fn the_first_object_of_a_type_is_read_back_before_the_others_are_made() {
+    for options in [Options::cloud(), Options::data_center()] {
+        // A server that takes the values and keeps none of them.
+        let site = Site::new(Options { forgets_values: true, ..options });
+        site.run(&["setup", "job.toml"]).exits(0);
+        site.run(&["run", "job.toml"])
+            .exits(3)
+            .says("the first License that was created")
+            .says("is not as it was sent");
+        assert_eq!((site.creates(), site.assets.read_store().objects.len()), (1, 1));
+    }
+}

@@ -51,7 +51,7 @@ pub fn print(binaries: &Path) -> io::Result<()> {
         return Err(io::Error::other(String::from_utf8_lossy(&setup.stderr).into_owned()));
     }
     assets.ask("counters")?;
-    let mut night = |name: &'static str, assets: &mut Sim| -> io::Result<Night> {
+    let night = |name: &'static str, assets: &mut Sim| -> io::Result<Night> {
         let run = Run::measure_at(&factor, name, &program, &job, &state)?;
         let asked = assets.ask("counters")?;
         let requests = asked["requests"].as_object().into_iter().flatten();

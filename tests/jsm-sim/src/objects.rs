@@ -33,6 +33,7 @@ pub(crate) fn create(store: &mut Store, call: &Call<'_>) -> Reply {
     };
     let values = match values {
         Err(errors) => return Reply::invalid(&errors),
+        Ok(_) if call.options.forgets_values => BTreeMap::new(),
         Ok(values) => values,
     };
     let now = crate::store::now();

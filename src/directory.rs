@@ -493,7 +493,7 @@ impl<'a> Directory<'a> {
         let found: Vec<Guid> = found.collect();
         let items: Vec<Value> = found.iter().map(|of| self.follow(form.of.alone(), *of)).collect();
         let maybe = backward.doubtful.besides(&found);
-        Value::List(List { items: items.into(), maybe, rest: self.unlisted(pairs) })
+        Value::List(List::new(items, maybe, self.unlisted(pairs)))
     }
 
     /// Why there may be lists that nobody can name.
@@ -515,7 +515,7 @@ impl<'a> Directory<'a> {
             certain.insert(at, member);
         }
         let maybe = doubtful.besides(&certain);
-        Value::List(List { items: items.into(), maybe, rest: self.unlisted(Collection::Memberships) })
+        Value::List(List::new(items, maybe, self.unlisted(Collection::Memberships)))
     }
 
     /// The members of one list.
@@ -526,7 +526,7 @@ impl<'a> Directory<'a> {
             (None, None) => Some(Unknown::new(format!("the {} of {of} were not read", pairs.name()))),
             (Some(_), None) => None,
         };
-        Value::List(List { items: self.all(members.unwrap_or_default()), maybe: Arc::from([]), rest })
+        Value::List(List::new(self.all(members.unwrap_or_default()), [], rest))
     }
 
     /// Everything that a group holds directly or through others.
@@ -536,7 +536,7 @@ impl<'a> Directory<'a> {
             None => Some(Unknown::new("the group's members were not read")),
         };
         let rest = self.closure().doubt(group).or_else(unread);
-        Value::List(List { items: self.all(&self.closure().contained(group)), maybe: Arc::from([]), rest })
+        Value::List(List::new(self.all(&self.closure().contained(group)), [], rest))
     }
 
     fn all(&self, members: &[Member]) -> Arc<[Value]> {
@@ -564,7 +564,7 @@ impl<'a> Directory<'a> {
         let users = edges[start..].iter().take_while(|(id, _)| *id == manager).map(|(_, user)| *user);
         let items: Vec<Value> = users.map(|user| self.follow(&[Collection::Users], user)).collect();
         let rest = self.managers_unread().or_else(|| self.coverage(Collection::Users).gap().cloned());
-        Value::List(List { items: items.into(), maybe: Arc::from([]), rest })
+        Value::List(List::new(items, [], rest))
     }
 
     /// A SKU as one of a user's licenses: with the groups that it comes through, where that is asked for.
@@ -597,7 +597,7 @@ impl<'a> Directory<'a> {
         held.sort_unstable();
         held.dedup();
         let items = held.into_iter().map(|sku| Value::Record(self.held_license(sku, &states.items)));
-        Value::List(List { items: items.collect(), maybe: states.maybe.clone(), rest: states.rest.clone() })
+        Value::List(List::new(items.collect::<Arc<[_]>>(), states.maybe(), states.rest().cloned()))
     }
 }
 
@@ -715,7 +715,7 @@ fn plan_names(plans: Option<&Value>) -> Value {
         let published = field("servicePlanId").and_then(guid).and_then(sku_names::service_plan);
         published.map(Value::text).or_else(|| field("servicePlanName").cloned())
     });
-    Value::List(List { items: names.collect(), maybe: plans.maybe.clone(), rest: plans.rest.clone() })
+    Value::List(List::new(names.collect::<Arc<[_]>>(), plans.maybe(), plans.rest().cloned()))
 }
 
 /// Enabled and warning units less the consumed ones; negative when more are used than were bought.

@@ -72,7 +72,7 @@ impl Values {
 
 fn parts(value: Datum) -> (Vec<Box<str>>, Vec<Box<str>>, Option<Unknown>) {
     match value {
-        Datum::Set(Set { items, maybe, rest }) => (items, maybe, rest),
+        Datum::Set(set) => set.into_parts(),
         Datum::One(text) => (vec![text], Vec::new(), None),
         Datum::Empty => Default::default(),
         Datum::Unknown(reason) => (Vec::new(), Vec::new(), Some(reason)),
@@ -107,7 +107,10 @@ pub fn references(value: Datum) -> Datum {
     };
     match value {
         Datum::One(text) => key(&text).map_or(Datum::Empty, |(key, _)| Datum::text(key.to_string())),
-        Datum::Set(set) => Datum::Set(Set::new(keys(set.items), keys(set.maybe), set.rest)),
+        Datum::Set(set) => {
+            let (items, maybe, rest) = set.into_parts();
+            Datum::Set(Set::new(keys(items), keys(maybe), rest))
+        }
         other => other,
     }
 }

@@ -582,8 +582,8 @@ impl Eye<'_> {
             Value::Record(record) => Json::from(self.sight.describe(&record)),
             Value::List(list) => {
                 let items: Json = list.items.iter().map(|item| self.words(item.clone())).collect();
-                let maybe: Json = list.maybe.iter().map(|item| self.words(item.clone())).collect();
-                match (&list.rest, list.maybe.is_empty()) {
+                let maybe: Json = list.maybe().iter().map(|item| self.words(item.clone())).collect();
+                match (list.rest(), list.maybe().is_empty()) {
                     (None, true) => items,
                     (Some(rest), true) => json!({ "items": items, "rest": rest }),
                     (None, false) => json!({ "items": items, "maybe": maybe }),

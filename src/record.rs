@@ -692,24 +692,45 @@ impl Value {
 
 /// Several values of which some may be doubtful.
 ///
-/// `items` are certain. `maybe` are those whose belonging is unknown (a group whose member list is partial: does this
-/// user belong?). `rest` says that more may exist that nobody can name. A complete list has an empty `maybe` and no
-/// `rest`.
+/// `items` are certain. [`List::maybe`] are those whose belonging is unknown (a group whose member list is partial: does
+/// this user belong?). [`List::rest`] says that more may exist that nobody can name. A complete list has neither.
 #[derive(Clone, Debug, PartialEq)]
 pub struct List {
     pub items: Arc<[Value]>,
-    pub maybe: Arc<[Value]>,
-    pub rest: Option<Unknown>,
+    /// Nearly always none: every value of every record is as large as the largest kind of value.
+    doubt: Option<Arc<Doubt>>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Doubt {
+    maybe: Arc<[Value]>,
+    rest: Option<Unknown>,
 }
 
 impl List {
+    pub fn new(items: impl Into<Arc<[Value]>>, maybe: impl Into<Arc<[Value]>>, rest: Option<Unknown>) -> List {
+        let maybe = maybe.into();
+        let doubt = (!maybe.is_empty() || rest.is_some()).then(|| Arc::new(Doubt { maybe, rest }));
+        List { items: items.into(), doubt }
+    }
+
     /// A list of which everything is known.
     pub fn known(items: impl Into<Arc<[Value]>>) -> List {
-        List { items: items.into(), maybe: Arc::from([]), rest: None }
+        List { items: items.into(), doubt: None }
+    }
+
+    /// The items whose belonging is unknown.
+    pub fn maybe(&self) -> &[Value] {
+        self.doubt.as_ref().map_or(&[], |doubt| &doubt.maybe)
+    }
+
+    /// Why more may exist that nobody can name, if so.
+    pub fn rest(&self) -> Option<&Unknown> {
+        self.doubt.as_ref()?.rest.as_ref()
     }
 
     pub fn is_complete(&self) -> bool {
-        self.maybe.is_empty() && self.rest.is_none()
+        self.doubt.is_none()
     }
 }
 

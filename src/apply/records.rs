@@ -307,7 +307,7 @@ impl<'a, 'w> Work<'a, 'w> {
                     Some(Made::Done(id)) => Some(id.as_str().into()),
                     Some(_) => None,
                 });
-                *set = Set::new(items.collect(), set.maybe.to_vec(), set.rest.clone());
+                *set = Set::new(items.collect(), set.maybe().to_vec(), set.rest().cloned());
                 Reference::Known
             }
             Datum::Empty | Datum::Unknown(_) => Reference::Known,

@@ -120,7 +120,7 @@ impl EdmType {
             Value::Unknown(_) | Value::Null => value.clone(),
             Value::List(list) if self.many => {
                 let each = |items: &[Value]| -> Arc<[Value]> { items.iter().map(|item| self.single(item)).collect() };
-                Value::List(List { items: each(&list.items), maybe: each(&list.maybe), rest: list.rest.clone() })
+                Value::List(List::new(each(&list.items), each(list.maybe()), list.rest().cloned()))
             }
             Value::List(_) | Value::Object(_) | Value::Record(_) => Value::Null,
             _ if self.many => Value::Null,

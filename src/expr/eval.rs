@@ -58,9 +58,9 @@ pub(super) fn value(node: &Node, root: Root<'_>, item: Option<&Value>, nav: &dyn
 
 /// Why a list may not be all there is; `None` if it is.
 pub(super) fn reason_for(list: &List) -> Option<Unknown> {
-    match &list.rest {
+    match list.rest() {
         Some(reason) => Some(reason.clone()),
-        None if list.maybe.is_empty() => None,
+        None if list.maybe().is_empty() => None,
         None => Some(Unknown::new("it is not known which items belong to the list")),
     }
 }
@@ -181,13 +181,14 @@ impl<'e> Scope<'e> {
         match &*self.value(right) {
             Value::List(list) => {
                 let eq = |item: &Value| binary(Binary::Eq, &left, item);
-                self.any(list.items.iter().map(eq), list.maybe.iter().map(|item| (item, eq(item))), list.rest.as_ref())
+                self.any(list.items.iter().map(eq), list.maybe().iter().map(|item| (item, eq(item))), list.rest())
             }
             Value::Unknown(reason) => Value::Unknown(reason.clone()),
             _ => Value::Null,
         }
     }
 
+    #[inline(never)]
     fn path(self, path: &'e Path) -> Cow<'e, Value> {
         let reached = self.walk(path);
         match &path.end {
@@ -245,8 +246,8 @@ impl<'e> Scope<'e> {
             }
         }
         let possible = |item: &&Value| matches!(self.holds(condition, item), Value::Bool(true) | Value::Unknown(_));
-        maybe.extend(list.maybe.iter().filter(possible).cloned());
-        Value::List(List { items: items.into(), maybe: maybe.into(), rest: list.rest })
+        maybe.extend(list.maybe().iter().filter(possible).cloned());
+        Value::List(List::new(items, maybe, list.rest().cloned()))
     }
 
     fn step<'v>(self, value: &'v Value, step: &Step) -> Cow<'v, Value> {
@@ -275,8 +276,8 @@ impl<'e> Scope<'e> {
     /// A step from every item of a list. Lists among the results become part of the one list; null adds nothing, and
     /// what is unknown becomes the reason why there may be more.
     fn spread(self, list: &List, step: &Step) -> Value {
-        let (mut items, mut maybe, mut rest) = (Vec::new(), Vec::new(), list.rest.clone());
-        let sources = [(&list.items, true), (&list.maybe, false)];
+        let (mut items, mut maybe, mut rest) = (Vec::new(), Vec::new(), list.rest().cloned());
+        let sources = [(&list.items[..], true), (list.maybe(), false)];
         for (item, certain) in
             sources.into_iter().flat_map(|(from, certain)| from.iter().map(move |item| (item, certain)))
         {
@@ -286,13 +287,13 @@ impl<'e> Scope<'e> {
                 Value::Unknown(reason) => rest = rest.or(Some(reason)),
                 Value::List(inner) => {
                     to.extend_from_slice(&inner.items);
-                    maybe.extend_from_slice(&inner.maybe);
-                    rest = rest.or(inner.rest);
+                    maybe.extend_from_slice(inner.maybe());
+                    rest = rest.or(inner.rest().cloned());
                 }
                 value => to.push(value),
             }
         }
-        Value::List(List { items: items.into(), maybe: maybe.into(), rest })
+        Value::List(List::new(items, maybe, rest))
     }
 
     fn holds(self, condition: &Node, item: &Value) -> Value {
@@ -305,11 +306,9 @@ impl<'e> Scope<'e> {
         match list {
             Value::Unknown(reason) => Value::Unknown(reason.clone()),
             Value::Null => Value::Bool(false),
-            Value::List(list) => self.any(
-                list.items.iter().map(holds),
-                list.maybe.iter().map(|item| (item, holds(item))),
-                list.rest.as_ref(),
-            ),
+            Value::List(list) => {
+                self.any(list.items.iter().map(holds), list.maybe().iter().map(|item| (item, holds(item))), list.rest())
+            }
             single => self.any(std::iter::once(holds(single)), std::iter::empty(), None),
         }
     }
@@ -323,11 +322,9 @@ impl<'e> Scope<'e> {
         let failed = match list {
             Value::Unknown(reason) => Value::Unknown(reason.clone()),
             Value::Null => Value::Bool(false),
-            Value::List(list) => self.any(
-                list.items.iter().map(fails),
-                list.maybe.iter().map(|item| (item, fails(item))),
-                list.rest.as_ref(),
-            ),
+            Value::List(list) => {
+                self.any(list.items.iter().map(fails), list.maybe().iter().map(|item| (item, fails(item))), list.rest())
+            }
             single => fails(single),
         };
         match failed {
@@ -403,8 +400,9 @@ mod tests {
         match value {
             Value::Unknown(reason) => format!("unknown: {reason}"),
             Value::List(list) => {
-                let maybe = if list.maybe.is_empty() { String::new() } else { format!(" maybe {}", all(&list.maybe)) };
-                let rest = list.rest.as_ref().map(|reason| format!(" rest {reason}")).unwrap_or_default();
+                let maybe =
+                    if list.maybe().is_empty() { String::new() } else { format!(" maybe {}", all(list.maybe())) };
+                let rest = list.rest().map(|reason| format!(" rest {reason}")).unwrap_or_default();
                 format!("[{}{maybe}{rest}]", all(&list.items))
             }
             Value::Object(parts) => {
@@ -590,7 +588,7 @@ mod tests {
                 Value::Record(Arc::new(group))
             };
             let (items, maybe) = (Arc::from([group("sure")]), Arc::from([group("perhaps")]));
-            Value::List(List { items, maybe, rest: self.rest.clone() })
+            Value::List(List::new(items, maybe, self.rest.clone()))
         }
 
         fn as_of(&self) -> Timestamp {

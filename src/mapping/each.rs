@@ -9,7 +9,7 @@ use super::{Mapped, Mapping, Rejection};
 use crate::distinct;
 use crate::expr::{Expr, Navigate};
 use crate::plan::datum::canonical_text;
-use crate::record::{Collection, Guid, Key, Record, Unknown, Value};
+use crate::record::{Collection, Guid, Key, List, Record, Unknown, Value};
 use crate::schema::Kind;
 
 /// Which list is split, and what tells its elements apart.
@@ -60,23 +60,21 @@ impl Each {
     /// The elements of a record's list.
     pub fn elements(&self, record: &Record, navigate: &dyn Navigate) -> Elements {
         let mut elements = Elements::default();
-        let (items, maybe) = match self.of.eval(record, navigate) {
+        let list = match self.of.eval(record, navigate) {
             Value::Unknown(reason) => return Elements { rest: Some(reason), ..elements },
             Value::Null => return elements,
-            Value::List(list) => {
-                elements.rest = list.rest;
-                (list.items, list.maybe)
-            }
-            single => ([single].into(), [].into()),
+            Value::List(list) => list,
+            single => List::known([single]),
         };
-        for item in items.iter() {
+        elements.rest = list.rest().cloned();
+        for item in list.items.iter() {
             match self.name(record, item, navigate) {
                 Named::By(key, spelling) => elements.add(key, spelling, item.clone()),
                 Named::Not => elements.nameless = true,
                 Named::Unknown(reason) => elements.rest = elements.rest.take().or(Some(reason)),
             }
         }
-        for item in maybe.iter() {
+        for item in list.maybe() {
             match self.name(record, item, navigate) {
                 Named::By(key, _) => elements.maybe.push(key),
                 Named::Not => {}

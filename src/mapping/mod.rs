@@ -231,7 +231,8 @@ fn joined(value: Datum, separator: &str) -> Datum {
     match value {
         Datum::Set(set) if set.is_complete() => Datum::text(set.items.join(separator)),
         Datum::Set(set) => {
-            let reason = set.rest.unwrap_or_else(|| Unknown::new("it is not known which values belong to the list"));
+            let reason =
+                set.rest().cloned().unwrap_or_else(|| Unknown::new("it is not known which values belong to the list"));
             Datum::Unknown(reason)
         }
         other => other,
@@ -435,9 +436,9 @@ pub(crate) fn shorten(value: &mut Datum, most: MaxLength) -> Option<String> {
             *value = Datum::text(std::mem::take(text));
         }
         Datum::Set(set) => {
-            let (mut items, mut maybe) = (std::mem::take(&mut set.items), std::mem::take(&mut set.maybe));
+            let (mut items, mut maybe, rest) = std::mem::take(set).into_parts();
             items.iter_mut().chain(&mut maybe).for_each(cut);
-            *set = Set::new(items, maybe, set.rest.take());
+            *set = Set::new(items, maybe, rest);
         }
         Datum::Empty | Datum::Unknown(_) => {}
     }

@@ -155,8 +155,7 @@ fn a_record_without_its_key_is_rejected_and_not_removed() {
     assert_eq!(rejected(0, unknown()), Err("\"ID\" is the key and is unknown: User.Read.All is missing".into()));
     assert_eq!(rejected(1, Value::text("")), Err("\"Name\" is required and is empty".into()));
     // What is unknown elsewhere stays unknown: never a value, never a clear.
-    let phones =
-        rejected(2, Value::List(List { items: [].into(), maybe: [].into(), rest: Some(Unknown::new("partial")) }));
+    let phones = rejected(2, Value::List(List::new([], [], Some(Unknown::new("partial")))));
     assert!(!phones.unwrap().values[2].is_known());
 }
 
@@ -398,8 +397,8 @@ fn what_is_doubtful_of_a_list_is_neither_made_nor_taken_away() {
         (parts.len(), each.elements(&record, &navigate))
     };
     let list = |rest: Option<&str>| {
-        let (items, maybe) = ([Value::text("a"), Value::Null].into(), [Value::text("b")].into());
-        Value::List(List { items, maybe, rest: rest.map(Unknown::new) })
+        let (items, maybe) = ([Value::text("a"), Value::Null], [Value::text("b")]);
+        Value::List(List::new(items, maybe, rest.map(Unknown::new)))
     };
     let (made, known) = elements(Value::List(List::known([Value::text("A")])));
     assert_eq!((made, known.has("a"), known.has("b")), (1, Some(Ok(())), None));
@@ -429,8 +428,8 @@ fn a_separator_makes_one_text_of_a_list() {
     assert_eq!(mapped(Value::List(List::known([text("2"), text("1"), text("2")]))), Datum::text("1 / 2"));
     assert_eq!(mapped(Value::List(List::known([text("222"), text("111")]))), Datum::text("111 / 2"));
     assert_eq!(mapped(Value::List(List::known([]))), Datum::Empty);
-    let (items, maybe) = ([text("1")].into(), [text("2")].into());
-    assert!(!mapped(Value::List(List { items, maybe, rest: None })).is_known());
+    let (items, maybe) = ([text("1")], [text("2")]);
+    assert!(!mapped(Value::List(List::new(items, maybe, None))).is_known());
 }
 
 #[test]
@@ -515,9 +514,9 @@ proptest! {
         let navigate = NoNavigation { as_of: jiff::Timestamp::UNIX_EPOCH };
         let mut record = catalog.inline(Collection::Users, &serde_json::json!({ "id": ADELE })).unwrap();
         let slot = catalog.shape(Collection::Users).slot("proxyAddresses").unwrap();
-        let values = |texts: &[String]| texts.iter().map(|text| Value::text(text.as_str())).collect();
+        let values = |texts: &[String]| texts.iter().map(|text| Value::text(text.as_str())).collect::<Vec<_>>();
         let rest = hidden.then(|| Unknown::new("hidden"));
-        record.slots[slot] = Some(Value::List(List { items: values(&items), maybe: values(&maybe), rest }));
+        record.slots[slot] = Some(Value::List(List::new(values(&items), values(&maybe), rest)));
 
         let keys = |texts: &[String]| -> BTreeSet<String> {
             texts.iter().map(|text| text.trim().to_lowercase()).filter(|key| !key.is_empty()).collect()

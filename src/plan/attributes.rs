@@ -82,7 +82,7 @@ pub fn create(desired: &Datum) -> Verdict {
     let known = match desired {
         Datum::Unknown(_) => return Verdict::default(),
         // What is certain is written; the doubtful elements follow once they are certain.
-        Datum::Set(set) => Datum::Set(Set { items: set.items.clone(), ..Set::default() }),
+        Datum::Set(set) => Datum::set(set.items.iter().cloned()),
         other => other.clone(),
     };
     Verdict {
@@ -219,7 +219,8 @@ fn compare_sets(policy: AttributePolicy, desired: &Set, current: &Set, held: Opt
     let mut verdict = Verdict::default();
     for element in elements {
         let (d, c) = (has(desired, element), has(current, element));
-        let unknown = !d && (desired.rest.is_some() || desired.maybe.iter().any(|maybe| **maybe == *element));
+        let unknown =
+            !d && (desired.rest().cloned().is_some() || desired.maybe().iter().any(|maybe| **maybe == *element));
         let before = applied.zip(settled).map(|(a, s)| (has(a, element), has(s, element)));
         let relation = Relation {
             equal: c == d,

@@ -589,9 +589,9 @@ impl Walk<'_> {
                     };
                 }
                 Datum::Set(set) => {
-                    let (mut items, mut maybe, mut rest) = (Vec::new(), Vec::new(), set.rest.take());
+                    let (mut items, mut maybe, mut rest) = (Vec::new(), Vec::new(), set.rest().cloned());
                     for (key, certain) in
-                        set.items.iter().map(|key| (key, true)).chain(set.maybe.iter().map(|key| (key, false)))
+                        set.items.iter().map(|key| (key, true)).chain(set.maybe().iter().map(|key| (key, false)))
                     {
                         if within && certain {
                             collected.refers.entry(entry.key.clone()).or_default().push(Key::parse(key));

@@ -37,10 +37,14 @@ pub enum Datum {
 pub struct Set {
     /// Certain elements: sorted by bytes, no duplicates, no empty texts.
     pub items: Vec<Box<str>>,
-    /// Elements whose belonging is unknown: sorted, none of them in `items`.
-    pub maybe: Vec<Box<str>>,
-    /// More may exist that nobody can name, and why.
-    pub rest: Option<Unknown>,
+    /// Nearly always none; every [`Datum`] is as large as a set.
+    doubt: Option<Box<Doubt>>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default, Hash, PartialOrd, Ord)]
+struct Doubt {
+    maybe: Vec<Box<str>>,
+    rest: Option<Unknown>,
 }
 
 impl Set {
@@ -54,12 +58,29 @@ impl Set {
         let items = sorted(items);
         let mut maybe = sorted(maybe);
         maybe.retain(|text| items.binary_search(text).is_err());
-        Set { items, maybe, rest }
+        let doubt = (!maybe.is_empty() || rest.is_some()).then(|| Box::new(Doubt { maybe, rest }));
+        Set { items, doubt }
+    }
+
+    /// Elements whose belonging is unknown: sorted, none of them in `items`.
+    pub fn maybe(&self) -> &[Box<str>] {
+        self.doubt.as_ref().map_or(&[], |doubt| &doubt.maybe)
+    }
+
+    /// Why more may exist that nobody can name, if so.
+    pub fn rest(&self) -> Option<&Unknown> {
+        self.doubt.as_ref()?.rest.as_ref()
+    }
+
+    /// What is certain, what is doubtful and why there may be more, as [`Set::new`] takes them.
+    pub fn into_parts(self) -> (Vec<Box<str>>, Vec<Box<str>>, Option<Unknown>) {
+        let doubt = self.doubt.map(|doubt| *doubt).unwrap_or_default();
+        (self.items, doubt.maybe, doubt.rest)
     }
 
     /// True when nothing is doubtful.
     pub fn is_complete(&self) -> bool {
-        self.maybe.is_empty() && self.rest.is_none()
+        self.doubt.is_none()
     }
 }
 
@@ -123,8 +144,8 @@ impl Datum {
             Datum::One(text) => Value::text(&**text),
             Datum::Unknown(reason) => Value::Unknown(reason.clone()),
             Datum::Set(set) => {
-                let texts = |texts: &[Box<str>]| texts.iter().map(|text| Value::text(&**text)).collect();
-                Value::List(List { items: texts(&set.items), maybe: texts(&set.maybe), rest: set.rest.clone() })
+                let texts = |texts: &[Box<str>]| texts.iter().map(|text| Value::text(&**text)).collect::<Vec<_>>();
+                Value::List(List::new(texts(&set.items), texts(set.maybe()), set.rest().cloned()))
             }
         }
     }
@@ -139,7 +160,7 @@ impl Datum {
 }
 
 fn set_of(list: &List) -> Set {
-    let mut rest = list.rest.clone();
+    let mut rest = list.rest().cloned();
     let mut texts = |values: &[Value]| {
         let mut texts = Vec::with_capacity(values.len());
         for value in values {
@@ -152,7 +173,7 @@ fn set_of(list: &List) -> Set {
         texts
     };
     let items = texts(&list.items);
-    let maybe = texts(&list.maybe);
+    let maybe = texts(list.maybe());
     Set::new(items, maybe, rest)
 }
 
@@ -203,10 +224,10 @@ impl fmt::Display for Datum {
                     write!(f, "{}{item:?}", if index == 0 { "" } else { ", " })?;
                 }
                 f.write_char(']')?;
-                if !set.maybe.is_empty() {
-                    write!(f, " and perhaps {:?}", set.maybe)?;
+                if !set.maybe().is_empty() {
+                    write!(f, " and perhaps {:?}", set.maybe())?;
                 }
-                set.rest.as_ref().map_or(Ok(()), |reason| write!(f, " and perhaps more ({reason})"))
+                set.rest().map_or(Ok(()), |reason| write!(f, " and perhaps more ({reason})"))
             }
         }
     }
@@ -221,8 +242,8 @@ impl Serialize for Datum {
             Datum::Set(set) => {
                 let mut map = to.serialize_map(None)?;
                 map.serialize_entry("items", &set.items)?;
-                map.serialize_entry("maybe", &set.maybe)?;
-                map.serialize_entry("rest", &set.rest)?;
+                map.serialize_entry("maybe", set.maybe())?;
+                map.serialize_entry("rest", &set.rest())?;
                 map.end()
             }
             Datum::Unknown(reason) => {
@@ -383,19 +404,22 @@ mod tests {
         }
     }
 
+    /// Millions are held and moved about: what is rare is kept behind a pointer.
+    #[test]
+    fn values_are_small() {
+        assert_eq!((size_of::<Value>(), size_of::<Datum>()), (32, 32));
+    }
+
     #[test]
     fn lists_become_sorted_sets_and_doubt_stays_apart() {
-        let list = List {
-            items: Arc::from([Value::text("b"), Value::text("a"), Value::text("b"), Value::Null]),
-            maybe: Arc::from([Value::text("c"), Value::text("a")]),
-            rest: None,
-        };
+        let items = ["b", "a", "b"].map(Value::text).into_iter().chain([Value::Null]).collect::<Vec<_>>();
+        let list = List::new(items, [Value::text("c"), Value::text("a")], None);
         let Datum::Set(set) = Datum::of(&Value::List(list), false) else { panic!("not a set") };
-        assert_eq!((set.items, set.maybe), (vec!["a".into(), "b".into()], vec!["c".into()]));
+        assert_eq!(set.into_parts(), (vec!["a".into(), "b".into()], vec!["c".into()], None));
 
         let hidden = List::known([Value::Unknown(Unknown::new("hidden")), Value::text("a")]);
         let Datum::Set(set) = Datum::of(&Value::List(hidden), true) else { panic!("not a set") };
-        assert_eq!(set.rest, Some(Unknown::new("hidden")));
+        assert_eq!(set.rest().cloned(), Some(Unknown::new("hidden")));
     }
 
     #[test]

@@ -115,10 +115,10 @@ fn cell(value: &Datum) -> String {
 
 fn set_cell(set: &Set) -> String {
     let mut text = set.items.join(BETWEEN);
-    if !set.maybe.is_empty() {
-        text.push_str(&format!(" (perhaps {})", set.maybe.join(BETWEEN)));
+    if !set.maybe().is_empty() {
+        text.push_str(&format!(" (perhaps {})", set.maybe().join(BETWEEN)));
     }
-    if let Some(reason) = &set.rest {
+    if let Some(reason) = set.rest() {
         text.push_str(&format!(" (perhaps more: {reason})"));
     }
     text

@@ -266,8 +266,13 @@ impl Page<'_> {
             Datum::Set(set) => {
                 let mut items: Vec<String> = set.items.iter().map(|item| quoted(item, width)).collect();
                 self.cut(&mut items);
-                items.extend(set.maybe.iter().map(|item| format!("perhaps {}", quoted(item, width))));
-                items.extend(set.rest.iter().map(|rest| format!("perhaps more ({})", shortened(&rest.0, WORDS_WIDTH))));
+                items.extend(set.maybe().iter().map(|item| format!("perhaps {}", quoted(item, width))));
+                items.extend(
+                    set.rest()
+                        .cloned()
+                        .iter()
+                        .map(|rest| format!("perhaps more ({})", shortened(&rest.0, WORDS_WIDTH))),
+                );
                 if items.is_empty() { "(none)".to_owned() } else { items.join(", ") }
             }
         }

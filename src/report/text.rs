@@ -531,10 +531,10 @@ impl<'a> Page<'a> {
 
     fn elements(&self, set: &Set) -> String {
         let mut text = if set.items.is_empty() { "(none)".to_string() } else { self.items(&set.items) };
-        if !set.maybe.is_empty() {
-            let _ = write!(text, ", perhaps {}", self.items(&set.maybe));
+        if !set.maybe().is_empty() {
+            let _ = write!(text, ", perhaps {}", self.items(set.maybe()));
         }
-        if let Some(reason) = &set.rest {
+        if let Some(reason) = set.rest() {
             let _ = write!(text, ", perhaps more ({})", shortened(&reason.0, WORDS_WIDTH));
         }
         text

@@ -169,7 +169,7 @@ fn rearranged(arguments: &Arguments<'_>, rearrange: fn(&mut Vec<Value>)) -> Valu
         rearrange(&mut values);
         values.into()
     };
-    Value::List(List { items: run(&list.items), maybe: run(&list.maybe), rest: list.rest })
+    Value::List(List::new(run(&list.items), run(list.maybe()), list.rest().cloned()))
 }
 
 /// Values of one type in their order, types one after another, what cannot be ordered last as it stood.

@@ -66,11 +66,9 @@ pub(super) fn concat(arguments: &Arguments<'_>) -> Value {
     if null || lists.len() < arguments.len() {
         return Value::Null;
     }
-    Value::List(List {
-        items: lists.iter().flat_map(|list| list.items.iter().cloned()).collect(),
-        maybe: lists.iter().flat_map(|list| list.maybe.iter().cloned()).collect(),
-        rest: lists.into_iter().find_map(|list| list.rest),
-    })
+    let items: Vec<Value> = lists.iter().flat_map(|list| list.items.iter().cloned()).collect();
+    let maybe: Vec<Value> = lists.iter().flat_map(|list| list.maybe().iter().cloned()).collect();
+    Value::List(List::new(items, maybe, lists.iter().find_map(|list| list.rest().cloned())))
 }
 
 pub(super) fn join(arguments: &Arguments<'_>) -> Value {

@@ -39,14 +39,16 @@ pub fn normalise(many: bool, value: Datum) -> Datum {
         Datum::One(text) => Datum::text(clean(&text)),
         Datum::Set(set) => {
             let tidy = |items: &[Box<str>]| items.iter().map(|item| Box::from(clean(item))).collect();
-            let set = Set::new(tidy(&set.items), tidy(&set.maybe), set.rest);
+            let set = Set::new(tidy(&set.items), tidy(set.maybe()), set.rest().cloned());
             if many {
                 Datum::Set(set)
             } else if set.is_complete() {
                 Datum::text(join(&set.items))
             } else {
                 // One text made of a list nobody knows in full is not known either.
-                Datum::Unknown(set.rest.unwrap_or_else(|| Unknown::new("some elements of the list are doubtful")))
+                Datum::Unknown(
+                    set.rest().cloned().unwrap_or_else(|| Unknown::new("some elements of the list are doubtful")),
+                )
             }
         }
     }

@@ -118,7 +118,7 @@ pub(super) fn normalise(kind: &Kind, many: bool, value: Datum) -> Datum {
         Datum::One(text) => one(&text).map_or(Datum::Empty, Datum::One),
         Datum::Set(set) => {
             let all = |texts: &[Box<str>]| texts.iter().filter_map(|text| one(text)).collect::<Vec<_>>();
-            Datum::Set(Set::new(all(&set.items), all(&set.maybe), set.rest.clone()))
+            Datum::Set(Set::new(all(&set.items), all(set.maybe()), set.rest().cloned()))
         }
         other => other,
     }

@@ -25,6 +25,10 @@ const ASSETS_REMOVAL: &str = "\n# Leavers keep their objects, since assets and r
 /// Writes the files, and says what to do next.
 pub async fn init(command: &cli::Init, context: &Context<'_>) -> Result<Exit> {
     let job = &command.job;
+    if command.site.is_some() && command.user.is_none() && command.flavour == SiteKind::Cloud {
+        return Err(Error::usage("a token of a Cloud site goes with the mail address of its owner")
+            .hint("write --user importer@contoso.com; for a Data Center --flavour data-center"));
+    }
     let head = head(command);
     let mut written = Written::default();
     written.write(job, &shipped(&head, command.site.is_some()))?;

@@ -278,6 +278,13 @@ pub struct Resolve {
     pub all: bool,
     #[command(flatten)]
     pub snapshot: Snapshot,
+    #[command(flatten)]
+    pub who: Who,
+}
+
+/// Whoever decides.
+#[derive(Args, Debug)]
+pub struct Who {
     /// Who decides, where the user's name on this machine does not tell
     #[arg(long, value_name = "WHO")]
     pub by: Option<String>,
@@ -306,9 +313,8 @@ pub struct Adopt {
     pub ty: Option<String>,
     #[command(flatten)]
     pub snapshot: Snapshot,
-    /// Who decides, where the user's name on this machine does not tell
-    #[arg(long, value_name = "WHO")]
-    pub by: Option<String>,
+    #[command(flatten)]
+    pub who: Who,
 }
 
 /// Take a record out of the job's hands: it is neither created nor changed nor removed from then on.
@@ -334,9 +340,8 @@ pub struct Decline {
     pub ty: Option<String>,
     #[command(flatten)]
     pub snapshot: Snapshot,
-    /// Who decides, where the user's name on this machine does not tell
-    #[arg(long, value_name = "WHO")]
-    pub by: Option<String>,
+    #[command(flatten)]
+    pub who: Who,
 }
 
 /// Keep a record whatever becomes of its object: it is updated, but never marked, deactivated or deleted.
@@ -358,9 +363,8 @@ pub struct Pin {
     /// Only in this type of the target
     #[arg(long = "type", value_name = "TYPE")]
     pub ty: Option<String>,
-    /// Who decides, where the user's name on this machine does not tell
-    #[arg(long, value_name = "WHO")]
-    pub by: Option<String>,
+    #[command(flatten)]
+    pub who: Who,
 }
 
 /// Show the past runs of a job: what they did, how long they took, how they ended, who approved and decided what.

@@ -184,7 +184,13 @@ impl<'a> Directory<'a> {
 
     /// How much is known of a collection.
     pub fn coverage(&self, collection: Collection) -> Coverage {
-        self.snapshot.coverage(collection)
+        match (self.snapshot.coverage(collection), self.snapshot.filter(collection)) {
+            (Coverage::Complete, Some(asked)) if self.catalog.needs_whole(collection) => Coverage::partial(format!(
+                "of {collection} only those were read for which Graph finds {}",
+                asked.filter
+            )),
+            (coverage, _) => coverage,
+        }
     }
 
     /// Records of a collection, in key order. The record is lent; `each` may stop the walk with an error.

@@ -1,6 +1,7 @@
 //! Records made of the distinct values of an attribute: the departments of the users, the offices, the cost centres.
 //!
-//! Entra ID has no such objects, only the texts in others. Hides how spellings become one key, which spelling is
+//! Entra ID has no such objects, only the texts in others. Attributes may be made of the records that have a value:
+//! then several records of the source become one row. Hides how spellings become one key, which spelling is
 //! written, and what is known of a value that no record in scope has any more. Such records are created and never
 //! removed (a text that is gone proves nothing about the thing it named); deliberately knows no target.
 
@@ -10,7 +11,7 @@ use crate::directory::Directory;
 use crate::error::Result;
 use crate::mapping::Distinct;
 use crate::plan::datum::{Datum, Set};
-use crate::record::{Collection, Key, Unknown, Value};
+use crate::record::{Collection, Form, Key, List, Unknown, Value};
 use crate::scope::{Judge, Standing};
 
 /// The distinct values of one attribute, over the records of one snapshot that are in scope.
@@ -22,6 +23,17 @@ pub struct Values {
     doubtful: BTreeSet<Key>,
     /// More may exist that nobody can name, and why.
     rest: Option<Unknown>,
+    /// Of each value the records that have it; nothing where no attribute asks for them.
+    having: BTreeMap<Key, Having>,
+}
+
+/// The records that have one value, in key order.
+#[derive(Debug, Default)]
+struct Having {
+    /// In scope.
+    certain: Vec<Key>,
+    /// Of which that is not known, or not that they have it.
+    maybe: Vec<Key>,
 }
 
 impl Values {
@@ -33,13 +45,13 @@ impl Values {
         judge: &Judge<'_>,
     ) -> Result<Values> {
         let mut spellings: BTreeMap<Key, BTreeMap<Box<str>, u64>> = BTreeMap::new();
-        let mut values = Values { rest: directory.coverage(collection).gap().cloned(), ..Values::default() };
+        let mut values = Values { rest: judge.coverage(collection).gap().cloned(), ..Values::default() };
         let sight = judge.sight();
         directory.walk(collection, &mut |record| {
             let standing = judge.standing(&record)?;
             let certain = match standing {
                 Standing::In => true,
-                Standing::Out(_) | Standing::Gone(_) => return Ok(()),
+                Standing::Out(_) | Standing::LeftOut(_) | Standing::Gone(_) => return Ok(()),
                 Standing::Edited(_) | Standing::NotFound | Standing::Unknown(_) => false,
             };
             let (items, maybe, rest) = parts(Datum::of(&distinct.value.eval(&record, &sight), true));
@@ -47,6 +59,14 @@ impl Values {
             for (text, known) in items.iter().map(|text| (text, certain)).chain(maybe.iter().map(|text| (text, false)))
             {
                 let Some((key, spelling)) = key(text) else { continue };
+                if distinct.joins {
+                    let having = values.having.entry(key.clone()).or_default();
+                    let keys = if known { &mut having.certain } else { &mut having.maybe };
+                    // One record may have it twice.
+                    if keys.last() != Some(&record.key) {
+                        keys.push(record.key.clone());
+                    }
+                }
                 match known {
                     true => *spellings.entry(key).or_default().entry(spelling).or_default() += 1,
                     false => drop(values.doubtful.insert(key)),
@@ -56,6 +76,24 @@ impl Values {
         })?;
         values.known = spellings.into_iter().filter_map(|(key, counts)| Some((key, most_frequent(counts)?))).collect();
         Ok(values)
+    }
+
+    /// The records that have a value, as the list that expressions see. What is not known of some record's value is not
+    /// known of any list: that record may belong to it.
+    pub fn records(&self, key: &Key, collection: Collection, directory: &Directory<'_>) -> Result<Value> {
+        let Some(having) = self.having.get(key) else { return Ok(Value::List(List::known([]))) };
+        let record = |key: &Key| {
+            let found = match (collection.form(), key) {
+                (Form::Objects, Key::Guid(id)) => directory.followed(collection, *id)?,
+                _ => directory.record(collection, key)?,
+            };
+            Ok(found.map(Value::Record))
+        };
+        let all = |keys: &[Key]| -> Result<Vec<Value>> {
+            let found: Vec<Option<Value>> = keys.iter().map(record).collect::<Result<_>>()?;
+            Ok(found.into_iter().flatten().collect())
+        };
+        Ok(Value::List(List::new(all(&having.certain)?, all(&having.maybe)?, self.rest.clone())))
     }
 
     /// Whether a record in scope has the value: `None` when none has, and that is certain.
@@ -120,8 +158,10 @@ pub fn record(spelling: &str) -> Value {
     Value::Object([(NAME.into(), Value::text(spelling))].into())
 }
 
-/// The one name that expressions over a distinct value know.
+/// The value, in expressions over a distinct value.
 pub const NAME: &str = "value";
+/// The records that have it, in the same expressions.
+pub const RECORDS: &str = "records";
 
 #[cfg(test)]
 mod tests {

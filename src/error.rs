@@ -4,6 +4,7 @@
 //! never a secret: whoever builds an error puts only redacted text into it.
 
 use std::fmt;
+use std::io::{self, ErrorKind};
 
 /// How a whole invocation ended; each variant is one exit code of the command line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -94,14 +95,17 @@ impl Error {
         Error::new(Exit::Usage, what)
     }
 
-    /// Adds a cause and all that caused it in turn.
+    /// Adds a cause and all that caused it in turn; and what to do, where the disk is the cause.
     #[must_use]
-    pub fn because(mut self, cause: impl std::error::Error) -> Error {
-        let mut next: Option<&dyn std::error::Error> = Some(&cause);
+    pub fn because(mut self, cause: impl std::error::Error + 'static) -> Error {
+        let mut next: Option<&(dyn std::error::Error + 'static)> = Some(&cause);
         while let Some(cause) = next {
             let text = cause.to_string();
             if self.causes.last() != Some(&text) {
                 self.causes.push(text);
+            }
+            if self.hint.is_none() {
+                self.hint = cause.downcast_ref().and_then(of_the_disk).map(str::to_owned);
             }
             next = cause.source();
         }
@@ -119,6 +123,18 @@ impl Error {
     pub fn hint(mut self, hint: impl Into<String>) -> Error {
         self.hint = Some(hint.into());
         self
+    }
+}
+
+/// What to do about a disk that takes nothing more.
+fn of_the_disk(cause: &io::Error) -> Option<&'static str> {
+    match cause.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+            Some("free some space there, or raise the limit, and run again; what was finished before is kept")
+        }
+        ErrorKind::ReadOnlyFilesystem => Some("make that place writable, or name another, and run again"),
+        // What is wrapped is not among the sources.
+        _ => cause.get_ref()?.downcast_ref().and_then(of_the_disk),
     }
 }
 
@@ -143,7 +159,7 @@ pub trait Context<T> {
     fn failing(self, what: impl FnOnce() -> String) -> Result<T>;
 }
 
-impl<T, E: std::error::Error> Context<T> for Result<T, E> {
+impl<T, E: std::error::Error + 'static> Context<T> for Result<T, E> {
     fn failing(self, what: impl FnOnce() -> String) -> Result<T> {
         self.map_err(|cause| Error::failed(what()).because(cause))
     }
@@ -152,6 +168,16 @@ impl<T, E: std::error::Error> Context<T> for Result<T, E> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_disk_says_what_to_do_whoever_met_it() {
+        let full = || io::Error::from(ErrorKind::StorageFull);
+        let hint = Error::failed("cannot write a.csv").because(full()).hint.unwrap();
+        assert!(hint.starts_with("free some space"), "{hint}");
+        let wrapped = io::Error::other(full());
+        assert!(Err::<(), _>(wrapped).failing(|| "cannot write".into()).unwrap_err().hint.is_some());
+        assert_eq!(Error::failed("cannot read").because(io::Error::from(ErrorKind::NotFound)).hint, None);
+    }
 
     #[test]
     fn the_worst_exit_follows_the_documented_order() {

@@ -13,12 +13,13 @@ use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 
 use crate::directory::Directory;
+use crate::distinct;
 use crate::error::{Error, Result};
-use crate::expr::{Catalog, Expr, Navigate, Navigation, Truth};
+use crate::expr::{Catalog, Expr, Navigate, Navigation, Subject as About, Truth};
 use crate::job::Job;
 use crate::ledger::Ledger;
 use crate::lookup::{self, Found as Object, OBJECTS, Parts};
-use crate::mapping::{Attribute, AttributeValue, Mapping, each};
+use crate::mapping::{Attribute, AttributeValue, Distinct, Each, Mapping, each};
 use crate::plan::attributes::{ChangedBy, changed_by};
 use crate::plan::build::{Decided, Witness};
 use crate::plan::change::{Action, Change, Note, Origin, Row, State, TypeSpec};
@@ -217,7 +218,7 @@ pub struct LinkView {
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Subject {
     Object(Collection, Guid),
-    /// A pair, an assignment, or an object of a custom list.
+    /// A pair, an assignment, an object of a custom list, a row of an element of a list, or one of a distinct value.
     Key(Key),
 }
 
@@ -226,6 +227,10 @@ pub struct Inquiry {
     subject: Subject,
     /// What the ledger calls it.
     label: Option<String>,
+    /// Only this mapping's distinct values are meant.
+    of: Option<String>,
+    /// Why nobody is meant, unless it is a distinct value.
+    nobody: Option<Error>,
     pub witness: Witness,
     sources: Vec<SourceView>,
     /// Attributes as each mapping makes them, by the mapping's name.
@@ -237,12 +242,28 @@ struct MappedView {
     attributes: Vec<AttributeView>,
 }
 
+impl MappedView {
+    fn is_made(&self) -> bool {
+        self.attributes.iter().any(|attribute| attribute.desired.is_some())
+    }
+}
+
+/// Where an inquiry looks.
+struct View<'a> {
+    job: &'a Job,
+    directory: &'a Directory<'a>,
+    judge: &'a Judge<'a>,
+    /// The directory with what is in scope, as expressions see it.
+    sight: &'a dyn Navigate,
+}
+
 impl Inquiry {
     /// Finds what a person means: by the id or a name of an object that was read, else by what the ledger knows of a
     /// record that is no longer there; or by the key of a pair or an assignment, as plans print it.
     pub fn about(who: &str, job: &Job, ledger: Option<&Ledger>, snapshot: &Snapshot) -> Result<Inquiry> {
         let homes = homes(job);
         let key = Key::parse(&who.to_ascii_lowercase());
+        let (mut nobody, mut of) = (None, None);
         let (subject, label) = match &key {
             Key::Pair(..) | Key::Assignment(_) => (Subject::Key(key), None),
             Key::Guid(id) => {
@@ -255,9 +276,15 @@ impl Inquiry {
                 }
             }
             Key::Text(_) => match each::split(&key) {
-                // A row that is made of an element of a list: the object is asked about.
-                Some((id, _)) => (Subject::Object(likely_home(&homes, snapshot, id), id), None),
-                None => by_name(who, job, ledger, snapshot)?,
+                Some((id, element)) => (Subject::Key(each::key(id, &element.to_lowercase())), None),
+                None => match (by_name(who, job, ledger, snapshot)?, value(who, job)) {
+                    (Named::As(subject, label), _) => (subject, label),
+                    (Named::Nobody(error), None) => return Err(error),
+                    (Named::Nobody(error), Some((mapping, key))) => {
+                        (nobody, of) = (Some(error), mapping);
+                        (Subject::Key(key), None)
+                    }
+                },
             },
         };
         let wants: Box<dyn Fn(&Key) -> bool> = match &subject {
@@ -272,7 +299,7 @@ impl Inquiry {
             }
         };
         let witness = Witness { wants, seen: RefCell::default() };
-        Ok(Inquiry { subject, label, witness, sources: Vec::new(), mapped: Vec::new() })
+        Ok(Inquiry { subject, label, of, nobody, witness, sources: Vec::new(), mapped: Vec::new() })
     }
 
     fn key(&self) -> Key {
@@ -284,10 +311,12 @@ impl Inquiry {
 
     /// The mappings that make one record of it. What several rows are made of is told as its links.
     fn mappings<'j>(&self, job: &'j Job) -> Vec<&'j Mapping> {
-        let fits = |mapping: &&Mapping| match &self.subject {
-            _ if mapping.distinct.is_some() || mapping.each.is_some() => false,
-            Subject::Object(collection, _) => mapping.source == *collection,
-            Subject::Key(key) => fits(mapping.source, key),
+        let fits = |mapping: &&Mapping| match (&self.subject, &mapping.each, &mapping.distinct) {
+            (Subject::Object(collection, _), None, None) => mapping.source == *collection,
+            (Subject::Object(..), ..) => false,
+            (Subject::Key(key), Some(_), _) => each::split(key).is_some(),
+            (Subject::Key(_), None, Some(_)) => self.of.as_ref().is_none_or(|name| mapping.name == *name),
+            (Subject::Key(key), None, None) => fits(mapping.source, key),
         };
         job.mappings.iter().filter(fits).collect()
     }
@@ -295,23 +324,87 @@ impl Inquiry {
     /// Looks at the record itself, before the sides are compared.
     pub fn look(&mut self, job: &Job, directory: &Directory<'_>, judge: &Judge<'_>) -> Result<()> {
         let key = self.key();
+        let mappings = self.mappings(job);
         let collections: BTreeSet<Collection> = match &self.subject {
             Subject::Object(collection, _) => BTreeSet::from([*collection]),
-            Subject::Key(_) => self.mappings(job).iter().map(|mapping| mapping.source).collect(),
+            Subject::Key(_) => {
+                mappings.iter().filter(|mapping| is_whole(mapping)).map(|mapping| mapping.source).collect()
+            }
         };
         let sight = judge.sight();
+        let view = View { job, directory, judge, sight: &sight };
         for collection in collections {
             let private = Private::of(job, collection);
             let record = directory.record(collection, &key)?;
             let eye = Eye { directory, sight: &sight, private: &private, record: record.as_deref() };
             self.sources.push(eye.source(job, judge, collection, &key)?);
         }
-        for mapping in self.mappings(job) {
-            let private = Private::of(job, mapping.source);
-            let record = directory.record(mapping.source, &key)?;
-            let eye = Eye { directory, sight: &sight, private: &private, record: record.as_deref() };
-            self.mapped.push((mapping.name.clone(), eye.mapped(mapping)));
+        for mapping in mappings {
+            match (&mapping.each, &mapping.distinct) {
+                (Some(each), _) => self.look_at_part(&view, mapping, each, &key)?,
+                (None, Some(distinct)) => self.look_at_value(&view, mapping, distinct, &key)?,
+                (None, None) => {
+                    let private = Private::of(job, mapping.source);
+                    let record = directory.record(mapping.source, &key)?;
+                    let eye = Eye { directory, sight: &sight, private: &private, record: record.as_deref() };
+                    let mapped = eye.mapped(mapping, record.as_deref().map(About::Record));
+                    self.mapped.push((mapping.name.clone(), mapped));
+                }
+            }
         }
+        Ok(())
+    }
+
+    /// Looks at the row that one element of a record's list becomes, and at that record.
+    fn look_at_part(&mut self, view: &View<'_>, mapping: &Mapping, each: &Each, key: &Key) -> Result<()> {
+        let Some((id, element)) = each::split(key) else { return Ok(()) };
+        if likely_home(&homes(view.job), view.directory.snapshot(), id) != mapping.source {
+            return Ok(());
+        }
+        let private = Private::of(view.job, mapping.source);
+        let record = view.directory.object(mapping.source, id)?;
+        let elements = record.as_deref().map(|record| each.elements(record, view.sight)).unwrap_or_default();
+        let found = elements.known.iter().find(|known| known.key == element);
+        let eye = Eye { directory: view.directory, sight: view.sight, private: &private, record: record.as_deref() };
+        // The key of a pair may be that of a row as well; such a row must be there to be meant.
+        let is_meant = found.is_some() || matches!(key, Key::Text(_));
+        if is_meant && !self.sources.iter().any(|source| source.collection == mapping.source) {
+            self.sources.push(eye.source(view.job, view.judge, mapping.source, &Key::Guid(id))?);
+        }
+        let about = record.as_deref().zip(found).map(|(record, found)| About::Item(record, &found.value));
+        self.mapped.push((mapping.name.clone(), eye.mapped(mapping, about)));
+        Ok(())
+    }
+
+    /// Looks at one distinct value, and the records that have it.
+    fn look_at_value(&mut self, view: &View<'_>, mapping: &Mapping, of: &Distinct, key: &Key) -> Result<()> {
+        let values = view.judge.values(mapping, of)?;
+        let (state, words) = match values.has(key) {
+            None => return Ok(()),
+            Some(Ok(())) => ("in", format!("records in scope have this {}", of.value)),
+            Some(Err(reason)) => ("unknown", reason.to_string()),
+        };
+        let private = Private::of(view.job, mapping.source);
+        let records = values.records(key, mapping.source, view.directory)?;
+        let object = values.known.get(key).map(|spelling| distinct::record(spelling));
+        let eye = Eye { directory: view.directory, sight: view.sight, private: &private, record: None };
+        let mut properties = Map::new();
+        properties.extend(values.known.get(key).map(|spelling| (distinct::NAME.to_owned(), Json::from(&**spelling))));
+        if of.joins {
+            properties.insert(distinct::RECORDS.into(), eye.words(records.clone()));
+        }
+        self.sources.push(SourceView {
+            collection: mapping.source,
+            state,
+            words,
+            object: None,
+            properties,
+            private: BTreeSet::new(),
+            scope: ScopeView { filter: None, excluded: None, clauses: Vec::new() },
+            accepted: Vec::new(),
+        });
+        let about = object.as_ref().map(|object| About::Group(object, &records));
+        self.mapped.push((mapping.name.clone(), eye.mapped(mapping, about)));
         Ok(())
     }
 
@@ -330,6 +423,9 @@ impl Inquiry {
             let decided = seen.iter().find(|decided| decided.ty == ty && decided.key == key);
             let made_by = self.made_by(job, plan, ty, decided).unwrap_or(&mapping.name);
             let mapped = self.mapped.iter().find(|(name, _)| name == made_by).map(|(_, mapped)| mapped);
+            if !is_whole(mapping) && decided.is_none() && !mapped.is_some_and(MappedView::is_made) {
+                continue;
+            }
             targets.push(teller.target(ty, made_by, mapped, decided, &key));
         }
         let of_links = seen.iter().filter(|decided| decided.key != key && decided.source.is_some());
@@ -340,8 +436,10 @@ impl Inquiry {
         // Nothing was ever heard of such a record.
         let nowhere = self.sources.is_empty() && seen.is_empty();
         if nowhere {
-            return Err(Error::usage(format!("the job makes no records with the key {key}"))
-                .hint("give the id or a name of a user, group or device, or a key as the plan prints it"));
+            return Err(self.nobody.unwrap_or_else(|| {
+                Error::usage(format!("the job makes no records with the key {key}"))
+                    .hint("give the id or a name of a user, group or device, or a key as the plan prints it")
+            }));
         }
         Ok(Explanation {
             as_of: snapshot.as_of(),
@@ -373,6 +471,28 @@ impl Explanation {
         self.sources.iter().any(|source| matches!(source.state, "unknown" | "not-found"))
             || self.targets.iter().any(|target| target.found == "not-read")
     }
+}
+
+/// Whether the mapping makes one row of one record.
+fn is_whole(mapping: &Mapping) -> bool {
+    mapping.distinct.is_none() && mapping.each.is_none()
+}
+
+/// The distinct value that may be meant: by its text, or by the mapping's name and its text (`departments/Retail`), and
+/// then by that name. None where the job has no such mapping.
+fn value(who: &str, job: &Job) -> Option<(Option<String>, Key)> {
+    let of_values = || job.mappings.iter().filter(|mapping| mapping.distinct.is_some());
+    let named = who.split_once('/').filter(|(name, _)| of_values().any(|mapping| mapping.name == *name));
+    let text = named.map_or(who, |(_, text)| text);
+    of_values().next()?;
+    Some((named.map(|(name, _)| name.to_owned()), distinct::key(text)?.0))
+}
+
+/// What a name led to.
+enum Named {
+    As(Subject, Option<String>),
+    /// To no record, or to several that merely hold it.
+    Nobody(Error),
 }
 
 /// Whether records of the collection have keys of that form.
@@ -410,7 +530,7 @@ fn owned(job: &Job, ledger: Option<&Ledger>, who: &str) -> Result<Vec<Known>> {
     let Some(ledger) = ledger else { return Ok(Vec::new()) };
     let wanted = who.to_lowercase();
     let mut found: Vec<Known> = Vec::new();
-    let whole = |mapping: &&Mapping| mapping.distinct.is_none() && mapping.each.is_none() && !mapping.source.is_link();
+    let whole = |mapping: &&Mapping| is_whole(mapping) && !mapping.source.is_link();
     for mapping in job.mappings.iter().filter(whole) {
         ledger.rows(&mapping.target, &mut |key, row| {
             let value = |value: &Datum| value.as_text().is_some_and(|text| text.to_lowercase() == wanted);
@@ -432,10 +552,10 @@ fn owned(job: &Job, ledger: Option<&Ledger>, who: &str) -> Result<Vec<Known>> {
 }
 
 /// By a name: of an object that was read, else of a record in the ledger, else the key of a custom list.
-fn by_name(who: &str, job: &Job, ledger: Option<&Ledger>, snapshot: &Snapshot) -> Result<(Subject, Option<String>)> {
+fn by_name(who: &str, job: &Job, ledger: Option<&Ledger>, snapshot: &Snapshot) -> Result<Named> {
     let named: Vec<Collection> = homes(job).into_iter().filter(|home| OBJECTS.contains(home)).collect();
     let nobody = match lookup::identify(snapshot, &named, who) {
-        Ok((collection, id)) => return Ok((Subject::Object(collection, id), None)),
+        Ok((collection, id)) => return Ok(Named::As(Subject::Object(collection, id), None)),
         Err(lookup::Unidentified::Several(error)) => return Err(error),
         Err(lookup::Unidentified::Nobody(error)) => error,
         Err(lookup::Unidentified::Failed(error)) => return Err(error),
@@ -443,12 +563,11 @@ fn by_name(who: &str, job: &Job, ledger: Option<&Ledger>, snapshot: &Snapshot) -
     let mut custom = job.mappings.iter().filter(|mapping| mapping.source.form() == Form::Custom);
     let key = Key::parse(who);
     if custom.any(|mapping| snapshot.custom(mapping.source).keys().any(|known| *known == key)) {
-        return Ok((Subject::Key(key), None));
+        return Ok(Named::As(Subject::Key(key), None));
     }
     let mut known = owned(job, ledger, who)?;
     match known.len() {
-        0 => Err(nobody),
-        1 => Ok(known.pop().map(|known| (known.subject, Some(known.label))).ok_or(nobody)?),
+        0 | 1 => Ok(known.pop().map_or(Named::Nobody(nobody), |known| Named::As(known.subject, Some(known.label)))),
         several => {
             let mut error =
                 Error::usage(format!("{several} records of the ledger are called {}", quoted(who, NAME_WIDTH)));
@@ -459,7 +578,7 @@ fn by_name(who: &str, job: &Job, ledger: Option<&Ledger>, snapshot: &Snapshot) -
                 };
                 error = error.cause(format!("{} {key}", quoted(&one.label, NAME_WIDTH)));
             }
-            Err(error.hint("give the key of the one you mean"))
+            Ok(Named::Nobody(error.hint("give the key of the one you mean")))
         }
     }
 }
@@ -555,7 +674,7 @@ impl Eye<'_> {
                 ran: if asked.is_some_and(|asked| asked.clauses.contains(&words)) { Ran::AtGraph } else { Ran::Here },
                 clause: words,
                 value: truth.as_ref().map(truth_json),
-                inputs: self.inputs(clause),
+                inputs: self.inputs(clause, self.record.map(About::Record)),
             }
         };
         ScopeView {
@@ -565,12 +684,12 @@ impl Eye<'_> {
         }
     }
 
-    fn inputs(&self, expr: &Expr) -> Vec<Input> {
-        let Some(record) = self.record else { return Vec::new() };
+    fn inputs(&self, expr: &Expr, about: Option<About<'_>>) -> Vec<Input> {
+        let Some(about) = about else { return Vec::new() };
         let input = |input: Expr| {
             let path = input.to_string();
             let hidden = self.private.hides(&path);
-            let value = (!hidden).then(|| self.words(input.eval(record, self.sight)));
+            let value = (!hidden).then(|| self.words(input.look(about, self.sight, Value::clone)));
             Input { path, value, hidden }
         };
         expr.inputs().into_iter().map(input).collect()
@@ -594,8 +713,8 @@ impl Eye<'_> {
         }
     }
 
-    fn mapped(&self, mapping: &Mapping) -> MappedView {
-        let values = self.record.map(|record| mapping.values(record, self.sight));
+    fn mapped(&self, mapping: &Mapping, about: Option<About<'_>>) -> MappedView {
+        let values = about.map(|about| mapping.values(about, self.sight));
         let attribute = |(index, attribute): (usize, &Attribute)| AttributeView {
             name: attribute.name.clone(),
             expression: match &attribute.value {
@@ -603,7 +722,7 @@ impl Eye<'_> {
                 AttributeValue::Const(_) => None,
             },
             inputs: match &attribute.value {
-                AttributeValue::Expr(expr) if !attribute.private => self.inputs(expr),
+                AttributeValue::Expr(expr) if !attribute.private => self.inputs(expr, about),
                 _ => Vec::new(),
             },
             write: Some(attribute.write),
@@ -630,7 +749,7 @@ fn truth_json(truth: &Truth) -> Json {
 fn told(standing: Standing) -> (&'static str, String) {
     match standing {
         Standing::In => ("in", "in scope".into()),
-        Standing::Out(cause) => ("out", cause.words),
+        Standing::Out(cause) | Standing::LeftOut(cause) => ("out", cause.words),
         Standing::Edited(words) => ("edited", words),
         Standing::Gone(cause) => ("gone", cause.words),
         Standing::NotFound => ("not-found", "not found by id; a second run that finds nothing proves it gone".into()),

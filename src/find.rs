@@ -200,7 +200,7 @@ impl Tally {
                 (Missing::Report, _) => format!("{words}. {records} keep what they have."),
                 (Missing::Empty, _) => format!("{words}. It is left out of {records}."),
             };
-            Note { kind: NoteKind::NotFound, ty: ty.to_string(), key, label, words, attribute: None, target_id: None }
+            Note::new(NoteKind::NotFound, ty, &key, &label, words)
         })
     }
 }

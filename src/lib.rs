@@ -44,5 +44,7 @@ pub mod state;
 pub mod sync;
 pub mod tables;
 pub mod target;
+#[cfg(test)]
+mod testing;
 pub mod tree;
 pub mod trial;

@@ -271,6 +271,7 @@ pub fn keep(
         Ok(())
     })?;
     unknown.extend(snapshot.coverage(collection).gap().map(|gap| format!("some {collection}: {gap}")));
+    unknown.extend(left_out(snapshot, collection));
     let names = Names { snapshot, known: RefCell::default() };
     let first = ids.into_iter().map(|id| names.of(id, type_name(collection))).collect::<Result<_>>()?;
     let filter = filter.to_string();
@@ -331,6 +332,12 @@ pub fn identify(
     }
 }
 
+/// What of a collection the snapshot does not hold because nobody asked for it.
+fn left_out(snapshot: &Snapshot, collection: Collection) -> Option<String> {
+    let asked = snapshot.filter(collection)?;
+    Some(format!("of the {collection} only those were asked for that {} lets through", asked.filter))
+}
+
 /// Collections in a sentence: "users, groups and devices".
 fn listed(collections: &[Collection]) -> String {
     let names: Vec<&str> = collections.iter().map(|collection| collection.name()).collect();
@@ -378,6 +385,7 @@ fn nobody(snapshot: &Snapshot, collections: &[Collection], who: &str, id: Option
         if let Some(gap) = snapshot.coverage(*collection).gap() {
             error = error.cause(format!("not all {collection} were read: {gap}"));
         }
+        error = left_out(snapshot, *collection).into_iter().fold(error, Error::cause);
     }
     let wanted = who.to_lowercase();
     let mut near: Vec<(f64, Brief)> = Vec::new();

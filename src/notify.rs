@@ -7,9 +7,11 @@
 mod mail;
 mod webhook;
 
+use url::Url;
+
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::job::report::{Report, When};
+use crate::job::report::{Carrier, Report, Webhook, When};
 use crate::report::figures::Figures;
 use crate::report::notice::{ENDS_SOON_DAYS, notice};
 
@@ -31,6 +33,16 @@ pub async fn ended(report: &Report, figures: &Figures, clock: &Clock) {
     if let Some(mail) = report.mail.as_ref().filter(|mail| hears(mail.when, figures)) {
         tell(mail::send(mail, &notice).await, "mail");
     }
+}
+
+/// The servers that hear of runs, each with what for; in place of one why it cannot be told.
+pub fn hosts(report: &Report) -> Vec<(String, Result<Url, Error>)> {
+    let mail = report.mail.as_ref().and_then(|mail| match &mail.by {
+        Carrier::Smtp { server, .. } => Some(("mail".to_owned(), Ok(mail::with_port(server)))),
+        Carrier::Sendmail(_) => None,
+    });
+    let webhook = |webhook: &Webhook| (format!("{} webhook", webhook.kind.word()), webhook::address(webhook));
+    mail.into_iter().chain(report.webhooks.iter().map(webhook)).collect()
 }
 
 fn hears(when: When, figures: &Figures) -> bool {

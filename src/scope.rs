@@ -21,7 +21,7 @@ use crate::plan::change::{Cause, Row};
 use crate::plan::decide::{Desired, Source};
 use crate::plan::limits::Approved;
 use crate::plan::policy::CauseKind;
-use crate::record::{Collection, Form, Guid, Key, Record, Unknown, Value};
+use crate::record::{Collection, Coverage, Form, Guid, Key, Record, Unknown, Value};
 use crate::schema::Navigation;
 use crate::snapshot::{MemberKind, Members, Snapshot};
 
@@ -34,6 +34,8 @@ pub enum Standing {
     /// Today's data would be in scope under the accepted scope.
     Edited(String),
     Gone(Cause),
+    /// Graph left it out by the scope's own clauses, and nobody looked it up.
+    LeftOut(Cause),
     /// Looked up by id and not found.
     NotFound,
     Unknown(Unknown),
@@ -290,7 +292,11 @@ impl<'a> Judge<'a> {
         } else if snapshot.absent(collection, id) {
             Standing::NotFound
         } else {
-            let gap = self.directory.coverage(collection).gap().cloned();
+            let gap = self.coverage(collection).gap().cloned();
+            if let (None, Some(asked)) = (&gap, snapshot.filter(collection)) {
+                let words = format!("{}{NOT_TRUE}", asked.clauses.join(" and "));
+                return Ok(Standing::LeftOut(Cause { kind: CauseKind::Out, words }));
+            }
             if !is_looked_up(collection) && gap.is_none() {
                 // There is no look-up by id: what is not on the list twice is gone.
                 return Ok(Standing::NotFound);
@@ -394,6 +400,20 @@ impl<'a> Judge<'a> {
         all.retain(|accepted| accepted.filter != now.filter || accepted.excluded != now.excluded);
         all.insert(0, now);
         all
+    }
+
+    /// How much is known of a collection. What Graph left out is known to be out only while the scope still says what it
+    /// was asked with.
+    pub fn coverage(&self, collection: Collection) -> Coverage {
+        let asked = self.directory.snapshot().filter(collection);
+        let shared = || shared_clauses(self.job, collection);
+        match (self.directory.coverage(collection), asked) {
+            (Coverage::Complete, Some(asked)) if !asked.clauses.iter().all(|clause| shared().contains(clause)) => {
+                let words = "of which the scope says something else now; read anew";
+                Coverage::partial(format!("Graph was asked only for those with {}, {words}", asked.filter))
+            }
+            (coverage, _) => coverage,
+        }
     }
 
     /// Whether a custom collection was another list under an accepted scope.
@@ -510,7 +530,7 @@ impl Navigate for Sight<'_, '_> {
         match self.judge.key(record.collection, &record.key) {
             Ok(Standing::In) => Value::Bool(true),
             Ok(Standing::Edited(_)) => Value::Bool(self.accepted),
-            Ok(Standing::Out(_) | Standing::Gone(_)) => Value::Bool(false),
+            Ok(Standing::Out(_) | Standing::LeftOut(_) | Standing::Gone(_)) => Value::Bool(false),
             Ok(Standing::NotFound) => Value::Unknown(Unknown::new("not found by id; a second run decides")),
             Ok(Standing::Unknown(reason)) => Value::Unknown(reason),
             Err(error) => Value::Unknown(Unknown::new(error.to_string())),
@@ -555,6 +575,11 @@ impl States for Judge<'_> {
             Standing::Out(cause) => Source::Out(cause),
             Standing::Edited(words) => edited(words),
             Standing::Gone(cause) => Source::Gone(cause),
+            // Whoever owns a record must have looked for it; for others, such as references to it, it is out.
+            Standing::LeftOut(_) if row.is_some() => {
+                Source::Unknown(Unknown::new("Graph left it out, and it was not looked up by id"))
+            }
+            Standing::LeftOut(cause) => Source::Out(cause),
             Standing::NotFound => Source::NotFound,
             Standing::Unknown(reason) => Source::Unknown(reason),
         })
@@ -574,11 +599,12 @@ fn least_certain<const N: usize>(standings: [Standing; N]) -> Standing {
 fn least_certain_of(standings: Vec<Standing>) -> Standing {
     let rank = |standing: &Standing| match standing {
         Standing::Unknown(_) => 0,
-        Standing::NotFound => 1,
-        Standing::Edited(_) => 2,
-        Standing::Gone(_) => 3,
-        Standing::Out(_) => 4,
-        Standing::In => 5,
+        Standing::LeftOut(_) => 1,
+        Standing::NotFound => 2,
+        Standing::Edited(_) => 3,
+        Standing::Gone(_) => 4,
+        Standing::Out(_) => 5,
+        Standing::In => 6,
     };
     standings.into_iter().min_by_key(rank).unwrap_or(Standing::In)
 }
@@ -599,9 +625,36 @@ fn told(clause: &str) -> String {
 
 /// The clause alone, for counting: "980 left out by accountEnabled eq true".
 fn left_out_by(standing: &Standing) -> Option<&str> {
-    let (Standing::Out(Cause { words, .. }) | Standing::Edited(words)) = standing else { return None };
+    let (Standing::Out(Cause { words, .. }) | Standing::LeftOut(Cause { words, .. }) | Standing::Edited(words)) =
+        standing
+    else {
+        return None;
+    };
     let words = words.strip_prefix(UNTIL_EDITED).or(words.strip_prefix(DISABLED)).unwrap_or(words);
     Some(words.strip_suffix(NOT_TRUE).unwrap_or("the job's exclude list"))
+}
+
+/// The clauses of today's filter that every accepted scope has too, in their normal form: what they leave out is out
+/// whichever of the scopes is asked.
+pub fn shared_clauses(job: &Job, collection: Collection) -> BTreeSet<String> {
+    let of = |scope: &job::Scope| -> BTreeSet<String> {
+        let filter = scope.filters.get(&collection).map(|filter| filter.expr.clauses());
+        filter.unwrap_or_default().iter().map(Expr::to_string).collect()
+    };
+    let accepted = job.accepted.iter().map(|accepted| of(&accepted.scope));
+    accepted.fold(of(&job.scope), |shared, clauses| shared.intersection(&clauses).cloned().collect())
+}
+
+/// The objects that a row's key speaks of, with the collection that each is most likely in.
+pub fn ends(mapping: &Mapping, key: &Key) -> Vec<(Collection, Guid)> {
+    let source = mapping.source;
+    match (key, source.pairs()) {
+        (key, _) if mapping.each.is_some() => each::split(key).map(|(id, _)| (source, id)).into_iter().collect(),
+        (Key::Guid(id), None) => vec![(source, *id)],
+        (Key::Pair(of, member), Some(pairs)) => vec![(pairs.of, *of), (pairs.members[0], *member)],
+        (Key::Assignment(parts), _) => vec![(Collection::Users, parts.0)],
+        _ => Vec::new(),
+    }
 }
 
 /// Whether members of that kind have a collection of their own.

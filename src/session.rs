@@ -27,11 +27,11 @@ use crate::ledger::{ApprovalId, GoodRun, HeldPlan, Identity, Ledger, Run, RunId,
 use crate::lock::Lock;
 use crate::lookup::{self, OBJECTS};
 use crate::mapping::Mapping;
-use crate::plan::build::{Inputs, Rows, TypeInput, build};
+use crate::plan::build::{Inputs, Rows, States, TypeInput, build};
 use crate::plan::change::{Action, AttributeChange, Change, Current, Note, NoteKind, Refusal, Row};
-use crate::plan::decide::{Times, TypePolicy};
+use crate::plan::decide::{self, Times, TypePolicy};
 use crate::plan::limits::{Approved, CollectionBase, Orphan};
-use crate::plan::matching::OwnedKey;
+use crate::plan::matching::{DesiredSide, OwnedKey, Ownership};
 use crate::plan::policy::{Accept, AcceptWhat};
 use crate::plan::undo::{self, Done, History};
 use crate::plan::{
@@ -44,7 +44,7 @@ use crate::report::{self, Format, files, to_stdout};
 use crate::scope::{self, Effect, Judge};
 use crate::sides::{self, Against};
 use crate::snapshot::{Extent, Members, Pushed, ReadBy, Snapshot};
-use crate::source::{self, Since, Source, SourceNeeds};
+use crate::source::{self, Since, Source, SourceNeeds, Wanted, WantedParts};
 use crate::state::State;
 use crate::sync::{Context, Options};
 use crate::target::{self, Target};
@@ -71,7 +71,9 @@ pub struct Session<'a> {
     /// How it goes, for who asks afterwards.
     figures: Figures,
     opened: Instant,
-    /// Ids that somebody asks about, besides those that owned records depend on.
+    /// Somebody asks about one record, which may be any.
+    is_inquiry: bool,
+    /// Ids that are asked about, besides those that owned records depend on.
     asked_about: BTreeSet<Guid>,
     /// Held until the session ends.
     _lock: Option<Lock>,
@@ -146,6 +148,7 @@ impl<'a> Session<'a> {
             approvals,
             figures,
             opened,
+            is_inquiry: false,
             asked_about: BTreeSet::new(),
             _lock: lock,
         })
@@ -154,6 +157,7 @@ impl<'a> Session<'a> {
     /// Reads what finding somebody takes besides what the job needs: names, and of an id that no list shows whether it
     /// is deleted.
     pub fn look_for(&mut self, who: &str) {
+        self.is_inquiry = true;
         let used: Vec<Collection> = OBJECTS.into_iter().filter(|of| self.job.catalog.uses(*of)).collect();
         used.into_iter().for_each(|collection| lookup::names_needed(collection, &mut self.job.catalog));
         self.asked_about.extend(match Key::parse(&who.to_ascii_lowercase()) {
@@ -207,7 +211,7 @@ impl<'a> Session<'a> {
             (JobSource::Graph(graph), None) => graph.clone(),
         };
         let graph = &*graph;
-        let source = Source::new(source::config(graph)?, &self.context.http)?;
+        let source = Source::new(source::config(graph)?, &self.context.http)?.wanting(self.parts_wanted(graph)?);
         let temporary = match self.options.dry_run {
             true => Some(temporary_folder()?),
             false => None,
@@ -241,6 +245,42 @@ impl<'a> Session<'a> {
         (self.figures.source_requests, self.figures.throttled_s) = (counts.requests, counts.throttled_s);
         self.move_base(graph, &read.snapshot, base.as_ref().filter(|_| doubt.is_none()))?;
         Ok(Read { snapshot: read.snapshot, requests: read.counts.requests, _temporary: temporary })
+    }
+
+    /// What of each collection is wanted, where the scope leaves something out and nothing else needs it: of what Graph
+    /// leaves out, only what owned records depend on is looked up.
+    fn parts_wanted(&self, graph: &GraphSource) -> Result<WantedParts> {
+        let mut wanted = WantedParts::new();
+        // A trial and an inquiry are about records that may be out of scope; changes are laid over a whole read.
+        if !graph.push_down || graph.delta || !self.options.trial.is_everything() || self.is_inquiry {
+            return Ok(wanted);
+        }
+        for collection in OBJECTS.into_iter().filter(|collection| !self.job.catalog.needs_whole(*collection)) {
+            let shared = scope::shared_clauses(&self.job, collection);
+            let filter = self.job.scope.filters.get(&collection);
+            let filter = filter.and_then(|filter| filter.expr.keeping(|clause| shared.contains(&clause.to_string())));
+            let Some(filter) = filter else { continue };
+            let (known, leaving) = self.owned(collection)?;
+            wanted.insert(collection, Wanted { filter, known: known.into(), leaving });
+        }
+        Ok(wanted)
+    }
+
+    /// Objects of a collection that owned records depend on, and how many of them are leaving.
+    fn owned(&self, collection: Collection) -> Result<(BTreeSet<Guid>, u64)> {
+        let (mut known, mut leaving) = (BTreeSet::new(), 0);
+        let Some(ledger) = &self.ledger else { return Ok((known, leaving)) };
+        for mapping in self.job.mappings.iter().filter(|mapping| mapping.distinct.is_none()) {
+            ledger.keys(&mapping.target, &mut |row, _| {
+                let ends = scope::ends(mapping, &row.key).into_iter().filter(|(home, _)| *home == collection);
+                let new = ends.filter(|(_, id)| known.insert(*id)).count() as u64;
+                if row.standing == Ownership::Retired {
+                    leaving += new;
+                }
+                Ok(())
+            })?;
+        }
+        Ok((known, leaving))
     }
 
     /// The snapshot of the last read, and why its changes alone will not do; without such a reason they will.
@@ -337,11 +377,10 @@ impl<'a> Session<'a> {
             inquiry.look(&self.job, &directory, &judge)?;
         }
         step.end("");
-        let specs: Vec<_> = self.types.iter().map(|policy| policy.spec.clone()).collect();
-        target.prepare(&specs).await?;
+        let policies = self.policies(target).await?;
         let found = Found::read(&self.job, target).await?;
-        let mut types = Vec::with_capacity(self.types.len());
-        for policy in &self.types {
+        let mut types = Vec::with_capacity(policies.len());
+        for policy in &policies {
             let step = Step::begin("map");
             let desired = sides::desired(&self.job, &directory, &judge, policy, Against { target, found: &found })?;
             step.end(&policy.spec.name);
@@ -352,10 +391,12 @@ impl<'a> Session<'a> {
                 let name = &policy.spec.name;
                 tracing::warn!("{name} was not read completely in the target: {reason}; what is not seen of it waits");
             }
+            let holders = self.holders(target, policy, &desired, &judge).await?;
             types.push(TypeInput {
                 policy: policy.clone(),
                 desired,
                 current,
+                holders,
                 ids_are_keys: target.capabilities().ids_are_keys,
             });
         }
@@ -382,6 +423,53 @@ impl<'a> Session<'a> {
         Ok(plan)
     }
 
+    /// The types with what the target says of them.
+    async fn policies(&self, target: &dyn Target) -> Result<Vec<TypePolicy>> {
+        let specs: Vec<_> = self.types.iter().map(|policy| policy.spec.clone()).collect();
+        target.prepare(&specs).await?;
+        let mut policies = self.types.clone();
+        for (policy, spec) in policies.iter_mut().zip(&specs) {
+            for (at, attribute) in policy.spec.attributes.iter_mut().enumerate() {
+                attribute.unique = target.keeps_unique(spec, at);
+            }
+        }
+        Ok(policies)
+    }
+
+    /// What leavers still hold: names of records of types that the job does not make, by the leaver's id in the target.
+    async fn holders(
+        &self,
+        target: &dyn Target,
+        policy: &TypePolicy,
+        desired: &DesiredSide,
+        judge: &Judge<'_>,
+    ) -> Result<BTreeMap<String, Vec<String>>> {
+        let ty = &policy.spec.name;
+        let mut leavers = Vec::new();
+        if let Some(ledger) = self.ledger.as_ref().filter(|_| !policy.links) {
+            ledger.keys(ty, &mut |row, target_id| {
+                let stays = desired.keys.binary_search_by(|desired| desired.key.cmp(&row.key)).is_ok();
+                if !stays && row.standing.counts() {
+                    let state = judge.state(ty, &row.key, None)?;
+                    let leaves =
+                        matches!(state, decide::Source::Out(_) | decide::Source::Gone(_) | decide::Source::NotFound);
+                    leavers.extend(leaves.then(|| target_id.to_owned()));
+                }
+                Ok(())
+            })?;
+        }
+        let mut holders: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        if !leavers.is_empty() {
+            // Records of the job's own types are seen while its plan is made.
+            let others = |ty: &String| !self.types.iter().any(|policy| policy.spec.name == *ty);
+            let found = target.holders(&policy.spec, &leavers).await?;
+            for holder in found.into_iter().filter(|holder| others(&holder.ty)) {
+                holders.entry(holder.of).or_default().push(format!("{} {}", holder.ty, holder.name));
+            }
+        }
+        Ok(holders)
+    }
+
     /// Plans the reverse of a run. Reads the target; writes nothing.
     pub async fn plan_undo(&mut self, run: RunId, target: &dyn Target) -> Result<Plan> {
         self.undoes = true;
@@ -401,8 +489,9 @@ impl<'a> Session<'a> {
                 .hint("put the mapping back into the job, take the run back, and take the mapping out again"));
         }
         let mut types = Vec::new();
-        for policy in self.types.iter().filter(|policy| written.contains(&policy.spec.name)) {
-            types.push((policy.clone(), sides::current(target, policy, self.ledger.as_ref()).await?));
+        for policy in self.policies(target).await?.into_iter().filter(|policy| written.contains(&policy.spec.name)) {
+            let current = sides::current(target, &policy, self.ledger.as_ref()).await?;
+            types.push((policy, current));
         }
         // The source is not read: snapshots that are applied later stay measured by the last one that was.
         let source_as_of = ledger.last_snapshot_as_of()?.unwrap_or(self.as_of);
@@ -503,7 +592,7 @@ impl<'a> Session<'a> {
         let used = self.job.catalog.collections().filter(|collection| self.job.catalog.uses(*collection));
         used.map(|collection| {
             let tally = judge.tally(collection)?;
-            let (coverage, accepted) = self.coverage(directory, collection);
+            let (coverage, accepted) = self.coverage(directory, judge, collection);
             Ok(SourceSummary {
                 collection,
                 coverage,
@@ -535,6 +624,7 @@ impl<'a> Session<'a> {
             clauses: filter.clauses().iter().map(Expr::to_string).zip(effects).map(clause).collect(),
             graph: asked.map(|asked| LeftAtGraph {
                 filter: asked.filter.clone(),
+                there: asked.total,
                 left_out: asked.total.saturating_sub(asked.came),
             }),
             here_because: match pushed {
@@ -545,8 +635,8 @@ impl<'a> Session<'a> {
     }
 
     /// A collection's gap, the gaps of member lists included, and whether the job accepts it.
-    fn coverage(&self, directory: &Directory<'_>, collection: Collection) -> (Coverage, bool) {
-        let coverage = directory.coverage(collection);
+    fn coverage(&self, directory: &Directory<'_>, judge: &Judge<'_>, collection: Collection) -> (Coverage, bool) {
+        let coverage = judge.coverage(collection);
         if let (Coverage::Complete, Some(pairs)) = (&coverage, collection.pairs()) {
             let gaps: Vec<(Guid, String)> =
                 directory.lists(pairs.lists).gaps().map(|(of, gap)| (of, gap.to_string())).collect();
@@ -583,7 +673,7 @@ impl<'a> Session<'a> {
         let before = self.ledger.as_ref().map(Ledger::last_good_run).transpose()?.flatten();
         let base = |source: &SourceSummary| CollectionBase {
             collection: source.collection,
-            now: source.coverage.is_complete().then_some(source.read),
+            now: source.coverage.is_complete().then_some(source.there()),
             before: before.as_ref().and_then(|run| run.counts.get(&source.collection).copied()),
         };
         Ok(sources.iter().map(base).collect())
@@ -713,7 +803,7 @@ impl<'a> Session<'a> {
             // Per collection its last complete read: one gap that is there every night must not disarm the others.
             let mut counts = ledger.last_good_run()?.map(|run| run.counts).unwrap_or_default();
             let complete = plan.header.sources.iter().filter(|source| source.coverage.is_complete());
-            counts.extend(complete.map(|source| (source.collection, source.read)));
+            counts.extend(complete.map(|source| (source.collection, source.there())));
             ledger.record_good_run(&GoodRun { as_of: plan.header.source_as_of, counts })?;
         }
         // What was held back is still refused; what was sent and taken, or is not wanted any more, is not.

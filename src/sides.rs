@@ -66,6 +66,7 @@ fn extend(ty: &mut TypePolicy, job: &Job, mapping: &Mapping) -> Result<()> {
             reference: reference.map(|mapping| mapping.target.clone()),
             find: attribute.find.as_ref().map(|find| find.among.clone()),
             private: attribute.private,
+            unique: false,
             only_read: false,
         };
         let at = place(spec, wanted);
@@ -173,8 +174,11 @@ pub fn desired(
         let Some(mapping) = job.mapping(name) else { continue };
         let maker = Maker::new(index, mapping, &policy.spec);
         if let Some(distinct) = &mapping.distinct {
-            for (key, spelling) in &judge.values(mapping, distinct)?.known {
-                wanted.take(&maker, key.clone(), spelling.to_string(), mapping.apply_value(spelling, &sight))?;
+            let values = judge.values(mapping, distinct)?;
+            for (key, spelling) in &values.known {
+                let records = values.records(key, mapping.source, directory)?;
+                let mapped = mapping.apply_value(spelling, &records, &sight);
+                wanted.take(&maker, key.clone(), spelling.to_string(), mapped)?;
             }
             continue;
         }
@@ -303,15 +307,7 @@ impl Wanted<'_> {
     }
 
     fn note_cut(&mut self, (key, label): (&Key, &str), words: String) {
-        self.notes.push(Note {
-            kind: NoteKind::Shortened,
-            ty: self.spec.name.clone(),
-            key: key.clone(),
-            label: label.into(),
-            words,
-            attribute: None,
-            target_id: None,
-        });
+        self.notes.push(Note::new(NoteKind::Shortened, &self.spec.name, key, label, words));
     }
 
     fn finish(mut self) -> Result<DesiredSide> {

@@ -193,6 +193,9 @@ pub enum Pushed {
 pub struct PushedFilter {
     /// `$filter`, not percent-encoded.
     pub filter: String,
+    /// Asked as an advanced query.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub advanced: bool,
     /// The clauses of the scope's filter that it stands for, wholly or in part, in their normal form. It is true of
     /// every object of which they all are true or unknown.
     pub clauses: Vec<String>,

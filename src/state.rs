@@ -108,6 +108,19 @@ impl State {
         clear(self.folder.join("plans"), self.keep_plans, false)
     }
 
+    /// Ledgers that an import put aside.
+    pub fn old_ledgers(&self) -> Result<Vec<PathBuf>> {
+        let failed = || format!("cannot list {}", self.folder.display());
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.folder).failing(failed)? {
+            let path = entry.failing(failed)?.path();
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            found.extend(name.starts_with("ledger.sqlite3.replaced").then_some(path));
+        }
+        found.sort();
+        Ok(found)
+    }
+
     /// Everything but ledger and lock: each snapshot as the folder it is, every other file by itself.
     pub fn files_of_people(&self) -> Result<Vec<PathBuf>> {
         let mut found: Vec<PathBuf> = Vec::new();

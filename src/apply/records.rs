@@ -41,8 +41,10 @@ pub(super) struct Work<'a, 'w> {
     outcomes: Vec<TypeOutcome>,
     /// What the plan creates, by index of the type.
     made: HashMap<(usize, Key), Made>,
-    /// Where in the order a value of a key attribute becomes free: of the type, by attribute and value.
+    /// Where in the order a value becomes free that no two records may have: of the type, by attribute and value.
     freed: HashMap<(usize, String, Datum), u32>,
+    /// Types of which the plan deletes records.
+    deletes: HashSet<usize>,
     /// Types of which a created record was read back.
     proven: HashSet<usize>,
     /// What waits for records that come later in the order.
@@ -104,6 +106,7 @@ impl<'a, 'w> Work<'a, 'w> {
             outcomes: plan.header.types.iter().map(outcome).collect(),
             made: HashMap::new(),
             freed: HashMap::new(),
+            deletes: HashSet::new(),
             proven: HashSet::new(),
             second: VecDeque::new(),
             accounted: vec![false; plan.len()],
@@ -184,15 +187,17 @@ impl<'a, 'w> Work<'a, 'w> {
         &self.plan.header.types[ty].spec
     }
 
-    /// Notes what the plan creates, so that a reference is known to wait for it, and which keys it frees.
+    /// Notes what the plan creates, so that a reference is known to wait for it, and which values it frees.
     fn foresee(&mut self) -> Result<()> {
         for (at, entry) in (0u32..).zip(self.plan.typed_changes()) {
             let (ty, change) = entry?;
-            for written in key_attributes(self.spec(ty), &change).filter(|written| !written.before.is_empty()) {
+            for (_, written) in self.spec(ty).unique(&change).filter(|(_, written)| !written.before.is_empty()) {
                 self.freed.insert((ty, written.name.clone(), written.before.clone()), at);
             }
-            if change.action == Action::Create {
-                self.made.insert((ty, change.key), Made::ToCome);
+            match change.action {
+                Action::Create => drop(self.made.insert((ty, change.key), Made::ToCome)),
+                Action::Delete => drop(self.deletes.insert(ty)),
+                _ => {}
             }
         }
         Ok(())
@@ -213,12 +218,12 @@ impl<'a, 'w> Work<'a, 'w> {
                 })
             })
         };
-        // A key is taken once it is free.
+        // A value that no two may have is taken once it is free.
         let takes = || {
             let spec = self.spec(task.ty);
-            key_attributes(spec, &task.change).any(|written| {
-                let frees = |other: &AttributeChange| other.name == written.name && other.before == written.after;
-                wave.iter().any(|other| other.ty == task.ty && key_attributes(spec, &other.change).any(frees))
+            spec.unique(&task.change).any(|(at, written)| {
+                let frees = |(of, other): (usize, &AttributeChange)| of == at && other.before == written.after;
+                wave.iter().any(|other| other.ty == task.ty && spec.unique(&other.change).any(frees))
             })
         };
         wave.len() >= WAVE || kind(last) != kind(task) || proves(last) || proves(task) || refers_into() || takes()
@@ -258,14 +263,17 @@ impl<'a, 'w> Work<'a, 'w> {
         Ok(())
     }
 
-    /// A key that only a later change frees (two records swap theirs) is written in the second pass; until then the
-    /// record has one that nobody else has. A target that takes no such text refuses both.
+    /// A value that only a later change frees (two records swap theirs) is written in the second pass where the target
+    /// lets no two records have it; until then the record has one that nobody else has. A target that takes no such
+    /// text refuses both.
     fn park(&self, task: &mut Task) {
-        if !self.capabilities.unique_keys || task.change.action == Action::Create {
+        if task.change.action == Action::Create {
             return;
         }
+        let spec = self.spec(task.ty);
+        let enforced: Vec<String> = self.enforced(spec, &task.change).map(|written| written.name.clone()).collect();
         let Change { key, attributes, ledger, .. } = &mut task.change;
-        for written in attributes {
+        for written in attributes.iter_mut().filter(|written| enforced.contains(&written.name)) {
             let freed = self.freed.get(&(task.ty, written.name.clone(), written.after.clone()));
             let Some(text) = written.after.as_text().filter(|_| freed.is_some_and(|at| *at > task.at)) else {
                 continue;
@@ -279,6 +287,13 @@ impl<'a, 'w> Work<'a, 'w> {
             written.after = parked;
             task.later.push((second, wanted));
         }
+    }
+
+    /// What a change writes that the target refuses as long as another record has it.
+    fn enforced<'c>(&self, spec: &'c TypeSpec, change: &'c Change) -> impl Iterator<Item = &'c AttributeChange> {
+        let keys = self.capabilities.unique_keys;
+        let enforced = spec.unique(change).filter(move |(at, _)| keys || spec.attributes[*at].unique);
+        enforced.map(|(_, written)| written)
     }
 
     fn look_for(&self, to: &str, value: &mut Datum) -> Reference {
@@ -541,8 +556,12 @@ impl<'a, 'w> Work<'a, 'w> {
             Outcome::Rejected { reason } => {
                 books.rejected += 1;
                 // A second pass is no change of the plan's own: its next plan shows what is left to write.
-                if !task.second {
-                    self.sink.refuse(&self.plan.change_at(task.at)?, reason);
+                let planned = self.plan.change_at(task.at)?;
+                // What a delete of this run frees may be had by the next one: that is asked again.
+                let may_become_free = self.deletes.contains(&task.ty)
+                    && self.enforced(self.spec(task.ty), &planned).any(|written| !written.after.is_empty());
+                if !task.second && !may_become_free {
+                    self.sink.refuse(&planned, reason);
                 }
             }
             Outcome::Uncertain { .. } => books.uncertain += 1,
@@ -579,12 +598,6 @@ fn sends(change: &Change) -> bool {
 
 fn removes(action: Action) -> bool {
     matches!(action, Action::Retire | Action::Delete)
-}
-
-/// What a change writes into key attributes.
-fn key_attributes<'c>(spec: &'c TypeSpec, change: &'c Change) -> impl Iterator<Item = &'c AttributeChange> {
-    let is_key = |name: &str| spec.key.iter().any(|at| spec.attributes[*at].name == name);
-    change.attributes.iter().filter(move |written| is_key(&written.name))
 }
 
 /// What a change's attributes refer to: the type's name and the id.

@@ -195,7 +195,7 @@ struct World {
 
 impl World {
     fn new() -> World {
-        let temporary = tempfile::tempdir().unwrap();
+        let temporary = crate::testing::folder();
         let folder = temporary.path().to_path_buf();
         World { folder, memory: MemoryTarget::of_records(), _temporary: Some(temporary) }
     }
@@ -276,16 +276,19 @@ impl World {
         let mut spill = SpillWriter::new().unwrap();
         let mut order = Vec::new();
         let mut deletes = Vec::new();
+        let by_key = |record: Current| (record.values[0].as_text().unwrap_or_default().to_owned(), record);
+        let there: [HashMap<String, Current>; 2] =
+            [0, 1].map(|ty: usize| self.memory.records(&specs[ty].name).into_iter().map(by_key).collect());
+        let id_of = |ty: usize, key: &str| there[ty].get(key).map_or_else(|| format!("{NEW}{key}"), |it| it.id.clone());
         for (ty, spec) in specs.iter().enumerate() {
-            let there = self.memory.records(&spec.name);
-            for (key, values) in wanted.records(ty, |to, key| self.id_of(&specs[to], key)) {
-                let current = there.iter().find(|record| record.values[0] == Datum::text(key));
-                if let Some(change) = change(spec, key, &values, current) {
+            let keys = wanted.keys(ty);
+            for (key, values) in wanted.records(ty, id_of) {
+                if let Some(change) = change(spec, key, &values, there[ty].get(key)) {
                     order.push((ty as u32, spill.push(&change).unwrap()));
                 }
             }
             let mut each = |key: Key, row: Row| {
-                if !wanted.has(ty, &key.to_string()) {
+                if !keys.contains(&*key.to_string()) {
                     deletes.push((ty, delete(spec, key, row)));
                 }
                 Ok(())
@@ -297,17 +300,15 @@ impl World {
         }
         Plan::new(header(ledger), spill.finish().unwrap(), order, Vec::new())
     }
-
-    fn id_of(&self, spec: &TypeSpec, key: &str) -> String {
-        let records = self.memory.records(&spec.name);
-        let found = records.iter().find(|record| record.values[0] == Datum::text(key));
-        found.map_or_else(|| format!("{NEW}{key}"), |record| record.id.clone())
-    }
 }
 
 impl Wanted {
-    fn has(&self, ty: usize, key: &str) -> bool {
-        if ty == 0 { self.groups.contains(&key) } else { self.people.iter().any(|person| person.0 == key) }
+    fn keys(&self, ty: usize) -> HashSet<&'static str> {
+        if ty == 0 {
+            self.groups.iter().copied().collect()
+        } else {
+            self.people.iter().map(|person| person.0).collect()
+        }
     }
 
     fn records(&self, ty: usize, id: impl Fn(usize, &str) -> String) -> Vec<(&'static str, Vec<Datum>)> {
@@ -525,7 +526,7 @@ async fn apply_changes(
     spec: &TypeSpec,
     changes: &[Change],
 ) -> (Vec<Vec<Datum>>, Applied, Ledger) {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::testing::folder();
     let identity = Identity { job: "job".into(), tenant: "tenant".into(), target: "memory:".into() };
     let mut ledger = Ledger::open(&folder.path().join("ledger.sqlite3"), &identity).unwrap();
     let run = ledger.begin_run("run", Timestamp::UNIX_EPOCH).unwrap();
@@ -544,34 +545,40 @@ async fn apply_changes(
 
 #[tokio::test]
 async fn swapped_keys_are_parked_and_a_chain_waits_for_the_key_to_be_free() {
-    let [mut spec, _] = types();
-    // Found by the name, as a mapping with the user principal name as its key would.
-    spec.key = vec![1];
     let text = |text: &str| Datum::text(text);
     // From name to name, by key, in the order of a plan: `order::levels` puts whoever frees first and cuts cycles.
+    // Nothing is the name of whoever is not there yet.
     type Move = (&'static str, &'static str, &'static str);
-    let cases: [(&str, &[Move]); 3] = [
+    let cases: [(&str, &[Move]); 4] = [
         ("a swap", &[("a", "x", "y"), ("b", "y", "x")]),
         ("a ring", &[("a", "x", "y"), ("c", "z", "x"), ("b", "y", "z")]),
         ("a chain", &[("b", "y", "z"), ("a", "x", "y")]),
+        ("a newcomer", &[("b", "y", "z"), ("a", "", "y")]),
     ];
-    for (what, moves) in cases {
+    for (is_key, (what, moves)) in [true, false].into_iter().flat_map(|is_key| cases.map(|case| (is_key, case))) {
+        let [mut spec, _] = types();
+        // Found by the name, as a mapping with the user principal name as its key would; or only kept unique by it.
+        spec.key = vec![usize::from(is_key)];
+        spec.attributes[1].unique = !is_key;
         let memory = MemoryTarget::of_records();
         let changes: Vec<Change> = moves
             .iter()
             .map(|(key, from, to)| {
-                let id = memory.add(&spec.name, vec![text(key), text(from)]);
-                let current = Current { id, values: vec![text(key), text(from)] };
-                change(&spec, key, &[text(key), text(to)], Some(&current)).unwrap()
+                let there = |from: &str| {
+                    let values = vec![text(key), text(from)];
+                    Current { id: memory.add(&spec.name, values.clone()), values }
+                };
+                let current = (!from.is_empty()).then(|| there(from));
+                change(&spec, key, &[text(key), text(to)], current.as_ref()).unwrap()
             })
             .collect();
         let (records, applied, ledger) = apply_changes(&memory, &spec, &changes).await;
-        assert_eq!(applied.exit(), Exit::Done, "{what}");
-        assert_eq!(applied.types[0].done, [(Action::Update, moves.len() as u64)].into(), "{what}: each once");
+        assert_eq!(applied.exit(), Exit::Done, "{what}, key: {is_key}");
+        assert_eq!(applied.types[0].done.values().sum::<u64>(), moves.len() as u64, "{what}: each once");
         for (key, _, to) in moves {
-            assert!(records.contains(&vec![text(key), text(to)]), "{what}: {records:?}");
+            assert!(records.contains(&vec![text(key), text(to)]), "{what}, key: {is_key}: {records:?}");
             let row = ledger.row(&spec.name, &Key::parse(key)).unwrap().unwrap();
-            assert_eq!(row.values["Name"], Held { applied: text(to), settled: text(to) }, "{what}");
+            assert_eq!(row.values["Name"], Held { applied: text(to), settled: text(to) }, "{what}, key: {is_key}");
         }
     }
 }
@@ -702,34 +709,42 @@ fn number(variable: &str, default: usize) -> usize {
 }
 
 /// Settles, plans and applies in that folder; the world as it stands then, and how much was planned.
-async fn run_in(folder: &Path, wanted: &Wanted) -> (World, usize) {
-    let target = Logged::open(folder);
-    let world = World { folder: folder.to_path_buf(), memory: target.memory.clone(), _temporary: None };
-    let (mut ledger, clock, stop) = (world.ledger(), Clock::real(), AtomicBool::new(false));
-    let run = ledger.begin_run("run", Timestamp::UNIX_EPOCH).unwrap();
-    settle(&target, &mut ledger, run, &clock).await.unwrap();
-    let plan = world.plan(&ledger, wanted);
-    let mut watch = Watch { progress: &mut |_| {}, stop: &stop, clock: &clock };
-    let applied = apply(&plan, &target, &mut ledger, run, &mut watch).await.unwrap();
-    assert_eq!(applied.exit(), Exit::Done, "{:?}", applied.stopped);
-    ledger.finish_run(run, Timestamp::UNIX_EPOCH, applied.exit(), &serde_json::Value::Null).unwrap();
-    (world, plan.len())
+fn run_in(folder: &Path, wanted: &Wanted) -> (World, usize) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let target = Logged::open(folder);
+        let world = World { folder: folder.to_path_buf(), memory: target.memory.clone(), _temporary: None };
+        let (mut ledger, clock, stop) = (world.ledger(), Clock::real(), AtomicBool::new(false));
+        let run = ledger.begin_run("run", Timestamp::UNIX_EPOCH).unwrap();
+        settle(&target, &mut ledger, run, &clock).await.unwrap();
+        let plan = world.plan(&ledger, wanted);
+        let mut watch = Watch { progress: &mut |_| {}, stop: &stop, clock: &clock };
+        let applied = apply(&plan, &target, &mut ledger, run, &mut watch).await.unwrap();
+        assert_eq!(applied.exit(), Exit::Done, "{:?}", applied.stopped);
+        ledger.finish_run(run, Timestamp::UNIX_EPOCH, applied.exit(), &serde_json::Value::Null).unwrap();
+        (world, plan.len())
+    })
 }
 
 /// Not a test of its own: the process that dies.
-#[tokio::test]
-async fn child() {
+#[test]
+fn child() {
     let Ok(folder) = std::env::var(CHILD_FOLDER) else { return };
-    run_in(Path::new(&folder), &crowd(number(PEOPLE, 0), true)).await;
+    run_in(Path::new(&folder), &crowd(number(PEOPLE, 0), true));
+}
+
+fn copy_of(folder: &Path) -> tempfile::TempDir {
+    let copy = crate::testing::folder();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+    }
+    copy
 }
 
 /// Lets a child work in a copy of `start` and die at that point; `None` when it came to its end.
 fn died_at(start: &Path, point: usize, people: usize) -> Option<tempfile::TempDir> {
-    let copy = tempfile::tempdir().unwrap();
-    for entry in std::fs::read_dir(start).unwrap() {
-        let entry = entry.unwrap();
-        std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
-    }
+    let copy = copy_of(start);
     let output = std::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "apply::records::tests::child", "--nocapture", "--test-threads=1"])
         .env(CHILD_FOLDER, copy.path())
@@ -743,45 +758,53 @@ fn died_at(start: &Path, point: usize, people: usize) -> Option<tempfile::TempDi
     died.then_some(copy)
 }
 
-/// Fifty seeded deaths, or as many as `CRASH_DEATHS` says; 0 is every point there is.
-#[tokio::test]
-async fn killed_at_seeded_points_of_many_writes_and_run_again_gives_the_same_end() {
+/// Fifty seeded deaths, or as many as `CRASH_DEATHS` says; 0 is every point there is, from `CRASH_FIRST` to `CRASH_LAST`
+/// where they are given.
+#[test]
+fn killed_at_seeded_points_of_many_writes_and_run_again_gives_the_same_end() {
     let people = number(PEOPLE, 18);
-    let (deaths, every) = match number("CRASH_DEATHS", 50) {
-        0 => (usize::MAX, true),
-        deaths => (deaths, false),
-    };
-    let start = tempfile::tempdir().unwrap();
-    run_in(start.path(), &crowd(people, false)).await;
+    let deaths = Some(number("CRASH_DEATHS", 50)).filter(|deaths| *deaths > 0);
+    let start = crate::testing::folder();
+    run_in(start.path(), &crowd(people, false));
     let wanted = crowd(people, true);
-    let undisturbed = died_at(start.path(), usize::MAX, people);
-    assert!(undisturbed.is_none());
-    let whole = tempfile::tempdir().unwrap();
-    for entry in std::fs::read_dir(start.path()).unwrap() {
-        let entry = entry.unwrap();
-        std::fs::copy(entry.path(), whole.path().join(entry.file_name())).unwrap();
-    }
-    let (world, planned) = run_in(whole.path(), &wanted).await;
+    assert!(died_at(start.path(), usize::MAX, people).is_none());
+    let whole = copy_of(start.path());
+    let (world, planned) = run_in(whole.path(), &wanted);
     let expected = world.state();
-    let seed = std::env::var("CRASH_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
+    let seed = number("CRASH_SEED", fastrand::usize(..));
     println!("CRASH_SEED={seed}, {planned} changes");
-    let mut random = fastrand::Rng::with_seed(seed);
-    let (mut died, mut point) = (0, 0);
-    while died < deaths {
-        point = if every { point + 1 } else { random.usize(1..=planned * 4) };
-        let Some(folder) = died_at(start.path(), point, people) else {
-            if every {
-                break;
+    let random = Mutex::new(fastrand::Rng::with_seed(seed as u64));
+    let (next, last) = (AtomicUsize::new(number("CRASH_FIRST", 1)), number("CRASH_LAST", usize::MAX));
+    let (died, ended) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let work = || {
+        while !ended.load(Ordering::Relaxed) && deaths.is_none_or(|deaths| died.load(Ordering::Relaxed) < deaths) {
+            let point = match deaths {
+                None => next.fetch_add(1, Ordering::Relaxed),
+                Some(_) => random.lock().unwrap().usize(1..=planned * 4),
+            };
+            let death = if point > last { None } else { died_at(start.path(), point, people) };
+            let Some(folder) = death else {
+                // Behind the last point of all, or only of those that a seed may name.
+                ended.fetch_or(deaths.is_none(), Ordering::Relaxed);
+                continue;
+            };
+            let (world, _) = run_in(folder.path(), &wanted);
+            assert_eq!(world.state(), expected, "death at point {point}, seed {seed}");
+            world.rows();
+            let (_, left) = run_in(folder.path(), &wanted);
+            assert_eq!(left, 0, "a third run has something to do after death at point {point}, seed {seed}");
+            let so_far = died.fetch_add(1, Ordering::Relaxed) + 1;
+            if so_far.is_multiple_of(100) {
+                println!("{so_far} deaths");
             }
-            continue;
-        };
-        died += 1;
-        let (world, _) = run_in(folder.path(), &wanted).await;
-        assert_eq!(world.state(), expected, "death at point {point}, seed {seed}");
-        world.rows();
-        let (_, left) = run_in(folder.path(), &wanted).await;
-        assert_eq!(left, 0, "a third run has something to do after death at point {point}, seed {seed}");
-    }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(work);
+        }
+    });
+    let died = died.into_inner();
     println!("{died} deaths");
-    assert!(died > planned || !every, "only {died} deaths among {planned} changes");
+    assert!(died > planned || deaths.is_some() || last < usize::MAX, "only {died} deaths among {planned} changes");
 }

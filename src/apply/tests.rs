@@ -54,7 +54,7 @@ fn told(applied: &Applied) -> (BTreeMap<Action, u64>, Vec<String>) {
 
 #[tokio::test]
 async fn everything_is_done_once_and_a_second_run_only_tries_what_was_refused() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::testing::folder();
     let job = prepare(folder.path()).await;
     let (_, applied) = job.run(&new(), Fail::No).await;
     let (done, not_done) = told(&applied);
@@ -76,7 +76,7 @@ async fn everything_is_done_once_and_a_second_run_only_tries_what_was_refused() 
 
 #[tokio::test]
 async fn a_stage_that_fails_leaves_the_rest_unattempted_and_what_was_committed_stays() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::testing::folder();
     let job = prepare(folder.path()).await;
     let (_, applied) = job.run(&new(), Fail::StageOf("users")).await;
     let (done, not_done) = told(&applied);
@@ -93,7 +93,7 @@ async fn a_stage_that_fails_leaves_the_rest_unattempted_and_what_was_committed_s
 
 #[tokio::test]
 async fn a_type_after_the_failed_one_is_not_attempted_at_all() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::testing::folder();
     let job = prepare(folder.path()).await;
     let before = job.state();
     let (_, applied) = job.run(&new(), Fail::StageOf("groups")).await;
@@ -109,7 +109,7 @@ async fn a_commit_that_fails_is_discarded_where_the_old_state_stands_and_else_le
         (Fail::CommitBeforeRename, "groups gone not attempted: cannot commit", 0),
         (Fail::CommitAfterRename, "groups gone uncertain: cannot commit; the next run looks what became of it", 1),
     ] {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = crate::testing::folder();
         let job = prepare(folder.path()).await;
         let (_, applied) = job.run(&new(), fail).await;
         let (done, not_done) = told(&applied);
@@ -119,7 +119,7 @@ async fn a_commit_that_fails_is_discarded_where_the_old_state_stands_and_else_le
         let (found, _) = job.run(&new(), Fail::No).await;
         assert_eq!(found.len(), unfinished, "{found:?}");
 
-        let undisturbed = tempfile::tempdir().unwrap();
+        let undisturbed = crate::testing::folder();
         let other = prepare(undisturbed.path()).await;
         other.run(&new(), Fail::No).await;
         assert_eq!(job.state(), other.state());
@@ -133,7 +133,7 @@ async fn a_target_that_breaks_its_promise_is_found_out_before_anything_is_visibl
         (Fail::OutOfTurn, "reported groups staff out of turn"),
         (Fail::StopsReading, "did not read all changes of groups"),
     ] {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = crate::testing::folder();
         let job = prepare(folder.path()).await;
         let before = job.state();
         let (_, applied) = job.run(&new(), fail).await;
@@ -146,7 +146,7 @@ async fn a_target_that_breaks_its_promise_is_found_out_before_anything_is_visibl
 
 #[tokio::test]
 async fn a_batch_changed_by_someone_else_has_its_values_forgotten() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::testing::folder();
     let job = prepare(folder.path()).await;
     job.run(&new(), Fail::CommitAfterRename).await;
     let by_hand = names([("gone", "BY HAND"), ("staff", "BY HAND")]);
@@ -163,7 +163,7 @@ async fn a_batch_changed_by_someone_else_has_its_values_forgotten() {
 
 #[tokio::test]
 async fn a_request_to_stop_is_heard_between_types() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::testing::folder();
     let job = prepare(folder.path()).await;
     let (mut ledger, files) = (job.ledger(), job.files(Fail::No));
     let run = ledger.begin_run("run", at(1)).unwrap();
@@ -191,7 +191,7 @@ async fn a_request_to_stop_is_heard_between_types() {
 
 #[tokio::test]
 async fn an_unfit_plan_is_refused_before_anything_is_begun() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::testing::folder();
     let job = prepare(folder.path()).await;
     let (mut ledger, files) = (job.ledger(), job.files(Fail::No));
     let run = ledger.begin_run("apply", at(2)).unwrap();
@@ -294,7 +294,7 @@ fn die_everywhere(start: &Path) -> u32 {
 
 #[test]
 fn a_crash_at_any_point_and_another_while_recovering_lose_and_double_nothing() {
-    let root = tempfile::tempdir().unwrap();
+    let root = crate::testing::folder();
     let start = root.path().join("before");
     tokio::runtime::Runtime::new().unwrap().block_on(prepare(&start));
     // Each durable step has a point before and after it: run begun, marked, applies, finished; stage, intent, the
@@ -304,7 +304,7 @@ fn a_crash_at_any_point_and_another_while_recovering_lose_and_double_nothing() {
 
 #[test]
 fn a_crash_at_any_point_of_the_very_first_run_loses_and_doubles_nothing() {
-    let root = tempfile::tempdir().unwrap();
+    let root = crate::testing::folder();
     let start = root.path().join("before");
     fs::create_dir(&start).unwrap();
     assert_eq!(die_everywhere(&start), 2 + 2 * (4 + 2 * 4), "two more: the ledger is created");

@@ -20,7 +20,7 @@ use crate::snapshot::Snapshot;
 use crate::source::rights::{self, Need, Review, Standing};
 use crate::source::{self, Rights, SKEW_WORTH_TELLING, SecretEnd, Source, SourceNeeds, Token, skew_in_words};
 use crate::target::{self, Remark};
-use crate::{find, session, sides};
+use crate::{find, notify, session, sides};
 
 /// A secret or certificate that ends within so many days is warned about.
 const ENDS_SOON_DAYS: i64 = 30;
@@ -67,7 +67,19 @@ async fn job(path: &Path, check: &mut Check, work: &Work<'_>) -> Exit {
             Err(error) => failed(check, "snapshot", error),
         },
     };
-    Exit::worst([source, target(&job, check, work).await])
+    let target = target(&job, check, work).await;
+    for (purpose, url) in notify::hosts(&job.report) {
+        match url {
+            Ok(url) => host(check, &purpose, &url),
+            // A run that nobody hears of is still a good run.
+            Err(error) => {
+                let words = std::iter::once(error.what).chain(error.causes).collect::<Vec<_>>().join(": ");
+                let hint = error.hint.unwrap_or_else(|| "put it right, or take it out of [report]".into());
+                check.findings.push(finding(&format!("host: {purpose}"), Verdict::Warning, words, hint));
+            }
+        }
+    }
+    Exit::worst([source, target])
 }
 
 fn about(mapping: &Mapping) -> String {

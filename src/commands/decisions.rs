@@ -14,8 +14,8 @@ use crate::lock::Lock;
 use crate::plan::change::{Held, Row};
 use crate::plan::{LimitName, Plan, approve as approving, file};
 use crate::record::Key;
-use crate::report::say;
 use crate::report::visible::{shell_word, visible};
+use crate::report::{self, say};
 use crate::snapshot::Snapshot;
 use crate::state::State;
 use crate::sync::Context;
@@ -116,30 +116,39 @@ pub(super) fn identity(job: &Job) -> Result<Identity> {
     Ok(Identity { job: job.name.clone(), tenant, target: target::identity(&job.target) })
 }
 
-/// Lists what is held and the command that lets it through.
-pub fn pending(jobs: &[PathBuf]) -> Result<Exit> {
-    let mut exit = Exit::Done;
+/// Lists what is held and the command that lets it through, job after job; one that fails does not hide the next.
+pub fn pending(jobs: &[PathBuf], colour: bool) -> Result<Exit> {
+    let mut exits = Vec::new();
     for path in jobs_in(jobs)? {
-        let job = Job::load(&path, None)?;
-        let ledger = Ledger::open_to_read(&State::of(&job).ledger(), &identity(&job)?)?;
-        let held = ledger.map(|ledger| ledger.pending()).transpose()?.unwrap_or_default();
-        if held.is_empty() {
-            say!("{}: nothing is held", job.name);
-        }
-        for plan in held {
-            exit = Exit::Held;
-            say!("{}: plan {} of {} is held", job.name, plan.plan, plan.as_of);
-            let mut names = BTreeSet::new();
-            for check in &plan.limits {
-                names.insert(check.limit);
-                say!("  {}: {}", check.limit, visible(&check.words));
-            }
-            let limits: Vec<&str> = names.into_iter().map(LimitName::word).collect();
-            say!("  look at it:  {}", plan.file.display());
-            say!("  approve it:  entra-import approve {} {} --limit {}", path.display(), plan.plan, limits.join(","));
-        }
+        exits.push(pending_of(&path).unwrap_or_else(|error| {
+            report::error(&error, colour);
+            error.exit
+        }));
     }
-    Ok(exit)
+    Ok(Exit::worst(exits))
+}
+
+fn pending_of(path: &Path) -> Result<Exit> {
+    let job = Job::load(path, None)?;
+    let ledger = Ledger::open_to_read(&State::of(&job).ledger(), &identity(&job)?)?;
+    let held = ledger.map(|ledger| ledger.pending()).transpose()?.unwrap_or_default();
+    if held.is_empty() {
+        say!("{}: nothing is held", job.name);
+        return Ok(Exit::Done);
+    }
+    let file = shell_word(&path.display().to_string());
+    for plan in held {
+        say!("{}: plan {} of {} is held", job.name, plan.plan, plan.as_of);
+        let mut names = BTreeSet::new();
+        for check in &plan.limits {
+            names.insert(check.limit);
+            say!("  {}: {}", check.limit, visible(&check.words));
+        }
+        let limits: Vec<&str> = names.into_iter().map(LimitName::word).collect();
+        say!("  look at it:  {}", plan.file.display());
+        say!("  approve it:  entra-import approve {file} {} --limit {}", plan.plan, limits.join(","));
+    }
+    Ok(Exit::Held)
 }
 
 /// Records that a person lets a held plan's records through; the next run proves each cause anew.
@@ -228,7 +237,7 @@ pub async fn resolve(command: &Resolve, context: &Context<'_>) -> Result<Exit> {
         }
         decisions.push(Decision { rule: Rule::Resolve, ty, rows: vec![(key.clone(), Some(row))], key, before });
     }
-    desk.decide(command.by.as_deref(), &decisions)?;
+    desk.decide(command.who.by.as_deref(), &decisions)?;
     say!("{resolved} resolved; the next run acts on it");
     Ok(Exit::Done)
 }

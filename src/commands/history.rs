@@ -13,7 +13,7 @@ use crate::ledger::{Decided, Ledger, Run, RunState, UsedApproval};
 use crate::plan::change::Action;
 use crate::report::lookup::AnswerFormat;
 use crate::report::say;
-use crate::report::visible::{shortened, visible};
+use crate::report::visible::{shell_word, shortened, visible};
 use crate::state::State;
 
 /// The longest error that is shown in a line.
@@ -33,7 +33,7 @@ pub fn history(command: &History) -> Result<Exit> {
     let past = Past::read(&ledger, command.first)?;
     match command.format {
         AnswerFormat::Json => print_json(&document(&job.name, &past))?,
-        AnswerFormat::Text => text(&job.name, &past),
+        AnswerFormat::Text => text(&job.name, &shell_word(&command.job.display().to_string()), &past),
     }
     Ok(Exit::Done)
 }
@@ -131,7 +131,7 @@ fn print_json(document: &Json) -> Result<()> {
     Ok(())
 }
 
-fn text(job: &str, past: &Past) {
+fn text(job: &str, file: &str, past: &Past) {
     match &past.last_good_run {
         Some(good) => say!("{job}: the last run that went through read Entra at {:.0}", good.as_of),
         None => say!("{job}: no run has gone through yet"),
@@ -153,7 +153,7 @@ fn text(job: &str, past: &Past) {
             );
         }
         if *kept {
-            say!("            can be taken back: entra-import undo JOB {}", run.id);
+            say!("            can be taken back: entra-import undo {file} {}", run.id);
         }
     }
     if !past.decisions.is_empty() {

@@ -149,7 +149,7 @@ impl Work<'_> {
             Command::Permissions(command) => permissions::permissions(command),
             Command::Init(command) => init::init(command, &self.context).await,
             Command::Setup(command) => setup::setup(command, &self.context).await,
-            Command::Pending(pending) => decisions::pending(&pending.jobs),
+            Command::Pending(pending) => decisions::pending(&pending.jobs, self.global.color.for_stderr()),
             Command::Approve(approve) => decisions::approve(approve, &self.context),
             Command::Resolve(resolve) => decisions::resolve(resolve, &self.context).await,
             Command::Adopt(adopt) => ownership::adopt(adopt, &self.context).await,

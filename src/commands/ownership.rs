@@ -50,7 +50,7 @@ pub async fn adopt(command: &Adopt, context: &Context<'_>) -> Result<Exit> {
     };
     let ty = &policy.spec.name;
     let decision = adoption(&desk, policy, &key, (wanted.as_ref(), row), &record)?;
-    desk.decide(command.by.as_deref(), &[decision])?;
+    desk.decide(command.who.by.as_deref(), &[decision])?;
     say!("{ty} {}: {} has it from now on; the next run writes what differs", visible(&command.target_id), key);
     Ok(Exit::Done)
 }
@@ -188,7 +188,7 @@ pub async fn decline(command: &Decline, context: &Context<'_>) -> Result<Exit> {
         return Err(Error::usage(format!("{what} for {key}"))
             .hint(format!("`entra-import history {}` lists what was decided", desk.job_file)));
     }
-    desk.decide(command.by.as_deref(), &decisions)?;
+    desk.decide(command.who.by.as_deref(), &decisions)?;
     for decision in &decisions {
         match command.revoke {
             false => {
@@ -226,7 +226,7 @@ pub fn pin(command: &Pin, context: &Context<'_>) -> Result<Exit> {
         return Err(Error::usage(format!("this job owns no record of {key} that {what}"))
             .hint("give the key as plans print it: the Entra object id, of a membership `group/member`"));
     }
-    desk.decide(command.by.as_deref(), &decisions)?;
+    desk.decide(command.who.by.as_deref(), &decisions)?;
     for Decision { ty, before, .. } in &decisions {
         let was_marked =
             matches!(before, Some(Row { state: State::Retired(leaving), .. }) if !leaving.before.is_empty());

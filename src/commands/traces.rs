@@ -1,7 +1,7 @@
 //! `state export|import` and `forget`: moving what a job knows, and erasing what it knows of a person.
 //!
-//! Hides that a ledger is copied while runs write it, and where traces of a person lie. Deliberately never touches the
-//! target, and looks at no file outside the job's state folder.
+//! Hides that a ledger is copied while runs write it, and where traces of a person lie: in the state folder, and in the
+//! files that the job's `[report]` names. Deliberately never touches the target.
 
 use std::path::Path;
 
@@ -10,9 +10,9 @@ use crate::error::{Context as _, Error, Exit, Result};
 use crate::job::Job;
 use crate::ledger::{self, Ledger};
 use crate::lock::Lock;
-use crate::record::{Guid, Key};
-use crate::report::say;
+use crate::record::Key;
 use crate::report::visible::visible;
+use crate::report::{files, say};
 use crate::state::State;
 use crate::sync::Context;
 
@@ -74,48 +74,114 @@ pub fn forget(command: &Forget, context: &Context<'_>) -> Result<Exit> {
     let owned = desk.ledger.owned_by(id)?;
     if !owned.is_empty() && !command.owned {
         let records: Vec<String> = owned.iter().map(|(ty, key)| format!("{ty} {key}")).collect();
-        return Err(Error::usage(format!("the job owns {} records of {id}", owned.len()))
-            .cause(records.join(", "))
-            .hint(
-                "let the removal ladder take them, or give them up with --owned: they stay in the target as they are",
-            ));
+        let records_word = if owned.len() == 1 { "a record" } else { "records" };
+        return Err(Error::usage(format!("the job owns {records_word} of {id}")).cause(records.join(", ")).hint(
+            "let the removal ladder take what it owns, or give it up with --owned: it stays in the target as it is",
+        ));
     }
-    let rows = desk.ledger.erase(id)?;
-    let mut files = 0;
+    if !desk.ledger.unfinished_batches()?.is_empty() || !desk.ledger.unfinished_changes()?.is_empty() {
+        return Err(Error::usage(
+            "a run of this job died while it wrote, and what became of that is still to be looked at",
+        )
+        .hint(format!("run the job once, which settles it, then forget: entra-import run {}", desk.job_file)));
+    }
+    let mut names = desk.ledger.labels_of(id)?;
+    // A short name would be found in every file.
+    names.retain(|name| name.chars().count() > 3);
+    let marks: Vec<Vec<u8>> = names.into_iter().chain([id.to_string()]).map(in_small_letters).collect();
+    // What the program keeps for itself names everybody by id.
+    let by_id = &marks[marks.len() - 1..];
+    let erased = desk.ledger.erase(id)?;
+    let mut kept = 0;
     for path in desk.state.files_of_people()? {
-        if mentions(&path, id)? {
+        if mentions(&path, by_id)? {
             remove(&path)?;
-            files += 1;
+            kept += 1;
         }
     }
-    say!("{rows} entries of the ledger and {files} snapshots, plans and reports that named {id} are erased");
+    if kept > 0 {
+        // The next run holds anew, and saves anew, what is still to be held.
+        desk.ledger.release_held()?;
+    }
+    let (reports, lines) = forget_reports(&desk.job, &marks)?;
+    say!(
+        "{} entries of the ledger, {} snapshots, plans and reports and {lines} events that named {id} are erased",
+        erased.entries,
+        kept + reports
+    );
+    if erased.of_others > 0 {
+        say!(
+            "{} records of others still refer to it, as they do in the target, until Entra says otherwise.",
+            erased.of_others
+        );
+    }
     if owned.is_empty() {
         say!("The target was not touched. While the object is in Entra and in scope, the next run reads it again.");
     } else {
-        say!("The target was not touched: {} records stay in it, and nobody updates or removes them.", owned.len());
+        let (what, it) = match owned.len() {
+            1 => ("1 record stays".to_owned(), "it"),
+            n => (format!("{n} records stay"), "them"),
+        };
+        say!("The target was not touched: {what} there, and nobody updates or removes {it}.");
         say!(
-            "While the object is in Entra and in scope, the next run takes them over again; decline it to prevent that."
+            "While the object is in Entra and in scope, the next run takes {it} over again; decline it to prevent that."
         );
     }
-    say!("Not looked at: files that were written elsewhere (`--out`, mails, logs) and backups.");
+    for path in desk.state.old_ledgers()? {
+        if mentions(&path, by_id)? {
+            say!("An older ledger that `state import` put aside names it too; remove it by hand: {}", path.display());
+        }
+    }
+    say!("Not looked at, since nobody notes where they are: what `--out`, `--report`, `--leavers`, `--events` and");
+    say!("`state export` wrote, mails, chats, logs and backups.");
     Ok(Exit::Done)
 }
 
-/// Whether a file, or any file of a folder, names the id, in whatever case.
-fn mentions(path: &Path, id: Guid) -> Result<bool> {
+/// Erases somebody from the files that the job's runs leave: whole reports, and single lines of the events. Gives back
+/// how many of each.
+fn forget_reports(job: &Job, marks: &[Vec<u8>]) -> Result<(u64, u64)> {
+    let wanted = &job.report.files;
+    let events = wanted.events.as_ref().map(|path| files::for_job(path, &job.name));
+    let (mut reports, mut lines) = (0, 0);
+    for path in wanted.paths().map(|path| files::for_job(&path, &job.name)) {
+        if !path.is_file() || !mentions(&path, marks)? {
+            continue;
+        }
+        if events.as_ref() == Some(&path) {
+            lines += files::blot_out(&path, EVENT_FORGOTTEN, |line| names(line, marks))?;
+        } else {
+            remove(&path)?;
+            reports += 1;
+        }
+    }
+    Ok((reports, lines))
+}
+
+/// What stands in the place of an event about somebody who is to be forgotten. Shorter than any event.
+const EVENT_FORGOTTEN: &str = r#"{"format":"events/1","event":"forgotten"}"#;
+
+/// Whether a file, or any file of a folder, holds one of these texts, in whatever case of ASCII.
+fn mentions(path: &Path, marks: &[Vec<u8>]) -> Result<bool> {
     let failed = || format!("cannot read {}", path.display());
     if path.is_dir() {
         for entry in std::fs::read_dir(path).failing(failed)? {
-            if mentions(&entry.failing(failed)?.path(), id)? {
+            if mentions(&entry.failing(failed)?.path(), marks)? {
                 return Ok(true);
             }
         }
         return Ok(false);
     }
-    let mut bytes = std::fs::read(path).failing(failed)?;
-    bytes.make_ascii_lowercase();
-    let wanted = id.to_string();
-    Ok(bytes.windows(wanted.len()).any(|window| window == wanted.as_bytes()))
+    Ok(names(&std::fs::read(path).failing(failed)?, marks))
+}
+
+/// Whether a text holds one of these, which are in small letters.
+fn names(text: &[u8], marks: &[Vec<u8>]) -> bool {
+    let text = text.to_ascii_lowercase();
+    marks.iter().any(|mark| text.windows(mark.len()).any(|window| window == mark.as_slice()))
+}
+
+fn in_small_letters(text: String) -> Vec<u8> {
+    text.to_ascii_lowercase().into_bytes()
 }
 
 fn remove(path: &Path) -> Result<()> {

@@ -162,6 +162,8 @@ pub(super) enum Segment {
     Property(Step),
     /// `$filter(…)`: those of a list for which it is true.
     Filter(Box<Node>),
+    /// `('…')`, `(name='…')`: the one of a list that has this key, for which the condition is true.
+    Key(Box<Node>),
 }
 
 /// What a path starts from.
@@ -331,7 +333,7 @@ impl Node {
 impl Path {
     fn children(&self) -> Vec<&Node> {
         let filters = self.segments.iter().filter_map(|segment| match segment {
-            Segment::Filter(node) => Some(&**node),
+            Segment::Filter(node) | Segment::Key(node) => Some(&**node),
             Segment::Property(_) => None,
         });
         let mut all: Vec<&Node> = filters.collect();
@@ -416,6 +418,19 @@ fn object(f: &mut fmt::Formatter<'_>, parts: &[(Arc<str>, Node)]) -> fmt::Result
     f.write_char('}')
 }
 
+/// The values of a key, from the condition that they are: `(id='…')`.
+fn key(f: &mut fmt::Formatter<'_>, condition: &Node) -> fmt::Result {
+    let parts = match &condition.kind {
+        NodeKind::And(parts) => parts.as_slice(),
+        _ => std::slice::from_ref(condition),
+    };
+    for (index, part) in parts.iter().enumerate() {
+        let NodeKind::Binary(Binary::Eq, sides) = &part.kind else { continue };
+        write!(f, "{}{}={}", if index == 0 { "(" } else { ", " }, sides[0], sides[1])?;
+    }
+    f.write_char(')')
+}
+
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "/";
@@ -430,6 +445,7 @@ impl fmt::Display for Path {
             match segment {
                 Segment::Property(step) => write!(f, "{separator}{}", step.name)?,
                 Segment::Filter(node) => write!(f, "{separator}$filter({node})")?,
+                Segment::Key(node) => key(f, node)?,
             }
             separator = "/";
         }

@@ -20,6 +20,8 @@ pub struct Catalog {
     /// In the order of [`Collection::ALL`], then the custom collections as they were declared.
     shapes: Vec<Shape>,
     navigations: BTreeSet<Navigation>,
+    /// Collections of which records are asked for that other records lead to, and that may be in nobody's scope.
+    looked_at: BTreeSet<Collection>,
     tables: Tables,
     custom: Vec<Arc<Custom>>,
 }
@@ -57,6 +59,7 @@ impl Catalog {
         Catalog {
             shapes: Collection::ALL.into_iter().map(Shape::empty).collect(),
             navigations: BTreeSet::new(),
+            looked_at: BTreeSet::new(),
             tables: BTreeMap::new(),
             custom: Vec::new(),
         }
@@ -138,6 +141,24 @@ impl Catalog {
     /// The navigations followed by any expression.
     pub fn navigations(&self) -> &BTreeSet<Navigation> {
         &self.navigations
+    }
+
+    /// Notes that an expression comes to records of `collection` from another record, whether they are in scope or not.
+    pub(super) fn look_at(&mut self, collection: Collection) {
+        self.looked_at.insert(collection);
+    }
+
+    /// Whether records of `collection` are needed that are in nobody's scope: an expression comes to them from another
+    /// record, or lists hang on them. Neither a user's manager counts, for managers are looked up by id, nor the ends
+    /// of a pair that is mapped, which are in scope with it, nor how many records there are.
+    pub fn needs_whole(&self, collection: Collection) -> bool {
+        let lists: &[Collection] = match collection {
+            Collection::Groups => &[Collection::Memberships, Collection::Nestings, Collection::EffectiveMemberships],
+            // How many there are must be comparable from night to night.
+            Collection::Users => &[Collection::LicenseAssignments],
+            _ => &[],
+        };
+        self.looked_at.contains(&collection) || lists.iter().any(|lists| self.uses(*lists))
     }
 
     /// Whether `collection` must be read: an expression is over it, names a property of it, or navigates to it or by
@@ -236,6 +257,49 @@ mod tests {
             |collection| format!("{collection}({})", catalog.properties(collection).collect::<Vec<_>>().join(" "));
         let shown = used.map(read).collect::<Vec<_>>().join(" ");
         assert_eq!(format!("{shown} {:?}", catalog.navigations()), expected, "{text}");
+    }
+
+    #[test]
+    fn collections_that_others_lead_to_are_needed_whole() {
+        use Collection::*;
+        let whole = |filter: bool, over: Collection, text: &str| {
+            let mut catalog = Catalog::new();
+            let compile = if filter { crate::expr::compile_filter } else { compile };
+            compile(text, Some(over), &mut catalog).unwrap_or_else(|error| panic!("{text}: {error}"));
+            let found = [Users, Groups, Devices].into_iter().filter(|of| catalog.needs_whole(*of));
+            found.map(|of| of.name().to_owned()).collect::<Vec<_>>().join(" ")
+        };
+        for (over, text, expected) in [
+            (Users, "displayName", ""),
+            (Users, "manager/displayName", ""),
+            (Users, "$it/manager", ""),
+            (Users, "manager/manager/id", "users"),
+            (Users, "directReports/any(r: r/manager/id eq 'x')", "users"),
+            (Users, "directReports/$count", ""),
+            (Users, "memberOf/any(g: g/displayName eq 'VPN')", "groups"),
+            // Without the groups there are no lists.
+            (Users, "memberOf/$count", "groups"),
+            (Users, "licenses/skuId", ""),
+            (Users, "licenseAssignmentStates/skuId", ""),
+            (Users, "licenses/assignedBy/id", "groups"),
+            (Groups, "owners/id", "users"),
+            (Groups, "first(owners)", "users"),
+            (Groups, "owners/any()", ""),
+            (Groups, "owners/$filter(id eq 'x')/$count", "users"),
+            (Groups, "owners/any(o: inScope(o))", "users"),
+            (Devices, "first(sort(registeredOwners/id))", "users"),
+            (Memberships, "member/displayName", "groups"),
+            (Memberships, "concat(group/displayName, member/manager/displayName)", "users groups"),
+            (GroupOwners, "owner/userPrincipalName", ""),
+            (LicenseAssignments, "user/displayName", "users"),
+            (LicenseAssignments, "group/displayName", "users groups"),
+        ] {
+            assert_eq!(whole(false, over, text), expected, "{over}: {text}");
+        }
+        // A filter is asked about pairs whose ends are out of scope as well.
+        assert_eq!(whole(true, GroupOwners, "owner/userType eq 'Guest'"), "users");
+        assert_eq!(whole(true, LicenseAssignments, "user/userType eq 'Guest'"), "users");
+        assert_eq!(whole(true, Users, "manager/userType eq 'Guest'"), "");
     }
 
     #[test]

@@ -11,13 +11,28 @@ use super::functions::{Accepts, Function, Parameter, Prepared, Returns};
 use super::set::Set;
 use super::{Catalog, SyntaxError, literal, nearest};
 use crate::record::{Collection, Guid, List, Value};
-use crate::schema::{self, Kind, Source, Type};
+use crate::schema::{self, Kind, Navigation, Source, Type};
 
 type Checked = Result<Type, SyntaxError>;
 
+/// What an expression is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    /// It decides what is in scope, so it is evaluated on every record.
+    Filter,
+    /// It is evaluated on records in scope, and then the ends of pairs and assignments are in scope too.
+    Value,
+}
+
 /// Checks `node` as an expression over `root` and notes in `catalog` what it uses. `item` is the type of what `$this`
 /// is, where the expression is about one item of a list at a time.
-pub(super) fn check(node: &mut Node, root: Option<Collection>, item: Option<Type>, catalog: &mut Catalog) -> Checked {
+pub(super) fn check(
+    node: &mut Node,
+    root: Option<Collection>,
+    item: Option<Type>,
+    used: Use,
+    catalog: &mut Catalog,
+) -> Checked {
     let root = match root {
         Some(collection) => {
             catalog.require_collection(collection);
@@ -25,12 +40,13 @@ pub(super) fn check(node: &mut Node, root: Option<Collection>, item: Option<Type
         }
         None => Type::ANY,
     };
-    Checker { root, catalog, frames: item.into_iter().collect() }.node(node)
+    Checker { root, catalog, used, frames: item.into_iter().collect() }.node(node)
 }
 
 struct Checker<'c> {
     root: Type,
     catalog: &'c mut Catalog,
+    used: Use,
     /// Types of what the lambdas and filters around look at, outermost first.
     frames: Vec<Type>,
 }
@@ -140,13 +156,27 @@ impl Checker<'_> {
             Head::Alias(_) => Type::ANY,
         };
         let on_root = matches!(path.head, Head::Root | Head::It);
+        let last = path.segments.len().wrapping_sub(1);
         for (index, segment) in path.segments.iter_mut().enumerate() {
             at = match segment {
-                Segment::Property(step) => self.step(at, step, index > 0 || !on_root)?,
+                Segment::Property(step) => {
+                    let found = self.step(at, step, index > 0 || !on_root)?;
+                    let is_at_hand = index == 0 && on_root && step.via.is_some_and(|via| self.is_at_hand(via));
+                    let is_counted = index == last && matches!(path.end, End::Count | End::Any(None));
+                    if let (Kind::Record(targets), false) = (found.kind, is_at_hand || is_counted) {
+                        targets.iter().for_each(|target| self.catalog.look_at(*target));
+                    }
+                    found
+                }
                 Segment::Filter(condition) => {
                     list(at, span.clone(), "`$filter`")?;
                     self.inside(condition, at, "`$filter`")?;
                     Type::list(at.kind)
+                }
+                Segment::Key(condition) => {
+                    list(at, span.clone(), "a key")?;
+                    self.inside(condition, at, "a key")?;
+                    Type::one(at.kind)
                 }
             };
         }
@@ -176,6 +206,16 @@ impl Checker<'_> {
         let ty = self.node(condition);
         self.frames.pop();
         boolean(ty?, condition, word, Some("compare the variable or one of its properties: any(x: x eq …)"))
+    }
+
+    /// Whether what the record itself leads to is known, although not everything of its collection is read: managers
+    /// are looked up, and the ends of what is in scope are in scope.
+    fn is_at_hand(&self, via: Navigation) -> bool {
+        match via {
+            Navigation::Manager => true,
+            Navigation::Container | Navigation::Member | Navigation::User => self.used == Use::Value,
+            _ => false,
+        }
     }
 
     /// `followed` says that it is a step from something that the record only leads to.

@@ -65,6 +65,17 @@ pub(super) fn reason_for(list: &List) -> Option<Unknown> {
     }
 }
 
+/// The item that is looked for by its key: null where there is none, unknown where there may be one.
+fn only(found: Value) -> Value {
+    match found {
+        Value::List(list) => match list.items.first() {
+            Some(item) => item.clone(),
+            None => reason_for(&list).map_or(Value::Null, Value::Unknown),
+        },
+        other => other,
+    }
+}
+
 impl<'e> Scope<'e> {
     pub fn as_of(self) -> Timestamp {
         self.nav.as_of()
@@ -215,6 +226,7 @@ impl<'e> Scope<'e> {
                 (Cow::Borrowed(value), Segment::Property(step)) => self.step(value, step),
                 (Cow::Owned(value), Segment::Property(step)) => Cow::Owned(self.step(&value, step).into_owned()),
                 (value, Segment::Filter(condition)) => Cow::Owned(self.those(&value, condition)),
+                (value, Segment::Key(condition)) => Cow::Owned(only(self.those(&value, condition))),
             };
         }
         at
@@ -482,7 +494,9 @@ mod tests {
         check("department eq 'x'", "false");
         check("department ne 'x'", "true");
         check("null eq null", "true");
-        check("null ge null", "false");
+        check("null gt null", "false");
+        check("null ge null", "true");
+        check("department le 'x'", "false");
         check("department lt 'x'", "false");
         check("department in ('x', null)", "true");
         check("department in ('x')", "false");

@@ -4,12 +4,15 @@
 //! each character was in the text as given. Deliberately reads no expression.
 //!
 //! A `%` and two hexadecimal digits are the character they stand for, as everywhere in OData; other percent signs are
-//! themselves. To mean `%41` literally, write `%2541`.
+//! themselves. To mean `%41` literally, write `%2541`. Many addresses have a plus for each blank
+//! (`c:c+eq+'Unified'`): where an operator stands between two pluses and there is no blank, every plus is one.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::SyntaxError;
+use super::ast::Binary;
 
 /// One text, decoded and cut into its parts.
 #[derive(Debug)]
@@ -34,7 +37,7 @@ const ALIASES_MAX: usize = 100;
 impl Input {
     /// Decodes `given` and finds the expression in it.
     pub fn read(given: &str) -> Result<Input, SyntaxError> {
-        let (text, shifts) = decoded(given);
+        let (text, shifts) = decoded(&with_blanks(given));
         let mut input = Input { expression: 0..text.len(), text, aliases: Vec::new(), shifts };
         let start = input.start();
         let parts = input.parts(start);
@@ -145,6 +148,21 @@ impl Input {
     }
 }
 
+/// `text` with blanks for pluses, where these stand for them; as long as it was.
+fn with_blanks(text: &str) -> Cow<'_, str> {
+    let is_operator = |word: &&str| {
+        let known = Binary::ALL.iter().map(|(known, _)| *known).chain(["and", "or"]);
+        known.into_iter().any(|known| word.eq_ignore_ascii_case(known))
+    };
+    let has_blanks = text.contains([' ', '\t', '\r', '\n']) || text.contains("%20") || text.contains("%09");
+    // Between two pluses is what neither begins nor ends the text.
+    let between = text.split('+').skip(1).take(text.matches('+').count().saturating_sub(1));
+    match !has_blanks && between.into_iter().any(|word| is_operator(&word)) {
+        true => Cow::Owned(text.replace('+', " ")),
+        false => Cow::Borrowed(text),
+    }
+}
+
 /// `text` with its encoded characters decoded, and where that made it shorter.
 fn decoded(text: &str) -> (String, Vec<(usize, usize)>) {
     let mut out = String::with_capacity(text.len());
@@ -222,6 +240,13 @@ mod tests {
         check("$filter=a&filter=b", "`filter=b` there are two filters here");
         check("$filter=a&x", "`x` this is neither `$filter=…` nor `@name=…`");
         check("a & b", "a & b");
+        check("groupTypes/any(c:c+eq+'Unified')", "groupTypes/any(c:c eq 'Unified')");
+        check("a+Eq+'New+York'+and+b+gt+%2B3", "a Eq 'New York' and b gt +3");
+        check("a eq 'b+eq+c'", "a eq 'b+eq+c'");
+        check("a%20eq%20'b+or+c'", "a eq 'b+or+c'");
+        check("'b+c'", "'b+c'");
+        check("eq+1", "eq+1");
+        check("+eq+", " eq ");
     }
 
     #[test]

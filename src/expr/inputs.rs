@@ -2,7 +2,8 @@
 //! be shown beside the result.
 //!
 //! Hides how a path inside a lambda or a `$filter(…)` is told from the record: `memberOf/any(g: g/displayName eq 'VPN')`
-//! reads `memberOf/displayName`. Deliberately evaluates nothing, and names no whole record: `$it` alone is no input.
+//! reads `memberOf/displayName`. What an expression is given besides the record (`$this`, `records`) is an input as well.
+//! Deliberately evaluates nothing, and names no whole record: `$it` alone is no input.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,6 +13,12 @@ use super::ast::{End, Head, Node, NodeKind, Path, Segment, Step};
 use crate::schema::Type;
 
 impl Expr {
+    /// Whether it reads what it is given under that name besides the record.
+    pub fn reads(&self, given: &str) -> bool {
+        let is_given = |path: &Path| matches!(&path.head, Head::Variable(name, _) if **name == *given);
+        self.inputs().iter().any(|input| matches!(&input.node.kind, NodeKind::Path(path) if is_given(path)))
+    }
+
     /// Every path that it reads, each once, by its text.
     pub fn inputs(&self) -> Vec<Expr> {
         let mut found = BTreeMap::new();
@@ -25,8 +32,9 @@ fn expression(text: &str, path: Path) -> Expr {
     Expr { source: Arc::from(text), node: Arc::new(node), ty: Type::ANY }
 }
 
-/// The steps from the record to what a lambda or filter looks at; none where it does not begin there.
-type Frame = Option<Vec<Step>>;
+/// The steps from the record, or from what is given besides, to what a lambda or filter looks at; none where it does
+/// not begin there.
+type Frame = Option<(Head, Vec<Step>)>;
 
 fn collect(node: &Node, frames: &mut Vec<Frame>, found: &mut BTreeMap<String, Path>) {
     let NodeKind::Path(path) = &node.kind else {
@@ -36,8 +44,8 @@ fn collect(node: &Node, frames: &mut Vec<Frame>, found: &mut BTreeMap<String, Pa
     let mut steps = base(path, frames);
     for segment in &path.segments {
         match segment {
-            Segment::Property(step) => steps.iter_mut().for_each(|steps| steps.push(step.clone())),
-            Segment::Filter(condition) => within(condition, &steps, frames, found),
+            Segment::Property(step) => steps.iter_mut().for_each(|(_, steps)| steps.push(step.clone())),
+            Segment::Filter(condition) | Segment::Key(condition) => within(condition, &steps, frames, found),
         }
     }
     let end = match &path.end {
@@ -45,9 +53,9 @@ fn collect(node: &Node, frames: &mut Vec<Frame>, found: &mut BTreeMap<String, Pa
         End::Count => End::Count,
         End::Value | End::Any(None) => End::Value,
     };
-    if let Some(steps) = steps.filter(|steps| !steps.is_empty()) {
+    if let Some((head, steps)) = steps.filter(|(head, steps)| *head != Head::Root || !steps.is_empty()) {
         let segments = steps.into_iter().map(Segment::Property).collect();
-        let path = Path { head: Head::Root, segments, end };
+        let path = Path { head, segments, end };
         found.insert(path.to_string(), path);
     }
 }
@@ -60,7 +68,11 @@ fn within(condition: &Node, steps: &Frame, frames: &mut Vec<Frame>, found: &mut 
 
 fn base(path: &Path, frames: &[Frame]) -> Frame {
     match &path.head {
-        Head::Root | Head::It => Some(Vec::new()),
+        Head::Root | Head::It => Some((Head::Root, Vec::new())),
+        // Beyond all lambdas is what is given besides the record.
+        Head::Variable(name, depth) if usize::from(*depth) == frames.len() => {
+            Some((Head::Variable(name.clone(), 0), Vec::new()))
+        }
         Head::Variable(_, depth) | Head::Item(depth) | Head::This(depth) => {
             frames.iter().rev().nth(usize::from(*depth)).cloned().flatten()
         }
@@ -70,8 +82,22 @@ fn base(path: &Path, frames: &[Frame]) -> Frame {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Catalog, compile};
+    use super::super::{Catalog, compile, compile_group, compile_item};
     use crate::record::Collection;
+    use crate::schema::Type;
+
+    #[test]
+    fn what_is_given_besides_the_record_is_read_too() {
+        let shown = |expr: super::Expr| expr.inputs().iter().map(ToString::to_string).collect::<Vec<_>>();
+        let catalog = &mut Catalog::new();
+        let split =
+            compile_item("concat(mail, substringafter($this, ':'))", Some(Collection::Users), Type::TEXT, catalog);
+        assert_eq!(shown(split.unwrap()), ["$this", "mail"]);
+        let text =
+            "concat(value, first(records/$filter(accountEnabled)/mail)) eq '' or records/any(r: r/city eq value)";
+        let joined = compile_group(text, "records", Collection::Users, catalog).unwrap();
+        assert_eq!(shown(joined), ["records/accountEnabled", "records/city", "records/mail", "value"]);
+    }
 
     #[test]
     fn what_is_read_is_told_from_the_record() {

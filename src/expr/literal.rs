@@ -116,9 +116,9 @@ pub(super) fn moment(text: &str) -> Option<Moment> {
     Some(Moment { at, offset: if at == Timestamp::MAX || at == Timestamp::MIN { 0 } else { offset } })
 }
 
-/// `P90D`, `PT1H30M`, `-P1DT0.5S`. Fractions beyond nanoseconds are cut off.
+/// `P90D`, `PT1H30M`, `-P1DT0.5S`, `+PT1M`. Fractions beyond nanoseconds are cut off.
 pub(super) fn duration(text: &str) -> Option<SignedDuration> {
-    let unsigned = text.strip_prefix('-').unwrap_or(text);
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     let mut rest = unsigned.strip_prefix(['P', 'p'])?;
     let mut seconds: i64 = 0;
     let mut nanos = 0;
@@ -154,7 +154,7 @@ pub(super) fn duration(text: &str) -> Option<SignedDuration> {
         return None;
     }
     let span = SignedDuration::new(seconds, nanos);
-    if unsigned.len() < text.len() { span.checked_neg() } else { Some(span) }
+    if text.starts_with('-') { span.checked_neg() } else { Some(span) }
 }
 
 /// The bytes of base64url text, with or without padding.
@@ -327,7 +327,8 @@ mod tests {
             ("PT36H", "P1DT12H"),
             ("PT0S", "PT0S"),
             ("PT0.5S", "PT0.5S"),
-            ("+P1D", "none"),
+            ("+P1D", "P1D"),
+            ("--P1D", "none"),
             ("P1Y", "none"),
             ("P", "none"),
             ("P1DT", "none"),

@@ -133,6 +133,8 @@ pub enum Subject<'s> {
     Item(&'s Record, &'s Value),
     /// As in [`Expr::eval_value`].
     Value(&'s Value),
+    /// A value, and the list of records that belong to it.
+    Group(&'s Value, &'s Value),
 }
 
 /// What a filter says of a record.
@@ -156,7 +158,7 @@ pub struct Expr {
 /// known and any name is accepted; evaluate such an expression with [`Expr::eval_value`]. After an error `catalog` is
 /// as before.
 pub fn compile(text: &str, root: Option<Collection>, catalog: &mut Catalog) -> Result<Expr, SyntaxError> {
-    compile_checked(text, root, None, catalog, |_, _| Ok(()))
+    compile_checked(text, root, None, check::Use::Value, catalog, |_, _| Ok(()))
 }
 
 /// Like [`compile`] for an expression that is evaluated once for each item of a list ([`Expr::eval_item`]): `$this` is
@@ -167,12 +169,19 @@ pub fn compile_item(
     item: Type,
     catalog: &mut Catalog,
 ) -> Result<Expr, SyntaxError> {
-    compile_checked(text, root, Some(item), catalog, |_, _| Ok(()))
+    compile_checked(text, root, Some((parse::THIS, item)), check::Use::Value, catalog, |_, _| Ok(()))
+}
+
+/// Like [`compile`] without a collection, for an expression over a value and what belongs to it ([`Expr::look`] with
+/// [`Subject::Group`]): `name` is the list of records of `of` that belong to it, and all other names are the value's.
+pub fn compile_group(text: &str, name: &str, of: Collection, catalog: &mut Catalog) -> Result<Expr, SyntaxError> {
+    let records = Some((name, Type::list(Kind::record(of))));
+    compile_checked(text, None, records, check::Use::Value, catalog, |_, _| Ok(()))
 }
 
 /// Like [`compile`], but the expression must be true or false.
 pub fn compile_filter(text: &str, root: Option<Collection>, catalog: &mut Catalog) -> Result<Expr, SyntaxError> {
-    compile_checked(text, root, None, catalog, |node, ty| {
+    compile_checked(text, root, None, check::Use::Filter, catalog, |node, ty| {
         // A table's content is no part of the filter's text, so an edit of it could not be told from changed data.
         if node.calls("lookup") {
             return Err(SyntaxError::new(node.span.clone(), "a filter cannot use `lookup`").help(
@@ -190,15 +199,16 @@ pub fn compile_filter(text: &str, root: Option<Collection>, catalog: &mut Catalo
 fn compile_checked(
     text: &str,
     root: Option<Collection>,
-    item: Option<Type>,
+    given: Option<(&str, Type)>,
+    used: check::Use,
     catalog: &mut Catalog,
     demand: impl FnOnce(&ast::Node, Type) -> Result<(), SyntaxError>,
 ) -> Result<Expr, SyntaxError> {
     let input = input::Input::read(text)?;
-    let mut node = parse::parse(&input, item.is_some()).map_err(|error| input.moved_back(error))?;
+    let mut node = parse::parse(&input, given.map(|(name, _)| name)).map_err(|error| input.moved_back(error))?;
     // On a copy, so that an expression that fails leaves nothing behind to be read from Graph.
     let mut trial = catalog.clone();
-    let checked = check::check(&mut node, root, item, &mut trial).and_then(|ty| {
+    let checked = check::check(&mut node, root, given.map(|(_, ty)| ty), used, &mut trial).and_then(|ty| {
         demand(&node, ty)?;
         Ok(ty)
     });
@@ -230,6 +240,7 @@ impl Expr {
             Subject::Record(record) => (eval::Root::Record(record), None),
             Subject::Item(record, item) => (eval::Root::Record(record), Some(item)),
             Subject::Value(value) => (eval::Root::Value(value), None),
+            Subject::Group(value, records) => (eval::Root::Value(value), Some(records)),
         };
         eval::look(&self.node, root, item, nav, |value| at(&value))
     }
@@ -254,6 +265,18 @@ impl Expr {
             ty: Type::BOOL,
         };
         parts.iter().map(clause).collect()
+    }
+
+    /// The filter with only some of its clauses; none when none is kept.
+    pub fn keeping(&self, keep: impl Fn(&Expr) -> bool) -> Option<Expr> {
+        let mut kept: Vec<Expr> = self.clauses().into_iter().filter(|clause| keep(clause)).collect();
+        if kept.len() < 2 {
+            return kept.pop();
+        }
+        let parts = kept.iter().map(|clause| ast::Node::clone(&clause.node)).collect();
+        let node =
+            ast::Node { kind: ast::NodeKind::And(parts), span: self.node.span.clone(), height: self.node.height };
+        Some(Expr { node: Arc::new(node), ..self.clone() })
     }
 
     /// The names it looks up on the record itself, for expressions over things that have no schema.

@@ -21,7 +21,8 @@ pub(super) fn binary(operator: Binary, a: &Value, b: &Value) -> Value {
     }
     let null = a.is_null() || b.is_null();
     let compared = |holds: fn(Ordering) -> bool| match order(a, b) {
-        _ if null => Value::Bool(false),
+        // Null is neither more nor less than anything, and equal to itself.
+        _ if null => Value::Bool(a.is_null() && b.is_null() && holds(Ordering::Equal)),
         Some(order) => Value::Bool(holds(order)),
         // Numbers always compare: what is no number is neither more nor less.
         None if matches!((a, b), (Value::Int(_) | Value::Double(_), Value::Int(_) | Value::Double(_))) => {

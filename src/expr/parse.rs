@@ -22,22 +22,20 @@ pub(super) const MAX_DEPTH: u16 = 100;
 /// How many bytes parameter aliases may add to an expression, all their uses together.
 const ALIASES_MAX: usize = 1 << 20;
 
-/// Reads the expression of `input`. With `items` it is about one item of a list at a time, which is `$this`.
-pub(super) fn parse(input: &Input, items: bool) -> Result<Node, SyntaxError> {
+/// Reads the expression of `input`. `given` is a name for something that it is told besides the record.
+pub(super) fn parse(input: &Input, given: Option<&str>) -> Result<Node, SyntaxError> {
     let mut aliases = Vec::new();
     for (name, value) in &input.aliases {
         let node = Parser::new(&input.text, value.clone(), &[])?.whole()?;
         aliases.push(Alias { name: name.clone(), node: constant(node, name)?, length: value.len() });
     }
     let mut parser = Parser::new(&input.text, input.expression.clone(), &aliases)?;
-    if items {
-        parser.frames.push(Some(Arc::from(THIS)));
-    }
+    parser.frames.extend(given.map(|name| Some(Arc::from(name))));
     parser.whole()
 }
 
 /// The item that a filter inside a path, or the whole expression, is about.
-const THIS: &str = "$this";
+pub(super) const THIS: &str = "$this";
 
 /// What a parameter alias stands for.
 struct Alias {
@@ -52,7 +50,7 @@ fn constant(mut node: Node, name: &str) -> Result<Node, SyntaxError> {
         return Err(SyntaxError::new(node.span, format!("`@{name}` must be a value, without properties"))
             .help("write a property where the alias is used"));
     }
-    super::check::check(&mut node, None, None, &mut Catalog::new())?;
+    super::check::check(&mut node, None, None, super::check::Use::Value, &mut Catalog::new())?;
     let nowhere = NoNavigation { as_of: jiff::Timestamp::UNIX_EPOCH };
     let value = super::eval::value(&node, super::eval::Root::Value(&Value::Null), None, &nowhere);
     literal_node(&value, &node.span).ok_or_else(|| SyntaxError::new(node.span, format!("`@{name}` has no value")))
@@ -301,14 +299,69 @@ impl<'t> Parser<'t> {
         let Some(alias) = self.aliases.iter().find(|alias| *alias.name == *name) else {
             return self.path(Head::Alias(Arc::from(name)), Vec::new(), span);
         };
-        if self.token == Token::Slash {
-            return Err(SyntaxError::new(self.span.clone(), "nothing can follow a value"));
-        }
         self.added += alias.length;
         if self.added > ALIASES_MAX {
             return Err(SyntaxError::new(span, "the values of aliases add up to more than 1 MiB"));
         }
-        Ok(Node { span, ..alias.node.clone() })
+        let mut value = Node { span: span.clone(), ..alias.node.clone() };
+        while self.token == Token::Slash {
+            let NodeKind::Object(parts) = value.kind else {
+                return Err(SyntaxError::new(self.span.clone(), "nothing can follow a value"));
+            };
+            self.advance()?;
+            if self.token != Token::Word {
+                return Err(self.unexpected("a property after `/`"));
+            }
+            let part = parts.into_iter().find(|(name, _)| **name == *self.word()).map(|(_, part)| part);
+            self.advance()?;
+            let null = || Node { kind: NodeKind::Literal(Value::Null), span: span.clone(), height: 1 };
+            value = Node { span: span.start..self.before, ..part.unwrap_or_else(null) };
+        }
+        Ok(value)
+    }
+
+    /// What stands in parentheses behind a list, if it is a key: `('…')`, which is the `id`, or `(name='…', …)`.
+    /// Goes past the parenthesis in any case.
+    fn key(&mut self) -> Result<Option<Segment>, SyntaxError> {
+        self.advance()?;
+        let mut parts = Vec::new();
+        let is_alias = |parser: &Self| parser.token == Token::Word && parser.word().starts_with('@');
+        if matches!(self.token, Token::Literal(_) | Token::Minus) || is_alias(self) {
+            parts.push(self.key_part("id", self.span.clone())?);
+        } else {
+            loop {
+                let (name, span) = (self.word(), self.span.clone());
+                if self.token != Token::Word || !is_name(name) || self.lexer.expect_equals().is_err() {
+                    return Ok(None);
+                }
+                self.advance()?;
+                parts.push(self.key_part(name, span)?);
+                if !self.accept(&Token::Comma)? {
+                    break;
+                }
+            }
+        }
+        self.expect(&Token::Close, "`)`")?;
+        let (height, span) = (tallest(&parts), parts[0].span.start..self.before);
+        let condition = match parts.len() {
+            1 => parts.remove(0),
+            _ => node(NodeKind::And(parts), span, height)?,
+        };
+        Ok(Some(Segment::Key(Box::new(condition))))
+    }
+
+    /// One value of a key, as the condition that it is.
+    fn key_part(&mut self, name: &str, span: Span) -> Result<Node, SyntaxError> {
+        let value = self.operand()?;
+        if !matches!(value.kind, NodeKind::Literal(_)) {
+            return Err(SyntaxError::new(value.span, "a key is a plain value")
+                .help("other conditions stand in `$filter`: memberOf/$filter(displayName eq …)"));
+        }
+        let property = Segment::Property(step(name, span.clone())?);
+        let path = Path { head: Head::Item(0), segments: vec![property], end: End::Value };
+        let end = value.span.end;
+        let path = Node { kind: NodeKind::Path(path), span: span.clone(), height: 1 };
+        node(NodeKind::Binary(Binary::Eq, Box::new([path, value])), span.start..end, 1)
     }
 
     /// A name with arguments.
@@ -320,7 +373,14 @@ impl<'t> Parser<'t> {
         if is("cast") || is("isof") {
             return self.typed(is("cast"), span);
         }
-        let Some(function) = functions::named(word) else { return Err(no_function(word, span)) };
+        let Some(function) = functions::named(word) else {
+            let is_slip = nearest(word, functions::FUNCTIONS.iter().map(|function| function.name)).is_some();
+            let key = if is_name(word) && !is_slip { self.key()? } else { None };
+            let Some(key) = key else { return Err(no_function(word, span)) };
+            let (head, mut segments) = self.head(word, &span)?;
+            segments.push(key);
+            return self.path(head, segments, span);
+        };
         self.advance()?;
         let mut arguments = Vec::new();
         if !self.accept(&Token::Close)? {
@@ -496,7 +556,9 @@ impl<'t> Parser<'t> {
 
     /// What follows the head of a path.
     fn path(&mut self, head: Head, mut segments: Vec<Segment>, span: Span) -> Result<Node, SyntaxError> {
-        let (mut end, mut height) = (End::Value, 0);
+        let key_height = |segment: &Segment| if let Segment::Key(node) = segment { node.height } else { 0 };
+        let mut end = End::Value;
+        let mut height = segments.iter().map(key_height).max().unwrap_or(0);
         while self.accept(&Token::Slash)? {
             if self.token != Token::Word {
                 return Err(self.unexpected("a property after `/`"));
@@ -526,9 +588,13 @@ impl<'t> Parser<'t> {
                 end = End::All(lambda);
             } else if open && word.contains('.') {
                 return Err(no_function(word, at));
+            } else if open && is_name(word) && functions::named(word).is_none() {
+                let property = Segment::Property(step(word, at.clone())?);
+                let Some(key) = self.key()? else { return Err(no_call(word, at)) };
+                height = height.max(key_height(&key));
+                segments.extend([property, key]);
             } else if open {
-                let help = "only any(x: …), all(x: …), $filter(…) and $count can; functions stand before: startswith(a/b, 'x')";
-                return Err(SyntaxError::new(at, format!("`{word}` cannot follow a path")).help(help));
+                return Err(no_call(word, at));
             } else {
                 segments.push(Segment::Property(step(word, at)?));
             }
@@ -551,7 +617,12 @@ impl<'t> Parser<'t> {
     /// `$count($filter=…)`
     fn counted(&mut self) -> Result<Node, SyntaxError> {
         self.advance()?;
-        if self.token != Token::Word || !matches!(self.word(), "$filter" | "filter") {
+        let option = self.word().strip_prefix('$').unwrap_or(self.word());
+        if option.eq_ignore_ascii_case("search") {
+            return Err(SyntaxError::new(self.span.clone(), "`$search` is not supported")
+                .help("say it with a condition: $count($filter=contains(displayName, …))"));
+        }
+        if self.token != Token::Word || !option.eq_ignore_ascii_case("filter") {
             return Err(self.unexpected("`$filter=…`"));
         }
         self.lexer.expect_equals()?;
@@ -632,6 +703,13 @@ fn no_function(word: &str, span: Span) -> SyntaxError {
         Some(name) => error.help(format!("did you mean `{name}`?")),
         None => error,
     }
+}
+
+/// The error for a name with arguments behind a path.
+fn no_call(word: &str, span: Span) -> SyntaxError {
+    let help =
+        "only any(x: …), all(x: …), $filter(…), $count and a key can; functions stand before: startswith(a/b, 'x')";
+    SyntaxError::new(span, format!("`{word}` cannot follow a path")).help(help)
 }
 
 /// The error for a type that is not a primitive one.
@@ -724,7 +802,7 @@ mod tests {
 
     fn parse(text: &str) -> Result<Node, SyntaxError> {
         let input = Input::read(text)?;
-        super::parse(&input, false).map_err(|error| input.moved_back(error))
+        super::parse(&input, None).map_err(|error| input.moved_back(error))
     }
 
     fn check(text: &str, expected: &str) {
@@ -813,8 +891,22 @@ mod tests {
         check("any(x: x)", "0..3 there is no function `any` | `any` needs a list before it: memberOf/any(g: …)");
         check(
             "a/startswith('x')",
-            "2..12 `startswith` cannot follow a path | only any(x: …), all(x: …), $filter(…) and $count can; \
+            "2..12 `startswith` cannot follow a path | only any(x: …), all(x: …), $filter(…), $count and a key can; \
              functions stand before: startswith(a/b, 'x')",
+        );
+        check(
+            "a/b(c)",
+            "2..3 `b` cannot follow a path | only any(x: …), all(x: …), $filter(…), $count and a key can; \
+             functions stand before: startswith(a/b, 'x')",
+        );
+        check("startwith('a', 'x')", "0..9 there is no function `startwith` | did you mean `startswith`?");
+        check(
+            "a(k=b)",
+            "4..5 a key is a plain value | other conditions stand in `$filter`: memberOf/$filter(displayName eq …)",
+        );
+        check(
+            "a/$count($search=x)",
+            "9..16 `$search` is not supported | say it with a condition: $count($filter=contains(displayName, …))",
         );
         check(
             "a/any(x x eq 1)",

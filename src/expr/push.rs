@@ -315,7 +315,7 @@ impl Pusher<'_> {
         let Head::Root = path.head else { return None };
         let mut names = path.segments.iter().map(|segment| match segment {
             Segment::Property(step) => Some(&*step.name),
-            Segment::Filter(_) => None,
+            Segment::Filter(_) | Segment::Key(_) => None,
         });
         let first = names.next()??;
         let row = *self.table.iter().find(|(name, ..)| *name == first)?;

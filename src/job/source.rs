@@ -56,6 +56,8 @@ pub struct GraphSource {
     pub delta: bool,
     /// How old the last full read may be, at most, before another one is made.
     pub full_every: SignedDuration,
+    /// Graph is asked to leave out what the scope leaves out, where it can tell.
+    pub push_down: bool,
     /// Whether the job runs only while the application is allowed nothing that the job does not need.
     pub refuse_excess_rights: bool,
 }
@@ -136,6 +138,7 @@ pub(super) fn read(node: &Node, reader: &Reader, files: &[Arc<SourceFile>], prob
     let max_in_flight = fields.get("max_in_flight").map(|node| node.int(1..=1000, problems));
     let delta = fields.get("delta").map_or(Some(false), |node| node.bool(problems));
     let full_every = fields.get("full_every").map_or(Some(FULL_EVERY), |node| full_every(node, problems));
+    let push_down = fields.get("push_down").map_or(Some(true), |node| node.bool(problems));
     let refuse_excess = fields.get("refuse_excess_rights").map_or(Some(false), |node| node.bool(problems));
     fields.finish(&super::read::HOMES, problems);
     let secrets = Secrets { reader, files };
@@ -155,6 +158,7 @@ pub(super) fn read(node: &Node, reader: &Reader, files: &[Arc<SourceFile>], prob
         max_in_flight: transposed(max_in_flight)?.and_then(|number| u32::try_from(number).ok()),
         delta: delta?,
         full_every: full_every?,
+        push_down: push_down?,
         refuse_excess_rights: refuse_excess?,
     };
     one_cloud(&source, authority_node.or(graph_node), problems)?;

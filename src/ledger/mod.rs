@@ -34,7 +34,7 @@ use crate::record::Collection;
 pub use approvals::{ApprovalId, HeldPlan, UsedApproval};
 pub use decisions::{Decided, Decision, Rule};
 pub use journal::{Became, ChangeEnd, EntryId, Intent, UnfinishedBatch, UnfinishedChange};
-pub use moving::import;
+pub use moving::{Erased, import};
 pub use runs::{Run, RunId, RunState};
 
 /// Whose ledger it is; kept in the file, and any other is refused.

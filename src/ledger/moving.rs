@@ -50,24 +50,43 @@ impl Ledger {
         Ok(found.into_iter().map(|(ty, key)| (ty, Key::parse(&key))).collect())
     }
 
-    /// Erases whatever names the object, whoever owns it, and gives back how many entries that were. What was erased is
-    /// overwritten in the file.
-    pub fn erase(&mut self, id: Guid) -> Result<u64> {
+    /// What people call the object, as far as the ledger knows.
+    pub fn labels_of(&self, id: Guid) -> Result<Vec<String>> {
+        let read = || -> rusqlite::Result<Vec<String>> {
+            let query = "SELECT DISTINCT label FROM records WHERE key = ?1 UNION
+                         SELECT DISTINCT label FROM written WHERE key = ?1 AND label IS NOT NULL";
+            self.connection.prepare(query)?.query_map([id.to_string()], |row| row.get(0))?.collect()
+        };
+        self.sql("cannot read", read())
+    }
+
+    /// Erases whatever names the object, whoever owns it. What was erased is overwritten in the file.
+    pub fn erase(&mut self, id: Guid) -> Result<Erased> {
         let id = id.to_string();
         self.sql("cannot write", self.connection.pragma_update(None, "secure_delete", true))?;
         let erased = self.transact("person erased", |transaction, view| {
-            let mut erased = 0;
-            let tables = ["records", "written", "decisions", "refused", "approved_records"];
-            for table in tables {
-                let query = format!("DELETE FROM {table} WHERE instr(key, ?1) > 0");
-                erased += transaction.execute(&query, [&id]).map_err(|cause| view.failed(cause))? as u64;
-            }
-            // Values of others that refer to it, such as a manager's id, are theirs; they go with the next change.
-            if erased > 0 {
-                let query = "UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE name = ?1";
-                transaction.execute(query, [meta::GENERATION]).map_err(|cause| view.failed(cause))?;
-            }
-            Ok(erased)
+            let erase = || -> rusqlite::Result<Erased> {
+                let mut entries = 0;
+                // What runs wrote and people decided about others may name it as well, as the manager they had.
+                for (table, columns) in [
+                    ("records", "key"),
+                    ("written", "key || written || coalesce(attributes, '')"),
+                    ("decisions", "key || coalesce(before, '')"),
+                    ("refused", "key || reason"),
+                    ("approved_records", "key"),
+                ] {
+                    let query = format!("DELETE FROM {table} WHERE instr(lower({columns}), ?1) > 0");
+                    entries += transaction.execute(&query, [&id])? as u64;
+                }
+                if entries > 0 {
+                    let query = "UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE name = ?1";
+                    transaction.execute(query, [meta::GENERATION])?;
+                }
+                let of_others = "SELECT count(*) FROM records WHERE instr(lower(attributes), ?1) > 0";
+                let of_others = transaction.query_row(of_others, [&id], |row| row.get::<_, i64>(0))?;
+                Ok(Erased { entries, of_others: of_others as u64 })
+            };
+            erase().map_err(|cause| view.failed(cause))
         })?;
         // Old pages lie in the write-ahead log until it is emptied.
         let emptied = || self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
@@ -76,6 +95,15 @@ impl Ledger {
         self.sql("cannot write", emptied())?;
         Ok(erased)
     }
+}
+
+/// What became of a person in the ledger.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Erased {
+    /// Entries that are gone.
+    pub entries: u64,
+    /// Records of others that still refer to the person, as they do in the target.
+    pub of_others: u64,
 }
 
 /// Puts an exported ledger in its place, and says where the one is that was there. `moved` rewrites whose it is; else it

@@ -81,7 +81,7 @@ fn mark() -> BatchMark {
 
 #[test]
 fn rows_of_every_state_read_back() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::testing::folder();
     let mut ledger = new_ledger(folder.path());
     let mut retired = row("retired");
     retired.state = State::Retired(leaving());
@@ -125,7 +125,7 @@ fn rows_of_every_state_read_back() {
 
 #[test]
 fn what_was_applied_and_settled_is_stored_once() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::testing::folder();
     let mut ledger = new_ledger(folder.path());
     let mut two = row("x");
     two.values.insert("Differs".into(), held("Ada", "ada"));
@@ -140,7 +140,7 @@ proptest! {
     #[test]
     fn rows_come_in_the_order_of_keys(ids in prop::collection::vec(any::<([u8; 16], Option<[u8; 16]>)>(), 0..20),
                                       texts in prop::collection::vec("[A-Za-z0-9 /-ü]{1,8}", 0..20)) {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = crate::testing::folder();
         let mut ledger = new_ledger(folder.path());
         let ids = ids.into_iter().map(|(a, b)| match b {
             None => Key::Guid(Guid(a)),
@@ -157,7 +157,7 @@ proptest! {
 
 #[test]
 fn what_is_not_known_is_refused_and_nothing_is_kept_of_the_attempt() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::testing::folder();
     let mut ledger = new_ledger(folder.path());
     let run = ledger.begin_run("run", at("2026-03-01T02:00:00Z")).unwrap();
     let doubtful = Datum::Set(Set::new(vec!["a".into()], vec!["b".into()], None));
@@ -178,7 +178,7 @@ fn what_is_not_known_is_refused_and_nothing_is_kept_of_the_attempt() {
 
 #[test]
 fn the_generation_counts_ownership_and_settled_values_only() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::testing::folder();
     let mut ledger = new_ledger(folder.path());
     let key = Key::Text("x".into());
     let mut generation = 0;
@@ -208,7 +208,7 @@ fn the_generation_counts_ownership_and_settled_values_only() {
 
 #[test]
 fn a_journalled_batch_shows_only_once_it_is_committed() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::testing::folder();
     let mut ledger = new_ledger(folder.path());
     let (stays, goes, comes) = (Key::Text("stays".into()), Key::Text("goes".into()), Key::Text("comes".into()));
     write(&mut ledger, "users", vec![(stays.clone(), Some(row("old"))), (goes.clone(), Some(row("goes")))]);
@@ -238,7 +238,7 @@ fn a_journalled_batch_shows_only_once_it_is_committed() {
 
 #[test]
 fn a_batch_nobody_can_tell_about_makes_its_values_unknown_and_keeps_ownership() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::testing::folder();
     let mut ledger = new_ledger(folder.path());
     let key = |text: &str| Key::Text(text.into());
     let old = ["aside", "goes", "stays"].map(|name| (key(name), Some(row(name))));
@@ -259,7 +259,7 @@ fn a_batch_nobody_can_tell_about_makes_its_values_unknown_and_keeps_ownership() 
 
 #[test]
 fn a_record_that_is_changed_twice_is_named() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::testing::folder();
     let mut ledger = new_ledger(folder.path());
     let run = ledger.begin_run("run", at("2026-03-02T02:00:00Z")).unwrap();
     let twice = [(Key::Text("x".into()), Some(row("x"))), (Key::Text("x".into()), None)];
@@ -270,7 +270,7 @@ fn a_record_that_is_changed_twice_is_named() {
 
 #[test]
 fn another_job_tenant_or_target_is_refused_with_both_values() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::testing::folder();
     let path = folder.path().join("contoso/ledger.sqlite3");
     drop(new_ledger(folder.path()));
     let cases = [
@@ -300,7 +300,7 @@ fn assert_refused(path: &Path, words: &str) {
 
 #[test]
 fn what_is_no_intact_ledger_is_refused_and_left_alone() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::testing::folder();
     let path = folder.path().join("contoso/ledger.sqlite3");
     let mut ledger = new_ledger(folder.path());
     let rows = (0..2000).map(|n| (Key::Text(format!("key {n}").into()), Some(row("somebody")))).collect();
@@ -334,7 +334,7 @@ fn what_is_no_intact_ledger_is_refused_and_left_alone() {
 
 #[test]
 fn a_newer_format_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::testing::folder();
     let ledger = new_ledger(folder.path());
     ledger.connection.pragma_update(None, "user_version", 99).unwrap();
     drop(ledger);
@@ -343,7 +343,7 @@ fn a_newer_format_is_refused() {
 
 #[test]
 fn a_reader_needs_no_ledger_and_sees_one_state() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::testing::folder();
     let path = folder.path().join("contoso/ledger.sqlite3");
     assert!(Ledger::open_to_read(&path, &identity()).unwrap().is_none());
     assert!(!path.exists() && !path.parent().unwrap().exists());
@@ -359,7 +359,7 @@ fn a_reader_needs_no_ledger_and_sees_one_state() {
 
 #[test]
 fn a_half_made_ledger_is_made_anew() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::testing::folder();
     let path = folder.path().join("contoso/ledger.sqlite3");
     fs::create_dir(path.parent().unwrap()).unwrap();
     fs::write(folder.path().join("contoso/ledger.sqlite3.new"), "half").unwrap();
@@ -369,7 +369,7 @@ fn a_half_made_ledger_is_made_anew() {
 
 #[test]
 fn approvals_read_back_until_they_are_used() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::testing::folder();
     let mut ledger = new_ledger(folder.path());
     let record =
         |key: &str, cause| ApprovedRecord { ty: "users".into(), key: Key::Text(key.into()), cause, shown: None };
@@ -402,7 +402,7 @@ fn approvals_read_back_until_they_are_used() {
 
 #[test]
 fn held_plans_wait_newest_first_until_a_run_goes_through() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::testing::folder();
     let mut ledger = new_ledger(folder.path());
     let limit = LimitCheck {
         limit: LimitName::Retires,
@@ -431,7 +431,7 @@ fn held_plans_wait_newest_first_until_a_run_goes_through() {
 
 #[test]
 fn the_history_tells_finished_from_unfinished_and_dead_runs() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::testing::folder();
     let mut ledger = new_ledger(folder.path());
     assert_eq!((ledger.last_as_of().unwrap(), ledger.last_snapshot_as_of().unwrap()), (None, None));
     let future = ledger.begin_run("run", at("2030-01-01T00:00:00Z")).unwrap();
@@ -454,7 +454,7 @@ fn the_history_tells_finished_from_unfinished_and_dead_runs() {
 
 #[test]
 fn scope_and_good_run_read_back() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::testing::folder();
     let mut ledger = new_ledger(folder.path());
     assert_eq!((ledger.accepted_scope().unwrap(), ledger.last_good_run().unwrap()), (None, None));
     let good = GoodRun { as_of: at("2026-03-01T02:00:00Z"), counts: [(Collection::LicenseAssignments, 7)].into() };
@@ -467,7 +467,7 @@ fn scope_and_good_run_read_back() {
 
 #[test]
 fn what_a_crashed_run_left_beside_a_refused_ledger_is_left_there() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::testing::folder();
     let mut ledger = new_ledger(folder.path());
     write(&mut ledger, "users", vec![(Key::Text("x".into()), Some(row("x")))]);
     let died = folder.path().join("died");
@@ -485,7 +485,7 @@ fn what_a_crashed_run_left_beside_a_refused_ledger_is_left_there() {
 
 #[test]
 fn a_ledger_of_the_first_format_is_brought_to_the_newest_with_what_it_knew() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::testing::folder();
     let path = folder.path().join("ledger.sqlite3");
     let old = rusqlite::Connection::open(&path).unwrap();
     old.execute_batch(include_str!("schema.sql")).unwrap();
@@ -535,7 +535,7 @@ fn became(name: &str, action: Action, row: Option<Row>) -> Became {
 
 #[test]
 fn what_a_run_wrote_is_kept_once_the_ledger_agrees_and_as_long_as_is_asked() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::testing::folder();
     let mut ledger = new_ledger(folder.path());
     let first = ledger.begin_run("run", at("2026-03-01T02:00:00Z")).unwrap();
     let made = [became("a", Action::Create, Some(row("a"))), became("b", Action::Create, Some(row("b")))];
@@ -563,7 +563,7 @@ fn what_a_run_wrote_is_kept_once_the_ledger_agrees_and_as_long_as_is_asked() {
 
 #[test]
 fn decisions_and_refusals_read_back() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::testing::folder();
     let mut ledger = new_ledger(folder.path());
     let key = Key::Text("x".into());
     write(&mut ledger, "users", vec![(key.clone(), Some(row("x")))]);
@@ -602,7 +602,7 @@ fn decisions_and_refusals_read_back() {
 
 #[test]
 fn whoever_is_erased_leaves_no_byte_in_the_file() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::testing::folder();
     let mut ledger = new_ledger(folder.path());
     let (id, other) = (Guid([0xab; 16]), Guid([0xcd; 16]));
     let rows = vec![
@@ -612,7 +612,7 @@ fn whoever_is_erased_leaves_no_byte_in_the_file() {
     ];
     write(&mut ledger, "users", rows);
     assert_eq!(ledger.owned_by(id).unwrap().len(), 2);
-    assert_eq!(ledger.erase(id).unwrap(), 2);
+    assert_eq!(ledger.erase(id).unwrap().entries, 2);
     assert_eq!(all(&ledger, "users").len(), 1);
     drop(ledger);
     for entry in fs::read_dir(folder.path().join("contoso")).unwrap() {
@@ -630,7 +630,7 @@ fn whoever_is_erased_leaves_no_byte_in_the_file() {
 
 #[test]
 fn a_ledger_is_exported_and_imported_for_its_own_job_only_unless_it_moved() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::testing::folder();
     let key = Key::Text("x".into());
     write(&mut new_ledger(folder.path()), "users", vec![(key.clone(), Some(row("x")))]);
     let (old, out) = (folder.path().join("contoso/ledger.sqlite3"), folder.path().join("out"));

@@ -4,6 +4,8 @@
 //! never unknown: a case shows what a value becomes. Deliberately contacts nothing and follows no navigation but into
 //! what the case itself holds.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde_json::Value as Json;
 
@@ -12,7 +14,7 @@ use crate::diagnostic::{Place, Problems, did_you_mean};
 use crate::distinct;
 use crate::expr::{Catalog, NoNavigation};
 use crate::plan::datum::Datum;
-use crate::record::{Guid, Key};
+use crate::record::{Guid, Key, List, Value};
 use crate::tree::{Fields, Kind, Node};
 
 /// What `now()` is in a case that does not say: fixed, so that a case gives the same every day.
@@ -97,7 +99,8 @@ fn rows(case: &Case, mapping: &Mapping, catalog: &Catalog) -> Result<Vec<Mapped>
     let navigate = NoNavigation { as_of: case.now };
     let words = |rejection: Rejection| rejection.to_string();
     if mapping.distinct.is_some() {
-        let mapped = mapping.apply_value(&spelling(&case.given)?, &navigate);
+        let records = records(case, mapping, catalog)?;
+        let mapped = mapping.apply_value(&spelling(&case.given)?, &records, &navigate);
         return Ok(vec![mapped.map_err(words)?]);
     }
     let mut record = catalog.inline(mapping.source, &case.given).map_err(|error| error.to_string())?;
@@ -117,11 +120,32 @@ fn rows(case: &Case, mapping: &Mapping, catalog: &Catalog) -> Result<Vec<Mapped>
 
 /// The value of a case of a mapping over distinct values.
 fn spelling(given: &Json) -> Result<Box<str>, String> {
-    let found = match (given.get(distinct::NAME), given.as_object().map_or(0, serde_json::Map::len)) {
-        (Some(Json::String(text)), 1) => distinct::key(text).map(|(_, spelling)| spelling),
+    let known = |name: &String| name == distinct::NAME || name == distinct::RECORDS;
+    let found = match (given.get(distinct::NAME), given.as_object()) {
+        (Some(Json::String(text)), Some(given)) if given.keys().all(known) => {
+            distinct::key(text).map(|(_, spelling)| spelling)
+        }
         _ => None,
     };
-    found.ok_or_else(|| "a case of distinct values is given one text: given = { value = \"Retail\" }".to_string())
+    found.ok_or_else(|| {
+        "a case of distinct values is given one text, and those that have it: \
+         given = { value = \"Retail\", records = [{ displayName = \"Adele Vance\" }] }"
+            .to_string()
+    })
+}
+
+/// The records of such a case that have the value.
+fn records(case: &Case, mapping: &Mapping, catalog: &Catalog) -> Result<Value, String> {
+    let given = match case.given.get(distinct::RECORDS) {
+        None => &[][..],
+        Some(Json::Array(given)) => given,
+        Some(_) => return Err("records: these are written as a list: [{…}, {…}]".into()),
+    };
+    let record = |given: &Json| {
+        let record = catalog.inline(mapping.source, given).map_err(|error| format!("records: {error}"))?;
+        Ok(Value::Record(Arc::new(record)))
+    };
+    Ok(Value::List(List::known(given.iter().map(record).collect::<Result<Vec<_>, String>>()?)))
 }
 
 /// `""` is also how a case expects an empty set.

@@ -63,6 +63,8 @@ pub struct Mapping {
 pub struct Distinct {
     /// Over the records of the mapping's source.
     pub value: Expr,
+    /// Attributes are made of the records that have the value, too.
+    pub joins: bool,
 }
 
 /// How a target record is recognised.
@@ -271,8 +273,8 @@ impl Mapping {
     }
 
     /// One value for each attribute, as its expression has it: not cut, and whether or not the record can be mapped.
-    pub fn values(&self, record: &Record, navigate: &dyn Navigate) -> Vec<Datum> {
-        self.attributes.iter().map(|attribute| attribute.of(Subject::Record(record), navigate)).collect()
+    pub fn values(&self, subject: Subject<'_>, navigate: &dyn Navigate) -> Vec<Datum> {
+        self.attributes.iter().map(|attribute| attribute.of(subject, navigate)).collect()
     }
 
     /// [`Mapping::apply`] for one element of the list that is split.
@@ -280,13 +282,13 @@ impl Mapping {
         self.apply_to(Subject::Item(record, item), navigate)
     }
 
-    /// [`Mapping::apply`] for a mapping of distinct values.
-    pub fn apply_value(&self, spelling: &str, navigate: &dyn Navigate) -> Result<Mapped, Rejection> {
-        self.apply_to(Subject::Value(&distinct::record(spelling)), navigate)
+    /// [`Mapping::apply`] for a mapping of distinct values; `records` are those that have the value.
+    pub fn apply_value(&self, spelling: &str, records: &Value, navigate: &dyn Navigate) -> Result<Mapped, Rejection> {
+        self.apply_to(Subject::Group(&distinct::record(spelling), records), navigate)
     }
 
     fn apply_to(&self, subject: Subject<'_>, navigate: &dyn Navigate) -> Result<Mapped, Rejection> {
-        self.checked(self.attributes.iter().map(|attribute| attribute.of(subject, navigate)).collect())
+        self.checked(self.values(subject, navigate))
     }
 
     /// Values as the mapping allows them: what must be there is, and nothing is too long.

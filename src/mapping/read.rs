@@ -117,7 +117,7 @@ impl Draft {
             tables::read(node, catalog, problems);
         }
         let source = fields.require("source", "source = \"users\"", problems);
-        let (source, distinct) = source.map_or((None, None), |node| self::source(node, catalog, problems));
+        let (source, mut distinct) = source.map_or((None, None), |node| self::source(node, catalog, problems));
         let values = distinct.is_some();
         let each = fields.get("each").map(|node| each(node, source, values, catalog, problems));
         let target = fields.require("target", "target = \"Users\"", problems);
@@ -153,6 +153,13 @@ impl Draft {
         let mut reader = AttributeReader { source, over, sides, empty, catalog, references: Vec::new() };
         let attributes = reader.all(attributes?, problems);
         let references = reader.references;
+        if let Some(distinct) = &mut distinct {
+            let reads_records = |attribute: &Attribute| match &attribute.value {
+                AttributeValue::Expr(expr) => expr.reads(distinct::RECORDS),
+                AttributeValue::Const(_) => false,
+            };
+            distinct.joins = attributes.iter().any(reads_records);
+        }
         let tests = tests
             .map(|node| cases::read(node, &attributes, matches!(over, Over::Items(_)), problems))
             .unwrap_or_default();
@@ -445,7 +452,7 @@ impl AttributeReader<'_> {
         match (value, constant) {
             (Some(node), None) => {
                 let expr = match self.over {
-                    Over::Values => over_value(node, self.catalog, problems)?,
+                    Over::Values => over_value(node, self.source?, self.catalog, problems)?,
                     Over::Records => expression(node, self.source?, None, self.catalog, problems)?,
                     Over::Items(item) => expression(node, self.source?, Some(item), self.catalog, problems)?,
                 };
@@ -558,7 +565,7 @@ fn source(node: &Node, catalog: &mut Catalog, problems: &mut Problems) -> (Optio
         return (None, None);
     }
     let value = value.zip(found).and_then(|(node, of)| expression(node, of, None, catalog, problems));
-    (found, value.map(|value| Distinct { value }))
+    (found, value.map(|value| Distinct { value, joins: false }))
 }
 
 /// Reads `each`: a list, or a list and what tells its elements apart.
@@ -616,12 +623,16 @@ fn each(
     Some(Each { of: list, by: transposed(by)? })
 }
 
-/// Compiles an expression over a distinct value, which has no other name than `value`.
-fn over_value(node: &Node, known: &Catalog, problems: &mut Problems) -> Option<Expr> {
+/// Compiles an expression over a distinct value, which is called `value`, and the `records` of `of` that have it.
+fn over_value(node: &Node, of: Collection, catalog: &mut Catalog, problems: &mut Problems) -> Option<Expr> {
     let text = node.text(problems)?;
-    let mut catalog = Catalog::new();
-    catalog.set_tables(known.tables().clone());
-    let expr = match expr::compile(text, None, &mut catalog) {
+    let expr = match expr::compile_group(text, distinct::RECORDS, of, catalog) {
+        Ok(expr) if matches!(expr.ty().kind, schema::Kind::Record(_) | schema::Kind::Complex(_)) => {
+            let message = format!("this is {}, which is not a value to write", expr.ty());
+            let help = "go on to a property: records/displayName, or records/$count";
+            problems.add_with_help(&node.inside(0..text.len()), message, help);
+            return None;
+        }
         Ok(expr) => expr,
         Err(error) => {
             problems.push(syntax_error(node, error));
@@ -630,7 +641,9 @@ fn over_value(node: &Node, known: &Catalog, problems: &mut Problems) -> Option<E
     };
     if let Some(name) = expr.names().iter().find(|name| ***name != *distinct::NAME) {
         let message = format!("there is no `{name}` here: the mapping is over distinct values");
-        problems.add_with_help(&node.inside(0..text.len()), message, "the value itself is called `value`");
+        let help =
+            "the value itself is called `value`, and the list of those that have it `records`: records/displayName";
+        problems.add_with_help(&node.inside(0..text.len()), message, help);
         return None;
     }
     Some(expr)

@@ -537,3 +537,28 @@ proptest! {
         prop_assert_eq!(made, wanted);
     }
 }
+
+#[test]
+fn joined_records_that_are_not_all_known_make_no_certain_value() {
+    let head = HEAD.replace("\"users\"", "{ distinct = \"employeeId\", of = \"users\" }");
+    let (mapping, catalog) = mapping(&format!(
+        "{head}[attributes]\n\"ID\" = \"value\"\n\"Mails\" = \"records/mail\"\n\"Count\" = \"records/$count\"\n\
+         \"All\" = {{ value = \"records/mail\", separator = \"; \" }}\n\"Any\" = \"records/any(r: r/mail eq 'b')\"\n"
+    ));
+    assert!(mapping.distinct.as_ref().is_some_and(|distinct| distinct.joins));
+    let user = |mail: &str| catalog.inline(Collection::Users, &serde_json::json!({ "mail": mail })).unwrap();
+    let users = |mails: &[&str]| mails.iter().map(|mail| Value::Record(user(mail).into())).collect::<Vec<_>>();
+    let values = |records: List| {
+        let nowhere = NoNavigation { as_of: jiff::Timestamp::UNIX_EPOCH };
+        mapping.apply_value("1042", &Value::List(records), &nowhere).unwrap().values
+    };
+    let whole = values(List::known(users(&["b", "a"])));
+    assert_eq!(whole[1..], [Datum::set(["a", "b"]), Datum::text("2"), Datum::text("a; b"), Datum::text("true")]);
+    let rest = Some(Unknown::new("a page is missing"));
+    let partial = values(List::new(users(&["a"]), [], rest));
+    assert!(matches!(&partial[1], Datum::Set(set) if !set.is_complete()), "{partial:?}");
+    assert!(partial[2..].iter().all(|value| matches!(value, Datum::Unknown(_))), "{partial:?}");
+    refused(&format!("{head}[attributes]\n\"ID\" = \"values\"\n"), &["there is no `values` here"]);
+    refused(&format!("{head}[attributes]\n\"ID\" = \"records/maill\"\n"), &["users have no property `maill`"]);
+    refused(&format!("{head}[attributes]\n\"ID\" = \"records\"\n"), &["records/displayName"]);
+}

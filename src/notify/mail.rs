@@ -53,18 +53,27 @@ pub async fn send(mail: &Mail, notice: &Notice) -> Result<()> {
     sent.await.failing(failed)?
 }
 
+/// The server with the port that is meant where the address names none.
+pub fn with_port(server: &Url) -> Url {
+    let usual = if server.scheme() == "smtps" { SUBMISSIONS_PORT } else { SUBMISSION_PORT };
+    let mut url = server.clone();
+    // Only an address without a host has no place for a port.
+    let _ = url.set_port(Some(server.port().unwrap_or(usual)));
+    url
+}
+
 fn smtp(server: &Url, login: Option<Credentials>) -> Result<SmtpTransport> {
     let failed = || "cannot prepare the connection to the mail server".to_owned();
     let host = server.host_str().unwrap_or_default().trim_matches(['[', ']']);
     let tls = || TlsParameters::new(host.to_owned()).failing(failed);
-    let (tls, port) = match server.scheme() {
-        "smtps" => (Tls::Wrapper(tls()?), SUBMISSIONS_PORT),
+    let tls = match server.scheme() {
+        "smtps" => Tls::Wrapper(tls()?),
         // What stays on this machine needs no cover, and a relay there seldom has a certificate.
-        _ if is_loopback(host) => (Tls::Opportunistic(tls()?), SUBMISSION_PORT),
-        _ => (Tls::Required(tls()?), SUBMISSION_PORT),
+        _ if is_loopback(host) => Tls::Opportunistic(tls()?),
+        _ => Tls::Required(tls()?),
     };
-    let mut builder =
-        SmtpTransport::builder_dangerous(host).port(server.port().unwrap_or(port)).tls(tls).timeout(Some(TIMEOUT));
+    let port = with_port(server).port().unwrap_or(SUBMISSION_PORT);
+    let mut builder = SmtpTransport::builder_dangerous(host).port(port).tls(tls).timeout(Some(TIMEOUT));
     if let Some(login) = login {
         builder = builder.credentials(login);
     }

@@ -108,13 +108,22 @@ fn teams(subject: &str, text: &str) -> serde_json::Value {
     })
 }
 
-async fn post(webhook: &Webhook, suffix: Option<&str>, kind: &'static str, body: Bytes, clock: &Clock) -> Result<()> {
-    let whom = webhook.kind.word();
-    let failed = || format!("cannot tell the {whom} webhook about this run");
-    let written = webhook.url.text(&format!("the address of the {whom} webhook"))?;
+fn cannot_tell(webhook: &Webhook) -> String {
+    format!("cannot tell the {} webhook about this run", webhook.kind.word())
+}
+
+/// Where it is told; a secret but for the host.
+pub fn address(webhook: &Webhook) -> Result<Url> {
+    let written = webhook.url.text(&format!("the address of the {} webhook", webhook.kind.word()))?;
     // What the parser says could quote the address.
-    let mut url = Url::parse(written.expose_secret().trim())
-        .map_err(|_| Error::usage(failed()).cause(format!("what lies in {} is no address", webhook.url)))?;
+    Url::parse(written.expose_secret().trim())
+        .map_err(|_| Error::usage(cannot_tell(webhook)).cause(format!("what lies in {} is no address", webhook.url)))
+}
+
+async fn post(webhook: &Webhook, suffix: Option<&str>, kind: &'static str, body: Bytes, clock: &Clock) -> Result<()> {
+    let failed = || cannot_tell(webhook);
+    let whom = webhook.kind.word();
+    let mut url = address(webhook)?;
     let endpoint = Endpoint::secret(url.clone())?;
     if let (Some(suffix), Ok(mut path)) = (suffix, url.path_segments_mut()) {
         path.pop_if_empty().push(suffix);

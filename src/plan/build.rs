@@ -5,7 +5,7 @@
 //! the same inputs give the same plan.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -46,6 +46,8 @@ pub struct TypeInput {
     pub policy: TypePolicy,
     pub desired: DesiredSide,
     pub current: CurrentSide,
+    /// What refers to records of this type, of types that the job does not make: names, by the record's id.
+    pub holders: BTreeMap<String, Vec<String>>,
     /// The target names a new record by its key attributes, so that its id is known beforehand.
     pub ids_are_keys: bool,
 }
@@ -97,6 +99,8 @@ struct Joined {
     owned: Vec<OwnedKey>,
     matched: Matched,
     rank: usize,
+    /// [`TypeInput::holders`], with records of the job's own types that nobody owns.
+    holders: BTreeMap<String, Vec<String>>,
 }
 
 /// Builds the plan.
@@ -113,8 +117,10 @@ pub fn build(inputs: Inputs<'_>, types: Vec<TypeInput>) -> Result<Plan> {
         })?;
         drop(by_id);
         let matched = match_up(&input.policy.spec, &input.desired, &input.current, &owned, named)?;
-        joined.push(Joined { input, owned, matched, rank });
+        joined.push(Joined { input, owned, matched, rank, holders: BTreeMap::new() });
     }
+    let holders = holders(&joined)?;
+    joined.iter_mut().zip(holders).for_each(|(ty, holders)| ty.holders = holders);
     let mut writer = Writer::new()?;
     let mut summaries = Vec::with_capacity(joined.len());
     let mut tallies = Vec::with_capacity(joined.len());
@@ -154,6 +160,39 @@ fn type_base<'a>(ty: &Joined, summary: &'a TypeSummary, tally: &'a Tally, first_
         complete: summary.coverage.is_complete(),
         tally,
     }
+}
+
+/// For each type what refers to its records and belongs to nobody: what a leaver still holds.
+fn holders(joined: &[Joined]) -> Result<Vec<BTreeMap<String, Vec<String>>>> {
+    let mut holders: Vec<BTreeMap<String, Vec<String>>> = joined.iter().map(|ty| ty.input.holders.clone()).collect();
+    let place = |name: &String| joined.iter().position(|ty| ty.input.policy.spec.name == *name);
+    for ty in joined.iter().filter(|ty| !ty.input.policy.links) {
+        let spec = &ty.input.policy.spec;
+        let refers: Vec<(usize, usize)> = spec
+            .attributes
+            .iter()
+            .enumerate()
+            .filter_map(|(at, attribute)| Some((at, place(attribute.reference.as_ref()?)?)))
+            .collect();
+        if refers.is_empty() {
+            continue;
+        }
+        for index in &ty.matched.nobodys {
+            let current = ty.input.current.records.get(ty.input.current.keys[*index as usize].place)?;
+            for (at, to) in &refers {
+                let ids: &[Box<str>] = match &current.values[*at] {
+                    Datum::One(id) => std::slice::from_ref(id),
+                    Datum::Set(set) => &set.items,
+                    Datum::Empty | Datum::Unknown(_) => &[],
+                };
+                for id in ids {
+                    holders[*to].entry(id.to_string()).or_default().push(format!("{} {}", spec.name, current.id));
+                }
+            }
+        }
+    }
+    holders.iter_mut().flat_map(BTreeMap::values_mut).for_each(|names| names.sort());
+    Ok(holders)
 }
 
 fn is_entra_id(key: Option<&Key>) -> bool {
@@ -257,8 +296,10 @@ struct Collected {
     referring: Vec<(u32, Key)>,
     /// Source keys that creates of this type refer to within it.
     refers: BTreeMap<Key, Vec<Key>>,
-    /// Source keys whose record gets another key in the target: the one it frees and the one it takes.
-    moves: BTreeMap<Key, (Key, Key)>,
+    /// Whose change gives up which value that no two records may have; by attribute and value.
+    freed: HashMap<(usize, Datum), Key>,
+    /// Whose change takes one.
+    taken: Vec<(Key, (usize, Datum))>,
     notes: Vec<Note>,
 }
 
@@ -338,12 +379,6 @@ impl Walk<'_> {
                 Source::Desired(Desired { mapping: 0, label: entry.key.to_string(), values: vec![] })
             }
         };
-        if let (Match::There(hit), Some(takes)) = (&self.ty.matched.desired[index], &entry.target_key)
-            && let Some(frees) = &self.ty.input.current.keys[*hit as usize].target_key
-            && frees != takes
-        {
-            collected.moves.insert(entry.key.clone(), (frees.clone(), takes.clone()));
-        }
         let found = self.found(&self.ty.matched.desired[index])?;
         let mut decision = self.decide(&entry.key, row.map(|(_, row)| row), source, found, notes);
         if let DesiredState::Rejected { label, .. } = &entry.state {
@@ -418,7 +453,9 @@ impl Walk<'_> {
     }
 
     fn case<'c>(&'c self, key: &'c Key, row: Option<&'c Row>) -> Case<'c> {
-        Case { policy: &self.ty.input.policy, times: self.inputs.times, key, row }
+        let holds = row.and_then(|row| self.ty.holders.get(&row.target_id));
+        let holds = holds.map_or(&[][..], Vec::as_slice);
+        Case { policy: &self.ty.input.policy, times: self.inputs.times, key, row, holds }
     }
 
     fn found(&self, matched: &Match) -> Result<Found> {
@@ -467,11 +504,31 @@ impl Walk<'_> {
         *counts.changes.entry(change.action).or_default() += 1;
         collected.tally.add(&change, self.ty.input.policy.links, &self.inputs.approved);
         let place = writer.changes.push(&change)?;
-        if collected.refers.contains_key(key) || collected.moves.contains_key(key) {
+        if self.moves(key, &change, collected) || collected.refers.contains_key(key) {
             collected.referring.push((collected.decisions.len() as u32, key.clone()));
         }
         collected.decisions.push((place, change.action));
         Ok(())
+    }
+
+    /// Notes what a change gives up and takes of what no two records may have, and says whether it does either.
+    fn moves(&self, key: &Key, change: &Change, collected: &mut Collected) -> bool {
+        let input = &self.ty.input;
+        // Of a target that holds nothing, nothing becomes free.
+        if !change.action.writes() || input.current.keys.is_empty() {
+            return false;
+        }
+        let mut moves = false;
+        for (at, written) in input.policy.spec.unique(change) {
+            if !written.before.is_empty() {
+                collected.freed.insert((at, written.before.clone()), key.clone());
+            }
+            if !written.after.is_empty() {
+                collected.taken.push((key.clone(), (at, written.after.clone())));
+            }
+            moves = true;
+        }
+        moves
     }
 
     /// What is told instead of a change that the target refused in this very form, a few days long.
@@ -484,29 +541,24 @@ impl Walk<'_> {
         if self.inputs.times.as_of >= until || refusal.content != change.content() {
             return None;
         }
-        Some(Note {
-            kind: NoteKind::Refused,
-            ty: change.ty.clone(),
-            key: change.key.clone(),
-            label: change.label.clone(),
-            words: format!(
-                "the target refused its {} on {}: {}. The same is not sent again before {}, unless with --retry-rejected.",
-                change.action.word(),
-                decide::day(refusal.at),
-                refusal.reason,
-                decide::day(until)
-            ),
-            attribute: None,
-            target_id: None,
-        })
+        let words = format!(
+            "the target refused its {} on {}: {}. The same is not sent again before {}, unless with --retry-rejected.",
+            change.action.word(),
+            decide::day(refusal.at),
+            refusal.reason,
+            decide::day(until)
+        );
+        Some(Note::new(NoteKind::Refused, &change.ty, &change.key, &change.label, words))
     }
 
     fn place(&self, writer: &mut Writer, collected: &mut Collected) {
-        // Who takes a key comes after whoever frees it; a swap is cut like any cycle.
+        // Who takes a value comes after whoever gives it up; a swap is cut like any cycle.
         let mut after = std::mem::take(&mut collected.refers);
-        let freed: BTreeMap<&Key, &Key> = collected.moves.iter().map(|(key, (frees, _))| (frees, key)).collect();
-        for (key, (_, takes)) in &collected.moves {
-            after.entry(key.clone()).or_default().extend(freed.get(takes).map(|other| (*other).clone()));
+        for (key, value) in &collected.taken {
+            if let Some(other) = collected.freed.get(value) {
+                after.entry(other.clone()).or_default();
+                after.entry(key.clone()).or_default().push(other.clone());
+            }
         }
         let levels = order::levels(&after);
         let mut referring = collected.referring.drain(..).peekable();
@@ -538,15 +590,9 @@ impl Walk<'_> {
             if let Some(key) = current.target_key.as_ref().filter(|key| is_entra_id(Some(*key)))
                 && self.inputs.only.is_none()
             {
-                collected.notes.push(Note {
-                    kind: NoteKind::Stranger,
-                    ty: self.name(),
-                    key: key.clone(),
-                    label: current.id.to_string(),
-                    words: "carries an Entra id, but this job does not own it: it is left alone.".into(),
-                    attribute: None,
-                    target_id: None,
-                });
+                let words = "carries an Entra id, but this job does not own it: it is left alone.".to_owned();
+                let label = current.id.to_string();
+                collected.notes.push(Note::new(NoteKind::Stranger, &self.name(), key, &label, words));
             }
         }
         Ok(())
@@ -564,15 +610,8 @@ impl Walk<'_> {
             let (Some(to), Some(value)) = (&spec.reference, &mut record.values[index]) else { continue };
             let within = *to == self.ty.input.policy.spec.name;
             let mut left_out = |key: &str, words: String| {
-                notes.push(Note {
-                    kind: NoteKind::ReferenceLeftOut,
-                    ty: self.name(),
-                    key: entry.key.clone(),
-                    label: record.label.clone(),
-                    words: format!("{} leaves out {key}: {words}.", spec.name),
-                    attribute: None,
-                    target_id: None,
-                });
+                let words = format!("{} leaves out {key}: {words}.", spec.name);
+                notes.push(Note::new(NoteKind::ReferenceLeftOut, &self.name(), &entry.key, &record.label, words));
             };
             match value {
                 Datum::One(key) => {

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::plan::attributes::AttributePolicy;
-use crate::plan::change::{AttributeSpec, Cause, Current, TypeSpec};
+use crate::plan::change::{Cause, Current};
 use crate::plan::decide::MappingPolicy;
 use crate::plan::file;
 use crate::plan::matching::CurrentKey;
@@ -16,6 +16,7 @@ use crate::plan::policy::{CauseKind, Empty, Recreate, Removal, Side, Step, StepA
 use crate::plan::undo::{self, Done, History};
 use crate::record::Guid;
 use crate::spill::SpillWriter;
+use crate::testing::people;
 
 const PEOPLE: u8 = 6;
 const NAME: usize = 1;
@@ -58,6 +59,8 @@ struct Memory {
     records: Vec<Current>,
     ledger: BTreeMap<Key, Row>,
     made_by_hand: usize,
+    /// What of other types refers to the records.
+    holders: BTreeMap<String, Vec<String>>,
 }
 
 impl Rows for Memory {
@@ -110,30 +113,13 @@ impl States for Sayings<'_> {
 }
 
 fn policy(attributes: AttributePolicy, delete: bool, recreate: bool) -> TypePolicy {
-    let attribute = |name: &str, many, reference: Option<&str>| AttributeSpec {
-        name: name.into(),
-        many,
-        reference: reference.map(Into::into),
-        ..AttributeSpec::default()
-    };
     let flag = StepAction::Flag(BTreeMap::from([("Status".to_string(), "Left".to_string())]));
     let ladder = match delete {
         true => vec![Step { action: StepAction::Delete, after_days: 0 }],
         false => vec![Step { action: flag, after_days: 0 }, Step { action: StepAction::Delete, after_days: 30 }],
     };
     TypePolicy {
-        spec: TypeSpec {
-            name: "User".into(),
-            attributes: vec![
-                attribute("Id", false, None),
-                attribute("Name", false, None),
-                attribute("Boss", false, Some("User")),
-                attribute("Tags", true, None),
-                attribute("Status", false, None),
-            ],
-            key: vec![0],
-            adopt: vec![],
-        },
+        spec: people(),
         mappings: vec![MappingPolicy {
             name: "user".into(),
             attributes: vec![
@@ -234,6 +220,7 @@ impl Memory {
             policy: policy.clone(),
             desired: desired(people),
             current: self.current(Coverage::Complete),
+            holders: self.holders.clone(),
             ids_are_keys: true,
         };
         let mut plan = build(inputs, vec![input]).unwrap();
@@ -353,7 +340,7 @@ fn says() -> impl Strategy<Value = Says> {
     ]
 }
 
-fn people() -> impl Strategy<Value = People> {
+fn some_people() -> impl Strategy<Value = People> {
     vec(says(), usize::from(PEOPLE))
 }
 
@@ -381,7 +368,7 @@ fn policies() -> impl Strategy<Value = TypePolicy> {
 
 /// Several nights, each with what people did to the target before it.
 fn nights() -> impl Strategy<Value = Vec<(Vec<Hand>, People)>> {
-    vec((hands(), people()), 1..4)
+    vec((hands(), some_people()), 1..4)
 }
 
 proptest! {
@@ -440,7 +427,7 @@ proptest! {
     }
 
     #[test]
-    fn a_partial_source_removes_and_clears_nothing(policy in policies(), nights in nights(), partial in people(), hands in hands()) {
+    fn a_partial_source_removes_and_clears_nothing(policy in policies(), nights in nights(), partial in some_people(), hands in hands()) {
         let mut memory = Memory::default();
         for (day, (hands, people)) in (0..).zip(&nights) {
             hands.iter().for_each(|hand| memory.touch(hand));
@@ -481,6 +468,7 @@ proptest! {
                 policy: policy.clone(),
                 desired: desired(people),
                 current: part.current(Coverage::partial("the second page did not arrive")),
+                holders: BTreeMap::new(),
                 ids_are_keys: true,
             };
             let inputs = Inputs {
@@ -544,4 +532,49 @@ fn what_the_target_refused_is_not_sent_again_in_the_same_form_for_seven_days() {
         assert_eq!(told.len(), usize::from(!sent));
         assert!(told.iter().all(|note| note.words.contains("the mail is taken")), "{told:?}");
     }
+}
+
+fn is(name: &'static str) -> Says {
+    Says::Desired { name: Some(name), boss: None, tags: Vec::new(), more_tags: false }
+}
+
+#[test]
+fn whoever_takes_a_value_that_no_two_may_have_follows_whoever_gives_it_up() {
+    for unique in [true, false] {
+        let mut policy = policy(AttributePolicy::default(), true, false);
+        policy.spec.attributes[NAME].unique = unique;
+        let mut memory = Memory::default();
+        memory.apply(&memory.plan(&vec![Says::Unknown, is("Adele"), is("Alex")], &policy, 0), &policy);
+        // The newcomer gets the name that the second gives up, who gets the one of the third.
+        let plan = memory.plan(&vec![is("Adele"), is("Alex"), is("Megan")], &policy, 1);
+        let order: Vec<Key> = changes(&plan).into_iter().map(|change| change.key).collect();
+        let expected = if unique { [2, 1, 0] } else { [0, 1, 2] };
+        assert_eq!(order, expected.map(key), "unique: {unique}");
+    }
+}
+
+#[test]
+fn a_leaver_whom_others_refer_to_is_told_and_not_deleted() {
+    let policy = policy(AttributePolicy::default(), true, false);
+    let mut memory = Memory::default();
+    memory.apply(&memory.plan(&vec![is("Adele"), is("Alex"), is("Megan")], &policy, 0), &policy);
+    let id = |n: u8| memory.ledger[&key(n)].target_id.clone();
+    // Of another type, as the target tells; and of this one, made by hand.
+    memory.holders = BTreeMap::from([(id(0), vec!["Laptop LT-1".to_owned()]), (id(2), vec!["Laptop LT-2".to_owned()])]);
+    let boss = Datum::text(id(1));
+    memory.records.push(Current {
+        id: "by-hand".into(),
+        values: vec![Datum::text("by-hand"), Datum::text("Shared account"), boss, Datum::set::<&str>([]), Datum::Empty],
+    });
+    let plan = memory.plan(&vec![Says::Gone, Says::Gone, is("Megan")], &policy, 1);
+    assert!(changes(&plan).iter().all(|change| change.action != Action::Delete), "{:#?}", changes(&plan));
+    let told = plan.notes().iter().filter(|note| note.kind == NoteKind::StillHolds);
+    let told: Vec<(Key, Vec<String>)> = told.map(|note| (note.key.clone(), note.holds.clone())).collect();
+    let expected = [(key(0), vec!["Laptop LT-1".to_owned()]), (key(1), vec!["User by-hand".to_owned()])];
+    assert_eq!(told, expected, "only of leavers");
+    // Once nothing refers to them they go.
+    memory.holders.clear();
+    memory.records.retain(|record| record.id != "by-hand");
+    let plan = memory.plan(&vec![Says::Gone, Says::Gone, is("Megan")], &policy, 2);
+    assert_eq!(changes(&plan).iter().filter(|change| change.action == Action::Delete).count(), 2);
 }

@@ -347,6 +347,16 @@ pub struct Note {
     /// Of a returner, the record that a person may let it have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_id: Option<String>,
+    /// Of a leaver, what it still holds: records that refer to it and that this job does not own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holds: Vec<String>,
+}
+
+impl Note {
+    pub fn new(kind: NoteKind, ty: &str, key: &Key, label: &str, words: String) -> Note {
+        let (ty, key, label) = (ty.to_owned(), key.clone(), label.to_owned());
+        Note { kind, ty, key, label, words, attribute: None, target_id: None, holds: Vec::new() }
+    }
 }
 
 /// The three values of an attribute that was left alone.
@@ -387,6 +397,8 @@ pub enum NoteKind {
     DeletedInTarget,
     /// Left, and no removal step is configured or due, or a delete is held back.
     Kept,
+    /// Left, and records that this job does not own refer to it: whoever gives out assets must take them back.
+    StillHolds,
     /// Someone changed the value in the target; the source did not change.
     ChangedInTarget,
     /// Both sides changed.
@@ -451,6 +463,16 @@ pub struct TypeSpec {
     pub adopt: Vec<usize>,
 }
 
+impl TypeSpec {
+    /// What a change writes into attributes in which no two records may have the same: the key, and whatever the target
+    /// keeps unique. Such a value must be given up by one record before another one takes it.
+    pub fn unique<'c>(&'c self, change: &'c Change) -> impl Iterator<Item = (usize, &'c AttributeChange)> {
+        let at = |written: &AttributeChange| self.attributes.iter().position(|spec| spec.name == written.name);
+        let placed = change.attributes.iter().filter_map(move |written| Some((at(written)?, written)));
+        placed.filter(|(at, _)| self.key.contains(at) || self.attributes[*at].unique)
+    }
+}
+
 /// One attribute of a target type.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct AttributeSpec {
@@ -465,6 +487,9 @@ pub struct AttributeSpec {
     /// Reports say that it changed, and no value.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub private: bool,
+    /// The target itself refuses a second record of the type with the same value, as it says (`Target::keeps_unique`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unique: bool,
     /// Looked at and never written: `protect` or `find` names it, and no mapping does. A target that holds the type
     /// without it refuses to read, since such a rule would protect or find nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -116,6 +116,8 @@ pub struct Case<'a> {
     pub times: Times,
     pub key: &'a Key,
     pub row: Option<&'a Row>,
+    /// Names of records that refer to this one in the target and that the job does not own.
+    pub holds: &'a [String],
 }
 
 /// Decides.
@@ -446,8 +448,25 @@ impl Case<'_> {
         }
     }
 
-    /// Takes the next due step of the ladder, or keeps and lists.
-    fn ladder(&self, row: &Row, current: &Current, mut leaving: Leaving) -> Decision {
+    /// Takes the next due step of the ladder, or keeps and lists; tells of whoever still holds something.
+    fn ladder(&self, row: &Row, current: &Current, leaving: Leaving) -> Decision {
+        let still = match self.holds {
+            [] => None,
+            [one] => Some(format!("left ({}), and {one} still refers to it.", leaving.cause.words)),
+            [first, ..] => {
+                let others = self.holds.len() - 1;
+                Some(format!("left ({}), and {first} and {others} more still refer to it.", leaving.cause.words))
+            }
+        };
+        let mut decision = self.next_step(row, current, leaving);
+        decision.notes.extend(still.map(|words| {
+            let words = format!("{words} This job does not own that: whoever gives it out must take it back.");
+            Note { holds: self.holds.to_vec(), ..self.note(NoteKind::StillHolds, words) }
+        }));
+        decision
+    }
+
+    fn next_step(&self, row: &Row, current: &Current, mut leaving: Leaving) -> Decision {
         if let Some(words) = self.flag_taken_back(current, &leaving) {
             let change = self.settle(Row { state: State::Pinned, ..row.clone() });
             return Decision { change: Some(change), ..self.telling(NoteKind::Kept, &row.label, words) };
@@ -530,7 +549,9 @@ impl Case<'_> {
             };
             !leaving.before.contains_key(&spec.name) && differs
         });
-        let held_back = if let Some((_, spec)) = edited {
+        let held_back = if let Some(first) = self.holds.first() {
+            Some(format!("{first} refers to it, which this job does not own"))
+        } else if let Some((_, spec)) = edited {
             Some(format!("someone may have edited {} since it was last written", spec.name))
         } else if row.origin == Origin::Adopted && !self.removal(row).delete_adopted {
             Some("it was adopted, not created, by this job (delete_adopted = true would delete it)".to_string())
@@ -642,15 +663,8 @@ impl Case<'_> {
     }
 
     pub(super) fn note(&self, kind: NoteKind, words: String) -> Note {
-        Note {
-            kind,
-            ty: self.policy.spec.name.clone(),
-            key: self.key.clone(),
-            label: self.row.map(|row| row.label.clone()).unwrap_or_default(),
-            words,
-            attribute: None,
-            target_id: None,
-        }
+        let label = self.row.map_or("", |row| &row.label);
+        Note::new(kind, &self.policy.spec.name, self.key, label, words)
     }
 
     pub(super) fn telling(&self, kind: NoteKind, label: &str, words: String) -> Decision {

@@ -266,7 +266,12 @@ impl Candidates<'_> {
         owned: &[OwnedKey],
     ) -> Result<(Match, Option<u8>)> {
         let other_owner = |hit: u32| owner[hit as usize].filter(|other| Some(*other as usize) != row);
-        if let Some(seen) = entry.target_key.as_ref().and_then(|key| self.by_key.get(key)) {
+        let seen = entry.target_key.as_ref().and_then(|key| self.by_key.get(key));
+        // Whoever has the key gets another one in this run: it is free for a new record then.
+        let is_freed = |seen: &&Seen| {
+            !seen.again && other_owner(seen.first).is_some() && moves_away(seen.first, owner, self.desired, owned)
+        };
+        if let Some(seen) = seen.filter(|seen| !is_freed(seen)) {
             let fate = match other_owner(seen.first) {
                 _ if seen.again => several(entry.target_key.as_ref()),
                 Some(other) => Match::OwnedByOther { current: seen.first, other: owned[other as usize].key.clone() },

@@ -115,6 +115,8 @@ fn a_new_key_must_be_free_or_become_free() {
     check(&[("a", "2", ""), ("b", "2", "")], &there, &rows, &[words, words], &[]);
     // b is out of scope and keeps its row.
     check(&[("a", "2", "")], &there, &rows, &["collision: several"], &[]);
+    // It is given to a newcomer, while its owner gets another one.
+    check(&[("a", "3", ""), ("c", "1", "")], &there, &rows[..1], &["row 0", "absent"], &[1]);
     // The two swap.
     check(&[("a", "2", ""), ("b", "1", "")], &there, &rows, &["row 0", "row 1"], &[]);
 }

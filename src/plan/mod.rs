@@ -163,6 +163,14 @@ pub struct SourceSummary {
     pub filter: Option<FilterSummary>,
 }
 
+impl SourceSummary {
+    /// How many records the collection has, whatever Graph was asked to leave out: what nights are compared by.
+    pub fn there(&self) -> u64 {
+        let graph = self.filter.as_ref().and_then(|filter| filter.graph.as_ref());
+        graph.map_or(self.read, |graph| graph.there)
+    }
+}
+
 /// A filter of the scope, and what it did.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct FilterSummary {
@@ -205,6 +213,8 @@ pub enum Ran {
 pub struct LeftAtGraph {
     /// The `$filter` it was asked with.
     pub filter: String,
+    /// How many records there are in all, by Graph's own count.
+    pub there: u64,
     /// How many records did not come because of it, by Graph's own counts.
     pub left_out: u64,
 }

@@ -4,31 +4,15 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::super::change::{AttributeSpec, Leaving, TypeSpec};
+use super::super::change::Leaving;
 use super::super::decide::MappingPolicy;
 use super::super::policy::{Recreate, Removal, Step};
 use super::*;
+use crate::testing::people;
 
 fn policy(ladder: Option<StepAction>) -> TypePolicy {
-    let attribute = |name: &str, many, reference: Option<&str>| AttributeSpec {
-        name: name.into(),
-        many,
-        reference: reference.map(Into::into),
-        ..AttributeSpec::default()
-    };
     TypePolicy {
-        spec: TypeSpec {
-            name: "User".into(),
-            attributes: vec![
-                attribute("Id", false, None),
-                attribute("Name", false, None),
-                attribute("Boss", false, Some("User")),
-                attribute("Tags", true, None),
-                attribute("Status", false, None),
-            ],
-            key: vec![0],
-            adopt: vec![],
-        },
+        spec: people(),
         mappings: vec![MappingPolicy {
             name: "user".into(),
             attributes: vec![None; 5],
@@ -104,7 +88,7 @@ fn decided(
 ) -> Decision {
     let (policy, key) = (policy(ladder), Key::parse("1"));
     let times = Times { as_of: Timestamp::UNIX_EPOCH, source_as_of: Timestamp::UNIX_EPOCH };
-    let case = Case { policy: &policy, times, key: &key, row };
+    let case = Case { policy: &policy, times, key: &key, row, holds: &[] };
     undo(&case, done, current, &About { run: "12", later, key_taken, is_there: &|_, _| boss })
 }
 

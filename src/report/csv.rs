@@ -4,10 +4,12 @@
 //! are shown as escapes. That makes this a report and not a data format: programs read the JSON. (The `csv` *target*
 //! writes data and does not come through here.)
 
+use std::collections::HashMap;
 use std::io::Write;
 
 use super::applied::Applied;
 use super::check::Check;
+use super::html::not_done;
 use super::text::HIDDEN;
 use super::visible::visible;
 use super::write_failed;
@@ -16,35 +18,46 @@ use crate::plan::Plan;
 use crate::plan::change::{Action, Change, NoteKind, State};
 use crate::plan::datum::{Datum, Set};
 use crate::plan::policy::CauseKind;
+use crate::record::Key;
 use crate::target::Outcome;
 
 /// Stands between the elements of a set.
 const BETWEEN: &str = "; ";
 
+const OF_A_CHANGE: [&str; 8] = ["action", "type", "key", "label", "attribute", "before", "after", "cause"];
+
 /// One row per attribute change; a change without attributes (a delete) has one row with those cells empty.
 pub fn plan(plan: &Plan, to: &mut dyn Write) -> Result<()> {
-    let mut rows = Rows::new(to, &["action", "type", "key", "label", "attribute", "before", "after", "cause"])?;
+    let mut rows = Rows::new(to, &OF_A_CHANGE)?;
+    for change in plan.changes() {
+        rows.change(&change?, &[])?;
+    }
+    rows.finish()
+}
+
+/// The same of a plan that was applied, with what became of each change and why.
+pub fn outcomes(plan: &Plan, applied: &Applied, to: &mut dyn Write) -> Result<()> {
+    let columns: Vec<&str> = OF_A_CHANGE.into_iter().chain(["outcome", "reason"]).collect();
+    let mut rows = Rows::new(to, &columns)?;
+    let mut not_done = not_done(Some(applied))?;
     for change in plan.changes() {
         let change = change?;
-        if change.attributes.is_empty() {
-            rows.change(&change, ["", "", ""], None)?;
-        }
-        for attribute in &change.attributes {
-            let (before, after) = match attribute.hidden {
-                true => (String::new(), HIDDEN.to_string()),
-                false => (cell(&attribute.before), cell(&attribute.after)),
-            };
-            rows.change(&change, [&attribute.name, &before, &after], attribute.cause.as_deref())?;
-        }
+        let outcome = not_done.remove(&(change.action, change.ty.clone(), change.key.to_string()));
+        let (word, reason) = outcome.unwrap_or(("done", String::new()));
+        rows.change(&change, &[word, &reason])?;
     }
     rows.finish()
 }
 
 /// Who left, and what becomes of the record: one row per record that takes a step of the removal ladder, is kept, or
-/// waits. Rows that link two records are no leavers.
+/// waits, with what still refers to it and belongs to nobody here. Rows that link two records are no leavers.
 pub fn leavers(plan: &Plan, to: &mut dyn Write) -> Result<()> {
-    let columns = ["type", "key", "label", "target_id", "since", "cause", "words", "what_happens"];
+    let columns = ["type", "key", "label", "target_id", "since", "cause", "words", "what_happens", "still_holds"];
     let mut rows = Rows::new(to, &columns)?;
+    let held = plan.notes().iter().filter(|note| note.kind == NoteKind::StillHolds);
+    let held: HashMap<(&str, &Key), String> =
+        held.map(|note| ((note.ty.as_str(), &note.key), note.holds.join(BETWEEN))).collect();
+    let holds = |ty: &str, key: &Key| held.get(&(ty, key)).cloned().unwrap_or_default();
     for (ty, change) in plan.typed_changes().map_while(Result::ok) {
         let Change { action, key, label, target_id, cause: Some(cause), ledger, .. } = &change else { continue };
         let leaves = matches!(cause.kind, CauseKind::Gone | CauseKind::Disabled | CauseKind::Out);
@@ -60,12 +73,14 @@ pub fn leavers(plan: &Plan, to: &mut dyn Write) -> Result<()> {
             Action::Settle => "noted; the next step is not due",
             action => action.word(),
         };
-        let (key, target_id) = (key.to_string(), target_id.as_deref().unwrap_or_default());
-        rows.row(&[&change.ty, &key, label, target_id, &since, cause.kind.word(), &cause.words, happens])?;
+        let (holds, key) = (holds(&change.ty, key), key.to_string());
+        let target_id = target_id.as_deref().unwrap_or_default();
+        rows.row(&[&change.ty, &key, label, target_id, &since, cause.kind.word(), &cause.words, happens, &holds])?;
     }
     for note in plan.notes().iter().filter(|note| matches!(note.kind, NoteKind::Kept | NoteKind::FilterEdit)) {
         let happens = if note.kind == NoteKind::Kept { "kept" } else { "waits for approval" };
-        rows.row(&[&note.ty, &note.key.to_string(), &note.label, "", "", "", &note.words, happens])?;
+        let holds = holds(&note.ty, &note.key);
+        rows.row(&[&note.ty, &note.key.to_string(), &note.label, "", "", "", &note.words, happens, &holds])?;
     }
     rows.finish()
 }
@@ -134,11 +149,25 @@ impl<'a> Rows<'a> {
         Ok(rows)
     }
 
-    fn change(&mut self, change: &Change, attribute: [&str; 3], cause: Option<&str>) -> Result<()> {
+    /// The rows of one change, each with `more` at its end.
+    fn change(&mut self, change: &Change, more: &[&str]) -> Result<()> {
         let key = change.key.to_string();
-        let cause = cause.or(change.cause.as_ref().map(|cause| cause.words.as_str())).unwrap_or_default();
-        let [name, before, after] = attribute;
-        self.row(&[change.action.word(), &change.ty, &key, &change.label, name, before, after, cause])
+        let why = change.cause.as_ref().map_or("", |cause| &cause.words);
+        let mut row = |[name, before, after]: [&str; 3], cause: &str| {
+            let cells = [change.action.word(), &change.ty, &key, &change.label, name, before, after, cause];
+            self.row(&[&cells, more].concat())
+        };
+        if change.attributes.is_empty() {
+            row(["", "", ""], why)?;
+        }
+        for attribute in &change.attributes {
+            let (before, after) = match attribute.hidden {
+                true => (String::new(), HIDDEN.to_string()),
+                false => (cell(&attribute.before), cell(&attribute.after)),
+            };
+            row([&attribute.name, &before, &after], attribute.cause.as_deref().unwrap_or(why))?;
+        }
+        Ok(())
     }
 
     fn row(&mut self, cells: &[&str]) -> Result<()> {

@@ -175,6 +175,7 @@ fn every_note() -> Vec<Note> {
         FilterEdit,
         DeletedInTarget,
         Kept,
+        StillHolds,
         ChangedInTarget,
         Conflict,
         DiffersSinceAdoption,
@@ -203,6 +204,7 @@ fn note(kind: NoteKind, number: u8, label: &str) -> Note {
         words: "What was found, and what a person can do about it.".to_string(),
         attribute: matches!(kind, NoteKind::Conflict).then_some(difference),
         target_id: matches!(kind, NoteKind::Returner).then(|| "4711".to_string()),
+        holds: if kind == NoteKind::StillHolds { vec!["Laptop LT-1".into(), "Phone PH-9".into()] } else { Vec::new() },
     }
 }
 

@@ -8,7 +8,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use super::applied::Applied;
-use super::{Format, View, csv, html};
+use super::{Format, View, csv, html, private};
 use crate::error::{Context, Error, Result};
 use crate::plan::Plan;
 
@@ -51,12 +51,12 @@ impl ReportFile {
         for_job(&self.path, job)
     }
 
-    /// Writes the plan, and what became of it where it was applied. CSV is always of the plan: a spreadsheet of what
-    /// was not done would show nothing on most nights.
+    /// Writes the plan, and what became of it where it was applied.
     pub fn write(&self, plan: &Plan, applied: Option<&Applied<'_>>, view: &View) -> Result<()> {
         let view = View { colour: false, ..view.clone() };
         replace(&self.path(&plan.header.job), PRIVATE, |to| match (self.kind, applied) {
             (Kind::Html, _) => html::write(plan, applied, &view, to),
+            (Kind::Printed(Format::Csv), Some(applied)) => csv::outcomes(&*private::shown(plan)?, applied, to),
             (Kind::Printed(Format::Text), Some(applied)) => {
                 Format::Text.plan(plan, &view, to)?;
                 Format::Text.applied(applied, &view, to)
@@ -137,6 +137,31 @@ pub fn append(path: &Path, render: impl FnOnce(&mut dyn Write) -> Result<()>) ->
         let _ = file.set_len(length);
     }
     added.failing(failed)
+}
+
+/// Writes `words` over every line that `is_meant`, filled up with blanks, and gives back how many these were. The file
+/// keeps its length, so that whoever appends meanwhile loses nothing.
+pub fn blot_out(path: &Path, words: &str, is_meant: impl Fn(&[u8]) -> bool) -> Result<u64> {
+    use std::io::{BufRead, BufReader};
+    use std::os::unix::fs::FileExt;
+    let failed = || format!("cannot erase lines of {}", path.display());
+    let file = fs::File::options().read(true).write(true).open(path).failing(failed)?;
+    let mut lines = BufReader::new(&file);
+    let (mut line, mut at, mut count) = (Vec::new(), 0, 0);
+    while lines.read_until(b'\n', &mut line).failing(failed)? > 0 {
+        let length = line.len() as u64;
+        if is_meant(&line) {
+            // As long as the line is, its end left out.
+            let mut over = words.as_bytes().to_vec();
+            over.resize(line.len() - usize::from(line.ends_with(b"\n")), b' ');
+            file.write_all_at(&over, at).failing(failed)?;
+            count += 1;
+        }
+        at += length;
+        line.clear();
+    }
+    file.sync_data().failing(failed)?;
+    Ok(count)
 }
 
 /// Puts a file in the place of the one that is there, whole or not at all. A new one has `mode` (less what the umask

@@ -771,6 +771,10 @@ pub(super) fn note_words(kind: NoteKind, count: u64) -> &'static str {
         ),
         NoteKind::DeletedInTarget => ("record was deleted in the target", "records were deleted in the target"),
         NoteKind::Kept => ("record left Entra's scope and is kept", "records left Entra's scope and are kept"),
+        NoteKind::StillHolds => (
+            "record left and still holds what this job does not own",
+            "records left and still hold what this job does not own",
+        ),
         NoteKind::ChangedInTarget => {
             ("change made in the target was left alone", "changes made in the target were left alone")
         }

@@ -16,8 +16,8 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::{
-    ABSENT, DELETED, DELTA, DeltaLinks, Extent, FORMAT, How, Lines, MANIFEST, Manifest, Member, MemberKind, file_name,
-    key_property, lines_of, type_name,
+    ABSENT, DELETED, DELTA, DeltaLinks, Extent, FORMAT, How, Lines, MANIFEST, Manifest, Member, MemberKind,
+    PushedFilter, file_name, key_property, lines_of, type_name,
 };
 use crate::error::{Context, Error, Result};
 use crate::record::{Collection, Coverage, Form, Guid, Key, Unknown};
@@ -151,6 +151,11 @@ impl Snapshot {
     pub fn properties(&self, collection: Collection) -> &BTreeSet<String> {
         static NONE: BTreeSet<String> = BTreeSet::new();
         self.manifest.collections.get(&collection).map_or(&NONE, |extent| &extent.properties)
+    }
+
+    /// What Graph was asked to leave out, if it was.
+    pub fn filter(&self, collection: Collection) -> Option<&PushedFilter> {
+        self.manifest.collections.get(&collection).and_then(Extent::filter)
     }
 
     /// Properties that were needed but not asked for, because the app may not read them.

@@ -178,6 +178,14 @@ impl Writer {
         files.get(collection.name()).map_or(0, |lines| locked(lines).seen.len() as u64)
     }
 
+    /// Those of `ids` that were not written for a collection so far.
+    pub fn missing<'i>(&self, collection: Collection, ids: impl Iterator<Item = &'i Guid>) -> Vec<Guid> {
+        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = files.get(collection.name()).map(|lines| locked(lines));
+        let unseen = |id: &&Guid| lines.as_ref().is_none_or(|lines| !lines.seen.contains(*id));
+        ids.filter(unseen).copied().collect()
+    }
+
     /// Fills in the counts, syncs everything to disk and puts the folder into place. Returns the folder.
     pub fn seal(self, mut manifest: Manifest) -> Result<PathBuf> {
         for (collection, extent) in &mut manifest.collections {

@@ -9,20 +9,18 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use reqwest::header::{HeaderName, HeaderValue};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use tokio::sync::OnceCell;
 
 use super::Reader;
 use super::collections::{RESOURCES, Resource};
+use super::graph::{CONSISTENCY_LEVEL, EVENTUAL, filter_option};
 use super::objects::words;
 use super::units::{Price, units};
 use crate::http::{Request, Response};
 use crate::record::{Collection, Coverage};
-use crate::snapshot::Extent;
-
-const CONSISTENCY_LEVEL: HeaderName = HeaderName::from_static("consistencylevel");
+use crate::snapshot::{Extent, PushedFilter};
 
 /// Counts come from an index that lags behind the lists: so many objects, or so many thousandths, mean nothing.
 const SLACK: u64 = 10;
@@ -81,15 +79,17 @@ impl Reader<'_> {
 
     /// How many objects of a collection there are according to Graph, or why that is not known.
     pub(super) async fn counted(&self, resource: &Resource) -> Result<u64, String> {
-        self.counts.cell(resource.collection).get_or_init(|| self.count(resource)).await.clone()
+        self.counts.cell(resource.collection).get_or_init(|| self.count(resource, None)).await.clone()
     }
 
-    async fn count(&self, resource: &Resource) -> Result<u64, String> {
+    /// Asks for the number; with a filter, how many it lets through.
+    pub(super) async fn count(&self, resource: &Resource, asked: Option<&PushedFilter>) -> Result<u64, String> {
         let graph = self.graph();
-        let query = ["$count=true", "$select=id", "$top=1"].map(str::to_owned);
+        let mut query = ["$count=true", "$select=id", "$top=1"].map(str::to_owned).to_vec();
+        query.extend(asked.map(|asked| filter_option(&asked.filter)));
         let url = graph.url(resource.path, &query);
         let mut request = Request::get(url).units(units(Price::Other, false));
-        request.headers.insert(CONSISTENCY_LEVEL, HeaderValue::from_static("eventual"));
+        request.headers.insert(CONSISTENCY_LEVEL, EVENTUAL);
         let decode = |response: &Response| {
             let page: Counted = serde_json::from_slice(&response.body).map_err(|cause| cause.to_string())?;
             Ok(page.count)

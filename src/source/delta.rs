@@ -71,7 +71,8 @@ impl<'a> Delta<'a> {
         self.links.lock().unwrap_or_else(PoisonError::into_inner).0.insert(collection, link);
     }
 
-    fn doubt(&self, collection: Collection, ids: impl IntoIterator<Item = Guid>) {
+    /// Notes objects that only a lookup by id settles.
+    pub fn doubt(&self, collection: Collection, ids: impl IntoIterator<Item = Guid>) {
         let mut doubtful = self.doubtful.lock().unwrap_or_else(PoisonError::into_inner);
         doubtful.extend(ids.into_iter().map(|id| (collection, id)));
     }

@@ -28,6 +28,16 @@ use crate::http::{Endpoint, Http, HttpError, Lane, Pace, RESOURCE_UNIT, Refusal,
 /// repeated objects, but not for this long: 999 objects a page would be 200,000 repeated.
 const PAGES_WITHOUT_NEWS_MAX: u32 = 200;
 
+/// Asks for an advanced query; on every page of it. <https://learn.microsoft.com/graph/aad-advanced-queries>
+pub(super) const CONSISTENCY_LEVEL: HeaderName = HeaderName::from_static("consistencylevel");
+pub(super) const EVENTUAL: HeaderValue = HeaderValue::from_static("eventual");
+
+/// `$filter` as it stands in an address.
+pub(super) fn filter_option(filter: &str) -> String {
+    let encoded: String = url::form_urlencoded::byte_serialize(filter.as_bytes()).collect();
+    format!("$filter={}", encoded.replace('+', "%20"))
+}
+
 /// <https://learn.microsoft.com/graph/throttling>
 const PRIORITY: HeaderName = HeaderName::from_static("x-ms-throttle-priority");
 
@@ -100,6 +110,8 @@ pub(super) struct List<'a> {
     pub units: u32,
     /// One of very many lists: its first page lets all other requests go first.
     pub bulk: bool,
+    /// An advanced query.
+    pub advanced: bool,
     /// No further page is asked for once this is true.
     pub enough: Option<&'a AtomicBool>,
     /// Counts the pages as they come.
@@ -108,7 +120,7 @@ pub(super) struct List<'a> {
 
 impl<'a> List<'a> {
     pub fn new(lane: &'a Lane, first: Url) -> List<'a> {
-        List { lane, first, units: 1, bulk: false, enough: None, pages: None }
+        List { lane, first, units: 1, bulk: false, advanced: false, enough: None, pages: None }
     }
 }
 
@@ -225,13 +237,20 @@ impl Graph {
         list: List<'_>,
         mut take: impl FnMut(T, &str) -> Result<bool>,
     ) -> Walk {
-        let List { lane, first, units, bulk, enough, pages } = list;
+        let List { lane, first, units, bulk, advanced, enough, pages } = list;
         let mut walk = Walk::default();
         // The links already followed.
         let mut seen = HashSet::from([first.to_string()]);
         let mut without_news = 0;
         walk.requests += 1;
-        let mut arrived = self.fetch(lane, Request::get(first).units(units).bulk(bulk), read_page).await;
+        let request = |url: Url| {
+            let mut request = Request::get(url).units(units);
+            if advanced {
+                request.headers.insert(CONSISTENCY_LEVEL, EVENTUAL);
+            }
+            request
+        };
+        let mut arrived = self.fetch(lane, request(first).bulk(bulk), read_page).await;
         loop {
             let mut page = match arrived {
                 Ok(page) => page,
@@ -253,7 +272,7 @@ impl Graph {
             let hurry = enough.is_none() && walk.pages < self.pages_max;
             let ahead = async {
                 let Some(Ok(url)) = next.as_ref().filter(|_| hurry) else { return None };
-                Some(self.fetch(lane, Request::get(url.clone()).units(units), read_page).await)
+                Some(self.fetch(lane, request(url.clone()), read_page).await)
             };
             let (ahead, given) = future::join(ahead, async { page.give(&mut take) }).await;
             walk.requests += u64::from(ahead.is_some());
@@ -286,7 +305,7 @@ impl Graph {
                 (_, Some(arrived)) => arrived,
                 (Some(Ok(url)), None) => {
                     walk.requests += 1;
-                    self.fetch(lane, Request::get(url).units(units), read_page).await
+                    self.fetch(lane, request(url), read_page).await
                 }
             };
         }

@@ -21,6 +21,7 @@ mod graph;
 mod links;
 mod members;
 mod objects;
+mod push;
 mod registration;
 pub mod rights;
 mod strategy;
@@ -53,6 +54,7 @@ pub use collections::Rights;
 pub use config::config;
 pub use credential::{SKEW_WORTH_TELLING, skew_in_words};
 pub use delta::{Since, last_full};
+pub use push::{Wanted, WantedParts};
 pub use registration::SecretEnd;
 pub use strategy::Memberships;
 
@@ -228,6 +230,7 @@ pub struct Source {
     graph: Graph,
     /// What the lane had done before: another job may have used it.
     before: Counts,
+    wanted: WantedParts,
 }
 
 impl Source {
@@ -238,7 +241,12 @@ impl Source {
                 .hint("Give a number above 0 and at most 1."));
         }
         let graph = Graph::new(&config, http)?;
-        Ok(Source { before: graph.lane.counts(), graph, config })
+        Ok(Source { before: graph.lane.counts(), graph, config, wanted: WantedParts::new() })
+    }
+
+    /// Where Graph can tell, reads only these parts of collections.
+    pub fn wanting(self, wanted: WantedParts) -> Source {
+        Source { wanted, ..self }
     }
 
     /// Signs in, unless a token is there. Fails with [`Exit::SignIn`] when Entra refuses, or when the token carries no
@@ -339,7 +347,8 @@ impl Source {
             manifest.collections.insert(Collection::Memberships, members.extent);
         }
         for (collection, expected) in counts {
-            if let Some(extent) = manifest.collections.get_mut(&collection) {
+            // What was filtered was compared with a count of its own.
+            if let Some(extent) = manifest.collections.get_mut(&collection).filter(|extent| extent.filter().is_none()) {
                 counts::compare(collection, extent, writer.count(collection), expected);
             }
         }

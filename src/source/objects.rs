@@ -3,11 +3,13 @@
 //! Hides restarts, properties that Graph turns out to refuse, and the wording of what is missing.
 //! Deliberately keeps no object in memory, only ids.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 use url::Url;
 
 use super::collections::{self, Resource};
-use super::graph::{Stop, Walk};
+use super::graph::{List, Stop, Walk, filter_option};
 use super::units::units;
 use super::{Reader, selection};
 use crate::error::{Error, Result};
@@ -54,6 +56,13 @@ pub(super) struct Row {
     id: String,
     sku_id: Option<Guid>,
     visibility: Option<String>,
+    manager: Option<Reference>,
+}
+
+/// An object that another one refers to.
+#[derive(Deserialize)]
+struct Reference {
+    id: Option<Guid>,
 }
 
 impl Row {
@@ -65,6 +74,14 @@ impl Row {
     pub fn hides_members(&self) -> bool {
         collections::is_hidden(self.visibility.as_deref())
     }
+}
+
+/// What a walk over objects saw besides what it wrote.
+#[derive(Default)]
+struct Seen {
+    groups: Vec<Group>,
+    /// Managers of users, where not all users were asked for.
+    managers: BTreeSet<Guid>,
 }
 
 impl Reader<'_> {
@@ -96,15 +113,23 @@ impl Reader<'_> {
     ) -> Result<Read> {
         let asked = extent.properties.clone();
         let mut restarted = false;
+        extent.pushed = self.pushed(resource, &extent, true).await;
         loop {
-            let mut groups = Vec::new();
-            let (walk, keyless) = self.walk_objects(resource, &extent, &mut groups).await;
+            let mut seen = Seen::default();
+            let (mut walk, keyless) = self.walk_objects(resource, &extent, &mut seen).await;
             extent.pages += walk.pages;
             extent.requests += walk.requests;
-            match walk.stop {
+            if let Some(other) = self.otherwise(resource, &mut extent, walk.stop.as_ref(), &seen.managers).await {
+                extent.pushed = Some(other);
+                self.writer.restart(resource.collection)?;
+                continue;
+            }
+            match walk.stop.take() {
                 Some(Stop::Local(error)) => return Err(error),
                 // Each round takes at least one property out, so this ends.
-                Some(stop) if walk.pages == 0 && self.drop_guarded(&stop, &mut extent) => {}
+                Some(stop) if walk.pages == 0 && self.drop_guarded(&stop, &mut extent) => {
+                    extent.pushed = self.pushed(resource, &extent, true).await;
+                }
                 Some(Stop::Expired(refusal)) if !restarted => {
                     tracing::warn!(collection = %resource.collection, %refusal, "reading from the start again");
                     restarted = true;
@@ -115,16 +140,17 @@ impl Reader<'_> {
                     if let Some(link) = link.filter(|_| extent.properties == asked) {
                         self.delta.keep(resource.collection, link);
                     }
-                    return Ok(Read { resource, extent, why, groups });
+                    return Ok(Read { resource, extent, why, groups: seen.groups });
                 }
             }
             self.writer.restart(resource.collection)?;
         }
     }
 
-    async fn walk_objects(&self, resource: &Resource, extent: &Extent, groups: &mut Vec<Group>) -> (Walk, u64) {
+    async fn walk_objects(&self, resource: &Resource, extent: &Extent, seen: &mut Seen) -> (Walk, u64) {
         let collection = resource.collection;
         let (mut keyless, mut done) = (0, 0);
+        let filtered = extent.filter().is_some();
         let (lane, first) = self.list_of(resource, extent);
         let price = units(resource.price, extent.properties.contains("manager"));
         let take = |row: Row, text: &str| {
@@ -137,7 +163,10 @@ impl Reader<'_> {
             let news = count > done;
             done = count;
             if news && collection == Collection::Groups {
-                groups.push(Group { id, hidden: row.hides_members(), name: name_of(text) });
+                seen.groups.push(Group { id, hidden: row.hides_members(), name: name_of(text) });
+            }
+            if filtered {
+                seen.managers.extend(row.manager.and_then(|manager| manager.id));
             }
             if news && collection == Collection::Users {
                 self.raise_quota(count);
@@ -145,7 +174,8 @@ impl Reader<'_> {
             self.tell(collection, count, None);
             Ok(news)
         };
-        let walk = self.graph().walk(lane, first, price, take).await;
+        let advanced = extent.filter().is_some_and(|asked| asked.advanced);
+        let walk = self.graph().walk_list(List { units: price, advanced, ..List::new(lane, first) }, take).await;
         (walk, keyless)
     }
 
@@ -155,6 +185,10 @@ impl Reader<'_> {
         let lane = if slow { &self.graph().slow_lane } else { &self.graph().lane };
         let mut query = select(resource.collection, extent);
         query.extend(resource.page_size_max.map(|size| format!("$top={size}")));
+        if let Some(asked) = extent.filter() {
+            query.push(filter_option(&asked.filter));
+            query.extend(asked.advanced.then(|| "$count=true".to_owned()));
+        }
         (lane, self.graph().url(resource.path, &query))
     }
 

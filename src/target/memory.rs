@@ -89,6 +89,9 @@ impl Store {
             written.iter().for_each(|(at, value)| values[*at] = value.clone());
             let keyed = !ty.key.is_empty();
             let same_key = |record: &&Current| keyed && ty.key.iter().all(|at| record.values[*at] == values[*at]);
+            if let Some(taken) = taken(ty, records, "", &values) {
+                return taken;
+            }
             return match records.iter().find(same_key) {
                 Some(there) if there.values == values => done(there.id.clone()),
                 Some(there) => Outcome::Rejected { reason: format!("{} has the same key", there.id) },
@@ -105,6 +108,9 @@ impl Store {
             Some(at) => {
                 let mut values = records[at].values.clone();
                 written.iter().for_each(|(slot, value)| values[*slot] = value.clone());
+                if let Some(taken) = taken(ty, records, &id, &values) {
+                    return taken;
+                }
                 let same_key = |other: &Current| ty.key.iter().all(|slot| other.values[*slot] == values[*slot]);
                 let moves = !ty.key.iter().all(|slot| records[at].values[*slot] == values[*slot]);
                 if self.unique && moves && records.iter().any(|other| other.id != id && same_key(other)) {
@@ -117,6 +123,14 @@ impl Store {
         }
         done(id)
     }
+}
+
+/// Why a record may not have these values: another one has one of them that no two may have.
+fn taken(ty: &TypeSpec, records: &[Current], id: &str, values: &[Datum]) -> Option<Outcome> {
+    let unique = |at: &usize| ty.attributes[*at].unique && !values[*at].is_empty();
+    let mut unique = (0..values.len()).filter(unique);
+    let at = unique.find(|at| records.iter().any(|other| other.id != id && other.values[*at] == values[*at]))?;
+    Some(Outcome::Rejected { reason: format!("another record has that {}", ty.attributes[at].name) })
 }
 
 fn hash(records: &[Current]) -> String {

@@ -122,6 +122,18 @@ pub struct Remark {
     pub hint: String,
 }
 
+/// A record that refers to another one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Holder {
+    /// The id of the record that it refers to.
+    pub of: String,
+    /// Its type, as the target names it.
+    pub ty: String,
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+}
+
 /// A system records are written to.
 #[async_trait]
 pub trait Target: Send + Sync {
@@ -140,6 +152,11 @@ pub trait Target: Send + Sync {
         None
     }
 
+    /// Whether it refuses a second record of the type with the same value of this attribute. Pure, once prepared.
+    fn keeps_unique(&self, _ty: &TypeSpec, _attribute: usize) -> bool {
+        false
+    }
+
     /// What the target would give back for this value of this attribute. Pure, once prepared.
     fn normalise(&self, ty: &TypeSpec, attribute: usize, value: Datum) -> Datum;
 
@@ -155,6 +172,12 @@ pub trait Target: Send + Sync {
     ///
     /// A type that does not exist yet is complete and empty.
     async fn read(&self, ty: &TypeSpec, each: &mut (dyn FnMut(Current) -> Result<()> + Send)) -> Result<Coverage>;
+
+    /// What refers to these records of the type, by their ids, besides records of its own type; nothing where the
+    /// target holds no more than the plan reads of it.
+    async fn holders(&self, _ty: &TypeSpec, _ids: &[String]) -> Result<Vec<Holder>> {
+        Ok(Vec::new())
+    }
 
     /// Requests sent so far; none where nothing is asked over a network.
     fn requests(&self) -> u64 {

@@ -206,6 +206,7 @@ fn a_full_disk_leaves_every_file_old_or_new() {
         world.restore();
         let ran = world.run_on_a_full_disk(blocks);
         failed += u32::from(ran.code() != 0);
+        ran.check(ran.code() == 0 || ran.stderr.contains("to do: "), "says what to do");
         for (name, text) in
             world.export().into_iter().filter(|(name, _)| name.ends_with(".csv") && !name.starts_with('.'))
         {
@@ -231,6 +232,26 @@ fn another_tenant_or_target_for_the_same_ledger_is_refused() {
     for command in ["run", "plan"] {
         world.run([command, "job.toml"]).exits(2).contacts_nobody();
     }
+    // A ledger that was carried to another job by hand.
+    world.write("job.toml", &good.replace("name = \"contoso\"", "name = \"fabrikam\""));
+    fs::create_dir(world.path("state/fabrikam")).unwrap();
+    fs::copy(world.path("state/contoso/ledger.sqlite3"), world.path("state/fabrikam/ledger.sqlite3")).unwrap();
+    harms_nothing(&world, 2, &["belongs to the job \"contoso\"", "would take other records for its own", "to do: "]);
+}
+
+#[test]
+fn a_ledger_from_a_newer_version_is_refused_and_kept() {
+    let world = users_world();
+    let path = world.path("state/contoso/ledger.sqlite3");
+    rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    let before = fs::read(&path).unwrap();
+    for command in ["run", "plan", "history", "pending"] {
+        let ran = world.run([command, "job.toml"]);
+        ran.exits(1).contacts_nobody();
+        ran.says_all(&["has format 99", "a newer version of this program wrote it", "run the job with that version"]);
+    }
+    harms_nothing(&world, 1, &["has format 99"]);
+    assert_eq!(fs::read(&path).unwrap(), before);
 }
 
 #[test]
@@ -258,6 +279,23 @@ fn two_runs_at_once_are_refused() {
     world.run(["plan", "job.toml"]).exits(0);
     drop(held);
     world.run(["run", "job.toml"]).exits(0);
+
+    // Two real ones: the first is held up in its middle, and is not disturbed.
+    world.night(busy_night);
+    let first = world.paused(["run", "job.toml"], "before the target's commit");
+    let second = world.run(["run", "job.toml"]);
+    second.exits(7).contacts_nobody().says_all(&["another run", "to do: "]);
+    world.run(["approve", "job.toml", "0badc0de", "--limit", "retires"]).exits(7);
+    first.goes_on().exits(0);
+    world.run(["run", "job.toml"]).exits(0).says("0 created");
+}
+
+#[test]
+fn a_job_that_cannot_be_read_hides_no_other_from_pending() {
+    let world = users_world();
+    world.write("broken.toml", "format = \"job/1\"\n[targt]\n");
+    let ran = world.run(["pending", "broken.toml", "job.toml"]);
+    ran.exits(2).says("broken.toml:2").says("contoso: nothing is held");
 }
 
 #[test]

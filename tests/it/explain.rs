@@ -118,3 +118,73 @@ fn a_run_that_holds_the_lock_is_not_disturbed_and_the_limit_that_holds_is_named(
     assert_eq!(found["targets"][0]["held_by"], json!(["retires"]));
     world.run(["explain", "job.toml", &id(1)]).exits(0).says_all(&["the whole run is held", "limit retires"]);
 }
+
+/// A job that splits users into phones and joins them into departments.
+fn split_and_joined() -> World {
+    let world = World::new(contoso());
+    for n in [1, 2] {
+        let phones = json!([format!("+47 {n}"), "+1 425"]);
+        assert!(world.sim.tenant().set(Kind::User, &id(n), "businessPhones", phones));
+    }
+    let mapping = |name: &str, source: &str, key: &str, attributes: &str| {
+        let head = format!("format = \"mapping/1\"\nname = \"{name}\"\n{source}\ntarget = \"{name}\"\nkey = {key}\n");
+        world.write(&format!("{name}.toml"), &format!("{head}[attributes]\n{attributes}"));
+    };
+    let phones = "\"User\" = \"id\"\n\"Phone\" = \"concat($this, ' of ', displayName)\"\n";
+    mapping("phones", "source = \"users\"\neach = \"businessPhones\"", "[\"User\", \"Phone\"]", phones);
+    let departments = "\"Name\" = \"value\"\n\"Heads\" = \"records/$count\"\n\
+        \"People\" = { value = \"records/displayName\", separator = \", \" }\n";
+    mapping("departments", "source = { distinct = \"department\", of = \"users\" }", "\"Name\"", departments);
+    let scope = "[scope]\nusers = \"not endswith(displayName, '12')\"\n";
+    world.job(&["users"], &format!("{DELETE}{NO_LIMITS}{scope}"));
+    let job = format!(
+        "{}[[mapping]]\nuse = \"phones.toml\"\n[[mapping]]\nuse = \"departments.toml\"\n",
+        world.read("job.toml")
+    );
+    world.write("job.toml", &job);
+    world
+}
+
+#[test]
+fn records_that_are_split_and_joined_are_written_and_explained_in_full() {
+    let world = split_and_joined();
+    world.run(["run", "job.toml"]).exits(0);
+    let export = world.export();
+    let people = "User 10, User 2, User 4, User 6, User 8";
+    assert!(export["departments.csv"].contains(&format!("Sales,5,\"{people}\"")), "{export:?}");
+    world.night(|tenant| {
+        assert!(tenant.set(Kind::User, &id(4), "department", "Research".into()));
+        assert!(tenant.set(Kind::User, &id(2), "businessPhones", json!(["+1 425"])));
+    });
+    let plan = world.plan();
+    let (wanted, notes) = (planned(&plan, "changes"), planned(&plan, "notes"));
+    assert!(!wanted.is_empty() && notes.is_empty(), "{plan}");
+    for ((ty, key), changes) in &wanted {
+        let who = if ty == "departments" { format!("departments/{key}") } else { key.clone() };
+        let (ran, found) = explained(&world, &who);
+        ran.exits(0);
+        assert_eq!(self::changes(&found).get(ty), changes.first(), "{who}");
+    }
+
+    let (_, sales) = explained(&world, "sales");
+    assert_eq!(sales["sources"][0]["state"], "in");
+    assert_eq!(sales["sources"][0]["properties"]["value"], "Sales");
+    assert_eq!(sales["sources"][0]["properties"]["records"].as_array().unwrap().len(), 4);
+    let heads = &sales["targets"][0]["attributes"][1];
+    assert_eq!(
+        (&heads["expression"], &heads["desired"], &heads["current"]),
+        (&json!("records/$count"), &json!("4"), &json!("5"))
+    );
+    assert_eq!(heads["inputs"], json!([{ "path": "records/$count", "value": 4 }]));
+
+    let (_, there) = explained(&world, &format!("{}/+1 425", id(2)));
+    let phone = &there["targets"][0]["attributes"][1];
+    assert_eq!((&there["sources"][0]["state"], &phone["desired"]), (&json!("in"), &json!("+1 425 of User 2")));
+    assert_eq!(
+        phone["inputs"],
+        json!([{ "path": "$this", "value": "+1 425" }, { "path": "displayName", "value": "User 2" }])
+    );
+    let (_, gone) = explained(&world, &format!("{}/+47 2", id(2)));
+    assert_eq!(gone["targets"][0]["change"]["action"], "delete");
+    world.run(["explain", "job.toml", "Retail"]).exits(2);
+}

@@ -514,3 +514,40 @@ fn the_first_object_of_a_type_is_read_back_before_the_others_are_made() {
         assert_eq!((site.creates(), site.assets.read_store().objects.len()), (1, 1));
     }
 }
+
+#[test]
+fn a_leaver_who_still_holds_a_laptop_is_told_and_not_deleted() {
+    for options in [Options::cloud(), Options::data_center()] {
+        let site = Site::new(options);
+        site.run(&["setup", "job.toml"]).exits(0);
+        site.run(&["run", "job.toml"]).exits(0);
+        // Somebody gave out a laptop, of a type that no mapping makes.
+        let laptop = {
+            let mut store = site.assets.store();
+            let user = store.types.values().find(|ty| ty.name == "User").unwrap();
+            let (user, schema) = (user.id, user.schema);
+            let by = *store.reference_types.keys().next().unwrap();
+            let ty = store.add_type(schema, "Laptop");
+            let owner = store.add_attribute(Attribute::new(ty, "Owner", Kind::Reference { to: user, by }));
+            let mut people = store.objects.values().filter(|object| object.ty == user);
+            let holder = people.find(|object| store.shown_values(object, "Object ID") == [id(12)]).unwrap().id;
+            let id = store.objects.keys().max().unwrap() + 1;
+            let (values, moment) = ([(owner, vec![Stored::Object(holder)])].into(), jiff::Timestamp::UNIX_EPOCH);
+            let object = Object { id, ty, values, created: moment, updated: moment };
+            store.put(object, site.assets.now(), Duration::ZERO);
+            id
+        };
+        site.world.night(|tenant| assert!(tenant.remove(graph_sim::Kind::User, &id(12), graph_sim::Deletion::Soft)));
+        site.run(&["plan", "job.toml", "--leavers", "left.csv"]).says("still hold").says("Laptop ");
+        let left = site.world.read("left.csv");
+        let row = left.lines().find(|row| row.contains(&id(12))).unwrap_or_else(|| panic!("{left}"));
+        assert!(row.contains("kept") && row.rsplit(',').next().unwrap().starts_with("Laptop "), "{row}");
+        site.run(&["run", "job.toml"]).exits(0);
+        assert_eq!(site.labels("User").len(), 12, "still there");
+        // The laptop came back.
+        site.assets.store().remove(laptop, site.assets.now(), Duration::ZERO);
+        site.world.next_night();
+        site.run(&["run", "job.toml"]).exits(0).says("1 deleted");
+        assert_eq!(site.labels("User").len(), 11);
+    }
+}

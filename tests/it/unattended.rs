@@ -5,27 +5,53 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
 use clap::Parser;
 use entra_import::cli::Cli;
 use entra_import::job::Job;
 use graph_sim::{Deletion, Kind};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use saphyr::{LoadableYamlNode, Yaml};
 use serde_json::Value;
 
 use crate::world::{ALL, DELETE, NO_LIMITS, Ran, World, all_rights, contoso, id};
 
-/// A mail server that takes whatever comes, and hands it on.
-fn mail_server() -> (u16, Receiver<String>) {
+const CERTIFICATES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/certificates");
+
+/// How a stand-in for a mail server covers what it hears.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Cover {
+    None,
+    /// From the first byte.
+    Tls,
+    /// Once the client asks for it, which it offers.
+    StartTls,
+}
+
+/// A mail server that takes whatever comes, and hands it on, with whether it came under TLS.
+fn mail_server_under(cover: Cover) -> (u16, Receiver<(bool, String)>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let (tell, mails) = channel();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            if let Some(mail) = take_mail(stream.unwrap())
-                && tell.send(mail).is_err()
-            {
+            let mut stream = stream.unwrap();
+            let mail = match cover {
+                Cover::None => take_mail(&mut stream, true, false).and_then(Heard::mail).map(|mail| (false, mail)),
+                Cover::Tls => {
+                    take_mail(&mut under_tls(stream), true, false).and_then(Heard::mail).map(|mail| (true, mail))
+                }
+                Cover::StartTls => match take_mail(&mut stream, true, true) {
+                    Some(Heard::StartTls) => {
+                        take_mail(&mut under_tls(stream), false, false).and_then(Heard::mail).map(|mail| (true, mail))
+                    }
+                    heard => heard.and_then(Heard::mail).map(|mail| (false, mail)),
+                },
+            };
+            if mail.is_some_and(|mail| tell.send(mail).is_err()) {
                 return;
             }
         }
@@ -33,36 +59,87 @@ fn mail_server() -> (u16, Receiver<String>) {
     (port, mails)
 }
 
-/// As much of SMTP as a relay without TLS needs. <https://www.rfc-editor.org/rfc/rfc5321>
-fn take_mail(mut stream: TcpStream) -> Option<String> {
-    let mut lines = BufReader::new(stream.try_clone().unwrap());
-    let mut said = String::from("220 mail.contoso.com\r\n");
+/// One without TLS.
+fn mail_server() -> (u16, Receiver<String>) {
+    let (port, heard) = mail_server_under(Cover::None);
+    let (tell, mails) = channel();
+    std::thread::spawn(move || {
+        heard.into_iter().try_for_each(|(_, mail)| tell.send(mail)).unwrap_or_default();
+    });
+    (port, mails)
+}
+
+/// The server's side of TLS, with the certificate that `ca.crt` vouches for.
+fn under_tls(stream: TcpStream) -> rustls::StreamOwned<rustls::ServerConnection, TcpStream> {
+    let pem = format!("{CERTIFICATES}/server.pem");
+    let chain: Vec<_> = CertificateDer::pem_file_iter(&pem).unwrap().map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_file(&pem).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = config.unwrap().with_no_client_auth().with_single_cert(chain, key).unwrap();
+    rustls::StreamOwned::new(rustls::ServerConnection::new(Arc::new(config)).unwrap(), stream)
+}
+
+/// What a client of a mail server wanted.
+enum Heard {
+    Mail(String),
+    StartTls,
+}
+
+impl Heard {
+    fn mail(self) -> Option<String> {
+        match self {
+            Heard::Mail(mail) => Some(mail),
+            Heard::StartTls => None,
+        }
+    }
+}
+
+/// As much of SMTP as a relay needs. <https://www.rfc-editor.org/rfc/rfc5321>
+fn take_mail(stream: &mut (impl Read + Write), greets: bool, offers_tls: bool) -> Option<Heard> {
+    if greets {
+        stream.write_all(b"220 mail.contoso.com\r\n").ok()?;
+    }
     let mut mail = None;
     loop {
-        stream.write_all(said.as_bytes()).ok()?;
-        let mut line = String::new();
-        if lines.read_line(&mut line).ok()? == 0 {
-            return mail;
+        let line = line_of(stream)?;
+        if line.is_empty() {
+            return mail.map(Heard::Mail);
         }
-        said = match line.split([' ', ':', '\r']).next().unwrap_or_default() {
-            "EHLO" | "HELO" => "250 mail.contoso.com\r\n".into(),
+        let said: &[u8] = match line.split([' ', ':', '\r']).next().unwrap_or_default() {
+            "EHLO" if offers_tls => b"250-mail.contoso.com\r\n250 STARTTLS\r\n",
+            "EHLO" | "HELO" => b"250 mail.contoso.com\r\n",
+            "STARTTLS" => {
+                stream.write_all(b"220 go on\r\n").ok()?;
+                return Some(Heard::StartTls);
+            }
             "DATA" => {
                 stream.write_all(b"354 go on\r\n").ok()?;
                 let mut text = String::new();
                 while !text.ends_with("\r\n.\r\n") {
-                    lines.read_line(&mut text).ok()?;
+                    text.push_str(&line_of(stream)?);
                 }
                 // Quoted-printable, as far as plain English needs it.
                 mail = Some(text.replace("=\r\n", "").replace("=3D", "=").replace("\r\n", "\n"));
-                "250 taken\r\n".into()
+                b"250 taken\r\n"
             }
             "QUIT" => {
                 let _ = stream.write_all(b"221 bye\r\n");
-                return mail;
+                return mail.map(Heard::Mail);
             }
-            _ => "250 well\r\n".into(),
+            _ => b"250 well\r\n",
         };
+        stream.write_all(said).ok()?;
     }
+}
+
+/// A line with its end; the empty text when there is none any more. Byte by byte: what follows may be for others.
+fn line_of(stream: &mut impl Read) -> Option<String> {
+    let (mut line, mut byte) = (Vec::new(), [0]);
+    while !line.ends_with(b"\n") && stream.read(&mut byte).ok()? > 0 {
+        line.push(byte[0]);
+    }
+    String::from_utf8(line).ok()
 }
 
 /// A server that hears every POST: its path and its body.
@@ -145,7 +222,8 @@ fn a_run_leaves_and_tells_what_its_job_asks_for() {
     shows_no_address(&ran);
     let page = world.read("reports/contoso.html");
     assert!(page.starts_with("<!doctype html>") && page.contains("user1@contoso.com"));
-    assert!(world.read("reports/contoso.csv").starts_with("action,type,key"));
+    let csv = world.read("reports/contoso.csv");
+    assert!(csv.starts_with("action,type,key") && csv.lines().skip(1).all(|row| row.ends_with(",done,")), "{csv}");
     assert!(world.read("reports/contoso.txt").contains(" applied: "));
     let summary = json(&world, "reports/contoso.json");
     assert_eq!(
@@ -250,6 +328,95 @@ fn who_cannot_be_told_changes_nothing() {
     ran.exits(0).says_all(&["cannot tell the slack webhook", "cannot send the mail", "is no address"]);
     shows_no_address(&ran);
     assert_eq!(world.rows("users").len(), 12);
+}
+
+#[test]
+fn a_mail_goes_under_tls_or_not_at_all() {
+    for cover in [Cover::Tls, Cover::StartTls] {
+        let (port, mails) = mail_server_under(cover);
+        let scheme = if cover == Cover::Tls { "smtps" } else { "smtp" };
+        let mut world = World::with(contoso(), all_rights());
+        world.job(
+            &["users"],
+            &format!(
+                "[report.mail]\nto = [\"it@contoso.com\"]\nfrom = \"entra-import@contoso.com\"\n\
+                 smtp = \"{scheme}://127.0.0.1:{port}\"\nwhen = \"always\"\n"
+            ),
+        );
+        // Nobody vouches for the server: no word of the mail leaves, not even where TLS is only offered.
+        world.environment.insert("SSL_CERT_FILE", format!("{CERTIFICATES}/other.crt"));
+        world.run(["run", "job.toml"]).exits(0).says("cannot send the mail");
+        assert!(mails.try_recv().is_err(), "{cover:?}");
+        world.environment.insert("SSL_CERT_FILE", format!("{CERTIFICATES}/ca.crt"));
+        world.next_night();
+        let ran = world.run(["run", "job.toml"]);
+        ran.exits(0).check(!ran.stderr.contains("cannot send"), "sent");
+        let (covered, mail) = mails.recv().unwrap();
+        assert!(covered && mail.contains("Subject: entra-import contoso: done"), "{cover:?}: {mail}");
+    }
+}
+
+#[test]
+fn a_mail_goes_through_a_program_like_sendmail() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::with(contoso(), all_rights());
+    let mail = "[report.mail]\nto = [\"IT <it@contoso.com>\", \"am@contoso.com\"]\nfrom = \"entra-import@contoso.com\"\n\
+                sendmail = \"bin/sendmail\"\nwhen = \"always\"\n";
+    fs::create_dir(world.path("bin")).unwrap();
+    let program = "#!/bin/sh\ncd \"${0%/*}\" || exit 9\n{ echo \"called with: $*\"; /bin/cat; } > mail.txt\n";
+    for (program, told) in [(program, false), ("#!/bin/sh\necho it is not for you >&2\nexit 75\n", true)] {
+        world.write("bin/sendmail", program);
+        fs::set_permissions(world.path("bin/sendmail"), fs::Permissions::from_mode(0o755)).unwrap();
+        world.job(&["users"], mail);
+        let ran = world.run(["run", "job.toml"]);
+        ran.exits(0).check(ran.stderr.contains("cannot send the mail") == told, "told when it was not sent");
+    }
+    let mail = world.read("bin/mail.txt");
+    assert!(mail.starts_with("called with: ") && mail.contains("it@contoso.com am@contoso.com\n"), "{mail}");
+    assert!(mail.contains("Subject: entra-import contoso: done") && mail.contains("Auto-Submitted"), "{mail}");
+}
+
+#[test]
+fn a_check_names_the_servers_that_hear_of_runs() {
+    let (mut world, mails, posts) = told_world("always", NO_LIMITS);
+    world.environment.insert("HOOK_TEAMS", "no address of hidden-path".into());
+    let ran = world.run(["check", "job.toml"]);
+    ran.exits(0).says_all(&["host: mail", "host: slack webhook", "host: json webhook", "host: healthcheck webhook"]);
+    ran.says("what lies in").says("is no address");
+    shows_no_address(&ran);
+    assert!(mails.try_recv().is_err() && posts.try_recv().is_err(), "a check tells nobody");
+}
+
+#[test]
+fn whoever_is_forgotten_is_in_no_file_that_runs_left() {
+    let (world, _mails, _posts) = told_world("attention", NO_LIMITS);
+    world.run(["run", "job.toml"]).exits(0);
+    world.night(|tenant| assert!(tenant.remove(Kind::User, &id(9), Deletion::Soft)));
+    world.run(["run", "job.toml"]).exits(0);
+    let named = |world: &World| -> Vec<String> {
+        let files = crate::world::files_under(&world.path("."));
+        let holds = |path: &std::path::PathBuf| {
+            let text = String::from_utf8_lossy(&fs::read(path).unwrap()).to_lowercase();
+            text.contains(&id(9)) || text.contains("user9@contoso.com")
+        };
+        files.into_iter().filter(holds).map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect()
+    };
+    let before = named(&world);
+    for name in ["ledger.sqlite3", "users.jsonl", "contoso.html", "contoso.csv", "contoso-leavers.csv", "events.jsonl"]
+    {
+        assert!(before.iter().any(|file| file == name), "{name} names the leaver: {before:?}");
+    }
+    let events = world.read("reports/events.jsonl");
+    let ran = world.run(["forget", "job.toml", &id(9)]);
+    ran.exits(0).says("events that named").says("--out");
+    assert_eq!(named(&world), [""; 0], "{ran}");
+    let after = world.read("reports/events.jsonl");
+    assert_eq!((after.len(), after.lines().count()), (events.len(), events.lines().count()), "the others stand");
+    let left = after.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let forgotten = left.filter(|line| line["event"] == "forgotten").count();
+    assert!(forgotten >= 2, "{after}");
+    world.next_night();
+    world.run(["run", "job.toml"]).exits(0);
 }
 
 #[test]

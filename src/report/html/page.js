@@ -15,7 +15,7 @@
     "collision": "Collision", "returner": "Returner", "rejected": "Could not be mapped",
     "refused": "Refused before",
     "filter-edit": "Left by an edit", "protected": "Protected", "deleted-in-target": "Deleted in the target",
-    "kept": "Left and kept", "changed-in-target": "Changed in the target", "conflict": "Changed on both sides",
+    "kept": "Left and kept", "still-holds": "Left, and still holds assets", "changed-in-target": "Changed in the target", "conflict": "Changed on both sides",
     "differs-since-adoption": "Differs since adoption", "not-undone": "Not taken back", "reference-left-out": "Reference left out",
     "not-found": "Name not found", "shortened": "Cut", "stranger": "Not ours",
   };

@@ -35,7 +35,7 @@ use url::Url;
 use self::client::{Call, Class, Client, Failed};
 use self::model::{Kind, Model, Type};
 use self::value::Object;
-use super::{Capabilities, Remark, Sent, Target, WriteRecords, Writes};
+use super::{Capabilities, Holder, Remark, Sent, Target, WriteRecords, Writes};
 use crate::error::{Error, Result};
 use crate::http::{Http, HttpError};
 use crate::job::{Flavour, JsmConfig};
@@ -45,6 +45,9 @@ use crate::record::Coverage;
 
 /// Until a write surely reached the index. No number is published; a reindexing site may take longer.
 const INDEX_DELAY_S: u64 = 30;
+
+/// Objects whose holders one search asks for; queries are short of an unpublished length.
+const HOLDERS_AT_ONCE: usize = 50;
 
 /// Recommended, not enforced.
 /// <https://support.atlassian.com/jira-service-management-cloud/docs/recommended-data-structure-for-an-assets-schema/>
@@ -391,11 +394,42 @@ impl Target for JsmTarget {
         (kind == Kind::Text).then_some(value::TEXT_MAX)
     }
 
+    fn keeps_unique(&self, ty: &TypeSpec, attribute: usize) -> bool {
+        self.slot(ty, &ty.attributes[attribute], |slot| slot.unique).unwrap_or(false)
+    }
+
     fn normalise(&self, ty: &TypeSpec, attribute: usize, value: Datum) -> Datum {
         let spec = &ty.attributes[attribute];
         // Nothing is known of a type that is not there, and nothing of it is written.
         let kind = self.kind(ty, spec).unwrap_or(Kind::Textarea);
         value::normalise(&kind, spec.many, value)
+    }
+
+    /// <https://support.atlassian.com/jira-service-management-cloud/docs/use-assets-query-language-aql/>
+    async fn holders(&self, spec: &TypeSpec, ids: &[String]) -> Result<Vec<Holder>> {
+        let mut holders = Vec::new();
+        if self.meant(spec).await?.is_err() {
+            return Ok(holders);
+        }
+        let model = self.model().await?;
+        for some in ids.chunks(HOLDERS_AT_ONCE) {
+            let wanted: Vec<&str> = some.iter().map(String::as_str).filter(|id| is_id(id)).collect();
+            if wanted.is_empty() {
+                continue;
+            }
+            let query =
+                format!("object HAVING outboundReferences(objectId IN ({})) ORDER BY Key ASC", wanted.join(", "));
+            let what = || format!("cannot look what objects of {:?} that left still hold", spec.name);
+            for object in self.found(&query).await.map_err(|failed| self.client.error(failed, &what()))? {
+                let of = object.object_type.as_ref().map(|of| &of.id);
+                let ty = model.types.iter().find(|ty| Some(&ty.id) == of).map_or("object", |ty| ty.name.as_str());
+                for id in object.refers_to().filter(|id| wanted.contains(id)) {
+                    let (of, ty, name) = (id.to_owned(), ty.to_owned(), object.name());
+                    holders.push(Holder { of, ty, id: object.id.to_string(), name });
+                }
+            }
+        }
+        Ok(holders)
     }
 
     fn hosts(&self) -> Vec<(&'static str, Url)> {
@@ -464,8 +498,12 @@ impl Target for JsmTarget {
 impl JsmTarget {
     /// What an attribute holds, as far as its type was learnt.
     fn kind(&self, ty: &TypeSpec, attribute: &AttributeSpec) -> Option<Kind> {
+        self.slot(ty, attribute, |slot| slot.kind.clone())
+    }
+
+    fn slot<T>(&self, ty: &TypeSpec, attribute: &AttributeSpec, look: impl FnOnce(&model::Slot) -> T) -> Option<T> {
         let known = self.model.get()?.known(&ty.name)?;
-        Some(known.slots[known.place(&attribute.name)?].kind.clone())
+        Some(look(&known.slots[known.place(&attribute.name)?]))
     }
 }
 

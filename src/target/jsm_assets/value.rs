@@ -19,8 +19,27 @@ pub(super) const TEXT_MAX: usize = 254;
 pub(super) struct Object {
     pub id: Id,
     pub object_type: Option<OfType>,
+    pub object_key: Option<String>,
+    pub label: Option<String>,
     /// Absent after a create.
     pub attributes: Option<Vec<Held>>,
+}
+
+impl Object {
+    /// Its label and key, as people know it.
+    pub fn name(&self) -> String {
+        match (&self.label, &self.object_key) {
+            (Some(label), Some(key)) => format!("{label} ({key})"),
+            (Some(name), None) | (None, Some(name)) => name.clone(),
+            (None, None) => self.id.to_string(),
+        }
+    }
+
+    /// The ids of the objects that it refers to.
+    pub fn refers_to(&self) -> impl Iterator<Item = &str> {
+        let values = self.attributes.iter().flatten().flat_map(|held| &held.object_attribute_values);
+        values.filter_map(|shown| Some(&*shown.referenced_object.as_ref()?.id.0))
+    }
 }
 
 /// What an object says of its type.

@@ -4,7 +4,8 @@
 //! and prints a table for each part that is asked for, all of them if none is: `extract` (under Microsoft's quota and
 //! a line's latency, next to the least it could cost), `decode` (against draining the same bytes), `expr` (the
 //! expression language alone: no processes, no files), `runs` (a first run, one with nothing changed, one after a night;
-//! waits for the quota are shortened away), `jsm` (the same into Jira Service Management Assets, under Atlassian's limits) and
+//! waits for the quota are shortened away), `jsm` (the same into Jira Service Management Assets, under Atlassian's limits),
+//! `plan` (comparing alone, and the ledger's share of applying; `BENCH_PLAN` users, a million if it is not said) and
 //! `million`. Asserts nothing.
 
 mod assets;
@@ -13,6 +14,7 @@ mod delta;
 mod expr;
 mod extract;
 mod least;
+mod plan;
 mod run;
 mod sim;
 mod table;
@@ -61,20 +63,22 @@ struct Sizes {
 
 impl Sizes {
     fn from_environment() -> io::Result<Sizes> {
-        fn read<T: std::str::FromStr>(name: &str, default: T) -> io::Result<T> {
-            match env::var(name) {
-                Err(_) => Ok(default),
-                Ok(text) => text.parse().map_err(|_| io::Error::other(format!("{name}={text} is not a number"))),
-            }
-        }
         Ok(Sizes {
-            users: read("BENCH_USERS", 100_000)?,
-            groups: read("BENCH_GROUPS", 10_000)?,
-            memberships: read("BENCH_MEMBERSHIPS", 500_000)?,
+            users: number("BENCH_USERS", 100_000)?,
+            groups: number("BENCH_GROUPS", 10_000)?,
+            memberships: number("BENCH_MEMBERSHIPS", 500_000)?,
             large_percent: 25,
-            devices: read("BENCH_DEVICES", 50_000)?,
-            night: read("BENCH_NIGHT", 0.005)?,
+            devices: number("BENCH_DEVICES", 50_000)?,
+            night: number("BENCH_NIGHT", 0.005)?,
         })
+    }
+}
+
+/// A number from the environment.
+fn number<T: std::str::FromStr>(name: &str, default: T) -> io::Result<T> {
+    match env::var(name) {
+        Err(_) => Ok(default),
+        Ok(text) => text.parse().map_err(|_| io::Error::other(format!("{name}={text} is not a number"))),
     }
 }
 
@@ -94,9 +98,9 @@ fn bench() -> io::Result<()> {
     let asked: Vec<String> = env::args().skip(1).collect();
     let wanted = |part: &str| asked.is_empty() || asked.iter().any(|asked| asked == part);
     if let Some(unknown) =
-        asked.iter().find(|part| !["extract", "decode", "expr", "runs", "jsm", "million"].contains(&part.as_str()))
+        asked.iter().find(|part| !["extract", "decode", "expr", "plan", "runs", "jsm", "million"].contains(&part.as_str()))
     {
-        return Err(io::Error::other(format!("{unknown} is no part: extract, decode, expr, runs, jsm or million")));
+        return Err(io::Error::other(format!("{unknown} is no part: extract, decode, expr, plan, runs, jsm or million")));
     }
     println!("{}", machine());
     if wanted("extract") {
@@ -109,6 +113,9 @@ fn bench() -> io::Result<()> {
     }
     if wanted("expr") {
         expr::bench(1_000_000)?;
+    }
+    if wanted("plan") {
+        plan::print(&binaries.join("entra-import"), number("BENCH_PLAN", 1_000_000)?)?;
     }
     if wanted("million") {
         extract::print(binaries, &MILLION, &["auto"])?;

@@ -40,6 +40,8 @@ pub struct Logged {
     pub batched: bool,
     /// `client-request-id` as sent.
     pub client_request_id: Option<String>,
+    /// `ConsistencyLevel: eventual` was sent.
+    pub eventual: bool,
 }
 
 /// Sums over all requests since the start (or the last [`crate::Sim::clear_requests`]).
@@ -223,6 +225,7 @@ impl Service {
             bytes: outgoing.reply.body.len(),
             batched: false,
             client_request_id: incoming.client_request_id.clone(),
+            eventual: incoming.eventual,
         });
         outgoing
     }
@@ -287,6 +290,7 @@ impl Service {
             bytes: reply.body.len(),
             batched: true,
             client_request_id: inner.header("client-request-id").map(str::to_owned),
+            eventual: call.eventual,
         });
         reply
     }

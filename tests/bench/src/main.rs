@@ -97,10 +97,13 @@ fn bench() -> io::Result<()> {
     let binaries = own.parent().unwrap_or(Path::new("."));
     let asked: Vec<String> = env::args().skip(1).collect();
     let wanted = |part: &str| asked.is_empty() || asked.iter().any(|asked| asked == part);
-    if let Some(unknown) =
-        asked.iter().find(|part| !["extract", "decode", "expr", "plan", "runs", "jsm", "million"].contains(&part.as_str()))
+    if let Some(unknown) = asked
+        .iter()
+        .find(|part| !["extract", "decode", "expr", "plan", "runs", "jsm", "million"].contains(&part.as_str()))
     {
-        return Err(io::Error::other(format!("{unknown} is no part: extract, decode, expr, plan, runs, jsm or million")));
+        return Err(io::Error::other(format!(
+            "{unknown} is no part: extract, decode, expr, plan, runs, jsm or million"
+        )));
     }
     println!("{}", machine());
     if wanted("extract") {

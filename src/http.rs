@@ -494,7 +494,10 @@ impl Lane {
             self.0.lost.store(false, Relaxed);
         }
         match &result {
-            Ok(response) => self.settle(request, response),
+            Ok(response) => {
+                self.settle(request, response);
+                self.0.pacer.served();
+            }
             Err(failure) => {
                 let path = if self.0.endpoint.secret_path { "/…" } else { request.url.path() };
                 let host = request.url.host_str().unwrap_or_default();

@@ -236,7 +236,8 @@ pub fn about(snapshot: &Snapshot, collection: Collection, id: Guid, parts: Parts
         true => memberships(snapshot, collection, id, &names, &mut unknown)?,
         false => Around::default(),
     };
-    properties.retain(|name, _| !TOLD_APART.contains(&name.as_str()));
+    // Annotations of the protocol are no properties.
+    properties.retain(|name, _| !TOLD_APART.contains(&name.as_str()) && !name.starts_with('@'));
     let object = names.of(id, type_name(collection))?;
     Ok(Found { as_of: snapshot.as_of(), object, properties, manager, groups, members, licenses, unknown })
 }

@@ -37,14 +37,14 @@ use crate::plan::undo::{self, Done, History};
 use crate::plan::{
     Approval, ClauseSummary, FilterSummary, Header, LeftAtGraph, LimitName, Plan, Ran, SourceSummary, approve, file,
 };
-use crate::record::{Collection, Coverage, Form, Guid, Key};
+use crate::record::{Collection, Coverage, Form, Guid, Key, Unknown};
 use crate::report::figures::{Figures, Unfinished};
 use crate::report::log::{self, Step};
 use crate::report::{self, Format, files, to_stdout};
 use crate::scope::{self, Effect, Judge};
 use crate::sides::{self, Against};
 use crate::snapshot::{Extent, Members, Pushed, ReadBy, Snapshot};
-use crate::source::{self, Since, Source, SourceNeeds, Wanted, WantedParts};
+use crate::source::{self, Since, Source, SourceNeeds, Wanted, WantedParts, is_hidden};
 use crate::state::State;
 use crate::sync::{Context, Options};
 use crate::target::{self, Target};
@@ -638,10 +638,12 @@ impl<'a> Session<'a> {
     fn coverage(&self, directory: &Directory<'_>, judge: &Judge<'_>, collection: Collection) -> (Coverage, bool) {
         let coverage = judge.coverage(collection);
         if let (Coverage::Complete, Some(pairs)) = (&coverage, collection.pairs()) {
-            let gaps: Vec<(Guid, String)> =
-                directory.lists(pairs.lists).gaps().map(|(of, gap)| (of, gap.to_string())).collect();
+            let gaps: Vec<(Guid, &Unknown)> = directory.lists(pairs.lists).gaps().collect();
             let Some((first, reason)) = gaps.first() else { return (coverage, false) };
-            let accepted = gaps.iter().all(|(of, _)| self.accepts(AcceptWhat::HiddenMembership, &of.to_string()));
+            let accepts = |(of, gap): &(Guid, &Unknown)| {
+                is_hidden(gap) && self.accepts(AcceptWhat::HiddenMembership, &of.to_string())
+            };
+            let accepted = gaps.iter().all(accepts);
             let (list, of) = match pairs.lists {
                 Collection::Memberships => ("member list", "group".to_owned()),
                 lists => ("list", format!("{lists}")),

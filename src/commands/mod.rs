@@ -30,7 +30,7 @@ use crate::report::jobs::{self, Row};
 use crate::report::progress::Progress;
 use crate::report::{self, Format, View, log, say};
 use crate::session;
-use crate::snapshot::is_snapshot;
+use crate::snapshot::{Extent, is_snapshot};
 use crate::source::{self, Source, SourceNeeds};
 use crate::sync::{self, Context, Options};
 
@@ -47,7 +47,8 @@ pub fn dispatch(cli: Cli) -> Exit {
 }
 
 fn started(cli: &Cli, progress: &Progress) -> Result<Exit> {
-    log::start(&cli.global, progress.clone()).failing(|| "cannot start the log".into())?;
+    log::start(&cli.global, matches!(cli.command, Command::Extract(_)), progress.clone())
+        .failing(|| "cannot start the log".into())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.failing(|| "cannot start the runtime".into())?;
     // Lives as long as the process: the signal task looks at it whenever a signal comes.
@@ -235,12 +236,13 @@ impl Work<'_> {
         let mut exit = Exit::Done;
         for (collection, extent) in &read.snapshot.manifest().collections {
             match extent.coverage.gap() {
-                None if extent.partial_lists == 0 => say!("{collection}: {} read", extent.count),
+                None if extent.partial_lists == 0 => say!("{collection}: {} read", read_of(*collection, extent)),
                 gap => {
                     exit = Exit::Partial;
                     let lists = format!("{} member lists are incomplete", extent.partial_lists);
                     let why = gap.map_or(lists, |gap| gap.to_string());
-                    say!("{collection}: {} read, partial: {}", extent.count, report::visible::visible(&why));
+                    let read = read_of(*collection, extent);
+                    say!("{collection}: {read} read, partial: {}", report::visible::visible(&why));
                 }
             }
         }
@@ -263,6 +265,14 @@ fn recorded(recorder: Option<Arc<Recorder>>, ended: Result<Exit>) -> Result<Exit
         }
         // What the run itself says comes first.
         Err(error) => ended.and(Err(error)),
+    }
+}
+
+/// How much came of a collection: of pairs the lists are counted, which a snapshot keeps as they are.
+fn read_of(collection: Collection, extent: &Extent) -> String {
+    match collection.pairs() {
+        Some(_) => format!("{} lists", extent.count),
+        None => extent.count.to_string(),
     }
 }
 

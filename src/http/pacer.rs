@@ -28,12 +28,17 @@ const SLOWING: f64 = 5.0;
 /// The stop after the n-th refusal in a row is at least 2ⁿ seconds, from the second on, and no longer than this.
 /// What the service asks for is obeyed anyway; one that says "1 second" every time is not to be believed for ever.
 const GROWN_STOP_MAX: Duration = Duration::from_secs(64);
-/// Each refusal makes the pace slower by this factor, up to `SLOWED_MAX`: refused requests count against the quota,
-/// so a pace that is too fast must not go on after the stop.
+/// Each stop for too fast a pace makes it slower by this factor, up to `SLOWED_MAX`: refused requests count against the
+/// quota, so that pace must not go on after the stop.
 const SLOWED_BY: f64 = 1.5;
 const SLOWED_MAX: f64 = 16.0;
-/// Without another refusal the old pace is back after so long.
+/// Without another such stop the old pace is back after so long.
 const RECOVERY: Duration = Duration::from_secs(60);
+/// Stops are in a row as long as fewer requests than these were served between them.
+const IN_A_ROW_REQUESTS: u32 = 10;
+/// The pace is too fast where so many requests are refused together, and most of those under way: a service that
+/// refuses one in a hundred for reasons of its own serves the others meanwhile.
+const TOGETHER: u32 = 3;
 
 #[derive(Debug)]
 pub(super) struct Pacer {
@@ -47,19 +52,26 @@ pub(super) struct Pacer {
     debt: AtomicU64,
     /// Milliseconds of [`Clock::elapsed`] before which nothing is sent.
     cool_until_ms: AtomicU64,
-    /// The service's bucket was empty at the last refusal, so ours must not be full after the stop.
+    /// The service's bucket was empty when it refused, so ours must not be full after the stop.
     drained: AtomicBool,
     strain: Mutex<Strain>,
 }
 
-/// What refusals in a row have led to.
+/// What refusals have led to.
 #[derive(Debug, Default)]
 struct Strain {
-    refusals: u32,
+    /// Stops in a row.
+    stops: u32,
     /// By how much requests are slowed beyond the pace, when the last stop ended.
     slowed: f64,
+    /// Whether the last stop has slowed them.
+    slower: bool,
     /// When the last stop ends.
     until: Duration,
+    /// Requests refused since the last stop began, and served before and after its end.
+    refused: u32,
+    served_meanwhile: u32,
+    served_since: u32,
 }
 
 /// The surcharge where a service says which share of its limit is used.
@@ -78,6 +90,26 @@ impl Strain {
     /// The share of a request's cost that is added to slow down; fades after the last stop.
     fn surcharge(&self, now: Duration) -> f64 {
         self.slowed * (1.0 - now.saturating_sub(self.until).as_secs_f64() / RECOVERY.as_secs_f64()).max(0.0)
+    }
+
+    fn refuse(&mut self, now: Duration) {
+        // What was under way when a stop began belongs to it.
+        if now >= self.until {
+            let calm = now.saturating_sub(self.until) >= RECOVERY || self.served_since >= IN_A_ROW_REQUESTS;
+            let (stops, slowed) = (if calm { 1 } else { self.stops + 1 }, self.surcharge(now));
+            *self = Strain { stops, slowed, until: now, ..Strain::default() };
+        }
+        self.refused += 1;
+        let together = self.refused >= TOGETHER && self.refused > self.served_meanwhile;
+        if !self.slower && (self.stops > 1 || together) {
+            self.slower = true;
+            self.slowed = ((1.0 + self.slowed) * SLOWED_BY).min(SLOWED_MAX) - 1.0;
+        }
+    }
+
+    fn serve(&mut self, now: Duration) {
+        let served = if now < self.until { &mut self.served_meanwhile } else { &mut self.served_since };
+        *served = served.saturating_add(1);
     }
 }
 
@@ -145,24 +177,24 @@ impl Pacer {
     /// after. Returns by how much that prolonged the stop that was already on.
     pub fn cool_down(&self, wait: Duration) -> Duration {
         let now = self.clock.elapsed();
-        let wait = {
+        let (wait, too_fast) = {
             let mut strain = self.strain.lock().unwrap_or_else(PoisonError::into_inner);
-            // What was under way when the stop began is refused as well: that is the same refusal.
-            if now >= strain.until {
-                let fresh = now.saturating_sub(strain.until) >= RECOVERY;
-                strain.refusals = if fresh { 1 } else { strain.refusals + 1 };
-                strain.slowed = ((1.0 + strain.surcharge(now)) * SLOWED_BY).min(SLOWED_MAX) - 1.0;
-            }
-            let grown = Duration::from_secs(1 << strain.refusals.min(16)).min(GROWN_STOP_MAX);
-            let wait = if strain.refusals > 1 { wait.max(grown) } else { wait };
+            strain.refuse(now);
+            let grown = Duration::from_secs(1 << strain.stops.min(16)).min(GROWN_STOP_MAX);
+            let wait = if strain.stops > 1 { wait.max(grown) } else { wait };
             strain.until = strain.until.max(now + wait);
-            wait
+            (wait, strain.slower)
         };
-        self.drained.store(true, Relaxed);
+        self.drained.fetch_or(too_fast, Relaxed);
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let until = ms(now).saturating_add(ms(wait)).saturating_add(1);
         let before = self.cool_until_ms.fetch_max(until, Relaxed).max(ms(now));
         Duration::from_millis(until.saturating_sub(before))
+    }
+
+    /// A request was served: a service that serves is not asked for too much.
+    pub fn served(&self) {
+        self.strain.lock().unwrap_or_else(PoisonError::into_inner).serve(self.clock.elapsed());
     }
 
     /// Stops all requests for `wait` because the service says that its budget is used up. No request was refused, so
@@ -309,6 +341,9 @@ mod tests {
         assert_eq!(stops, [1, 4, 8, 16, 32, 64, 64, 64]);
         clock.sleep(RECOVERY).await;
         assert_eq!(pacer.cool_down(second).as_secs(), 1, "a minute without a refusal");
+        pacer.cooled().await;
+        (0..IN_A_ROW_REQUESTS).for_each(|_| pacer.served());
+        assert_eq!(pacer.cool_down(second).as_secs(), 1, "enough requests without a refusal");
     }
 
     #[tokio::test(start_paused = true)]
@@ -393,6 +428,7 @@ mod tests {
                         };
                         if left >= 0.0 {
                             pacer.settle(2, 2.0, near_limit(1.0 - left / (8000.0 * granted)));
+                            pacer.served();
                             return;
                         }
                         refused.fetch_add(1, Relaxed);
@@ -405,6 +441,42 @@ mod tests {
             });
             prop_assert_eq!(accepted, 6_000);
             prop_assert!(refused < 900, "{} requests were refused for 6,000 that went through", refused);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(8))]
+
+        /// A service that refuses one request in a hundred or fewer, whatever the pace, costs little more than the
+        /// seconds it asks for.
+        #[test]
+        fn refusals_that_have_nothing_to_do_with_the_pace_do_not_add_up(
+            per_mille in 1..10u32, seed in any::<u64>(),
+        ) {
+            let (refused, took_s) = virtually(async {
+                let clock = Clock::real();
+                let pacer = Pacer::new(clock.clone(), Pace::share_of(8000.0, Duration::from_secs(10), 0.8, 1));
+                let random = Mutex::new(fastrand::Rng::with_seed(seed));
+                let refused = AtomicU32::new(0);
+                let one = |_| async {
+                    loop {
+                        pacer.pass(2, true).await;
+                        clock.sleep(Duration::from_millis(120)).await;
+                        pacer.settle(2, 2.0, near_limit(0.1));
+                        if random.lock().unwrap().u32(..1000) >= per_mille {
+                            pacer.served();
+                            return;
+                        }
+                        refused.fetch_add(1, Relaxed);
+                        pacer.cool_down(Duration::from_secs(1));
+                    }
+                };
+                futures::stream::iter(0..6_000).map(one).buffer_unordered(128).collect::<Vec<()>>().await;
+                (refused.into_inner(), clock.elapsed().as_secs_f64())
+            });
+            // 12,000 units at 640 a second are 19 s.
+            let fair_s = 25.0 + 2.0 * f64::from(refused);
+            prop_assert!(took_s <= fair_s, "{took_s} s with {refused} refusals");
         }
     }
 }

@@ -13,7 +13,7 @@ use super::secret::Secrets;
 use crate::diagnostic::{Problems, SourceFile, did_you_mean};
 use crate::record::Guid;
 use crate::secret::SecretFrom;
-use crate::source::{Cloud, Memberships};
+use crate::source::{Cloud, Memberships, Priority};
 use crate::tree::{Fields, Kind, Node};
 
 /// Where records come from.
@@ -50,6 +50,8 @@ pub struct GraphSource {
     pub memberships: Memberships,
     /// Share of the tenant's request quota that a run may spend, above 0, at most 1.
     pub quota_share: f64,
+    /// Who goes first when the tenant is busy.
+    pub priority: Priority,
     /// The most requests under way at once, when the job sets a limit.
     pub max_in_flight: Option<u32>,
     /// Runs read what changed since the last one, where Graph can tell it.
@@ -135,6 +137,7 @@ pub(super) fn read(node: &Node, reader: &Reader, files: &[Arc<SourceFile>], prob
     let ca_file = fields.get("ca_file").map(|node| reader.path(node, problems).map(|(path, _)| path));
     let memberships = fields.get("memberships").map(|node| memberships(node, problems));
     let quota_share = fields.get("quota_share").map_or(Some(QUOTA_SHARE), |node| node.number(0.01..=1.0, problems));
+    let priority = fields.get("priority").map(|node| node.word(&Priority::WORDS, problems));
     let max_in_flight = fields.get("max_in_flight").map(|node| node.int(1..=1000, problems));
     let delta = fields.get("delta").map_or(Some(false), |node| node.bool(problems));
     let full_every = fields.get("full_every").map_or(Some(FULL_EVERY), |node| full_every(node, problems));
@@ -155,6 +158,7 @@ pub(super) fn read(node: &Node, reader: &Reader, files: &[Arc<SourceFile>], prob
         ca_file: transposed(ca_file)?,
         memberships: transposed(memberships)?.unwrap_or_default(),
         quota_share: quota_share?,
+        priority: transposed(priority)?.unwrap_or_default(),
         max_in_flight: transposed(max_in_flight)?.and_then(|number| u32::try_from(number).ok()),
         delta: delta?,
         full_every: full_every?,

@@ -25,6 +25,9 @@ use super::visible::visible;
 use crate::cli::{Global, LogFormat};
 use crate::plan::file::json_line;
 
+/// What lines about progress are sent to.
+pub const PROGRESS: &str = concat!(env!("CARGO_CRATE_NAME"), "::progress");
+
 /// The run at work, for JSON lines. There is one log in a process, and one run at a time.
 static RUN: RwLock<String> = RwLock::new(String::new());
 
@@ -35,7 +38,8 @@ pub fn set_run(id: &str) {
 
 /// Sends all messages of this process to stderr, beside the bars of `progress`. Once per process; a second call is an
 /// error.
-pub fn start(options: &Global, progress: Progress) -> Result<(), TryInitError> {
+/// `tells_progress` has text say now and then how far a step has come, where no bars show it: cron would mail such lines.
+pub fn start(options: &Global, tells_progress: bool, progress: Progress) -> Result<(), TryInitError> {
     let lines = Lines {
         format: options.log_format,
         paint: Paint { on: options.log_format == LogFormat::Text && options.color.for_stderr() },
@@ -45,7 +49,8 @@ pub fn start(options: &Global, progress: Progress) -> Result<(), TryInitError> {
         .with_default(LevelFilter::WARN)
         // Its doubts about a certificate come back as an error, which is told in words for people.
         .with_target("rustls_platform_verifier", LevelFilter::OFF)
-        .with_target(env!("CARGO_CRATE_NAME"), level(options));
+        .with_target(env!("CARGO_CRATE_NAME"), level(options))
+        .with_target(PROGRESS, if tells_progress && !options.quiet { LevelFilter::INFO } else { level(options) });
     tracing_subscriber::registry().with(lines.with_filter(own)).try_init()
 }
 

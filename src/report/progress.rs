@@ -97,6 +97,7 @@ impl Progress {
                 // The lock is not held while a line is written: a slow reader of stderr must not slow the others.
                 drop(steps);
                 tracing::info!(
+                    target: super::log::PROGRESS,
                     step = name,
                     done,
                     total,

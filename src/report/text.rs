@@ -721,7 +721,9 @@ impl<'a> Page<'a> {
         self.heading(job);
         for finding in check.findings.iter().filter(|finding| shown(finding.verdict)) {
             let verdict = self.verdict(finding.verdict, 7);
-            let (about, words) = (shortened(&finding.about, LABEL_WIDTH), shortened(&finding.words, WORDS_WIDTH));
+            // A mistake in a file is shown with its place, which takes lines.
+            let words: Vec<String> = finding.words.lines().map(|line| shortened(line, WORDS_WIDTH)).collect();
+            let (about, words) = (shortened(&finding.about, LABEL_WIDTH), words.join("\n           "));
             self.line(format_args!("  {verdict}  {about}: {words}"));
             if let Some(hint) = &finding.hint {
                 self.line(format_args!("           to do: {}", shortened(hint, WORDS_WIDTH)));

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -23,6 +23,8 @@ use crate::http::Http;
 /// A token is renewed when less than this is left, or a quarter of its life if that is shorter.
 /// <https://learn.microsoft.com/entra/identity-platform/reference-error-codes> (AADSTS50196 punishes loops)
 const RENEW_BEFORE: Duration = Duration::from_secs(300);
+/// A token lives at least so long where nobody says how long: asking for one per request would be such a loop.
+const LIFE_UNSAID: Duration = Duration::from_secs(300);
 /// Renewals after a 401 in one run; more would be a loop.
 const FORCED_RENEWALS_MAX: u32 = 10;
 /// What a delegated token says when it may do whatever its user may.
@@ -165,9 +167,11 @@ impl Auth {
 
     async fn renew(&self, state: &mut State) -> Result<Token> {
         let (text, life) = self.sign_in.acquire().await?;
+        let claims = claims(text.expose_secret());
+        let life = if life.is_zero() { life_unsaid(claims.as_ref(), self.clock.system_time()) } else { life };
         let margin = RENEW_BEFORE.min(life / 4);
         let token = Token {
-            claims: claims(text.expose_secret()),
+            claims,
             text,
             renew_at: self.clock.real_elapsed() + life.saturating_sub(margin),
             number: state.token.as_ref().map_or(0, |token| token.number + 1),
@@ -176,6 +180,12 @@ impl Auth {
         state.token = Some(token.clone());
         Ok(token)
     }
+}
+
+/// How long a token lives of which the answer did not say so. Should it end before, Graph's 401 tells.
+fn life_unsaid(claims: Option<&Claims>, now: Timestamp) -> Duration {
+    let left_s = claims.and_then(|claims| claims.exp).map_or(0, |end| end.saturating_sub(now.as_second()));
+    Duration::from_secs(u64::try_from(left_s).unwrap_or(0)).max(LIFE_UNSAID)
 }
 
 /// Refuses a token that lets the program read nothing, or something else than the job means, with the reason: Entra
@@ -239,6 +249,15 @@ mod tests {
     fn token(claims: &str) -> String {
         let encode = |text: &str| azure_core::base64::encode_url_safe(text).trim_end_matches('=').to_owned();
         format!("{}.{}.sig", encode("{}"), encode(claims))
+    }
+
+    #[test]
+    fn a_token_whose_life_is_not_told_is_not_asked_for_anew_each_time() {
+        let now = Timestamp::from_second(1_000_000).unwrap();
+        let life_s = |exp| life_unsaid(Some(&Claims { exp, ..Claims::default() }), now).as_secs();
+        assert_eq!(life_s(Some(1_003_600)), 3600);
+        assert_eq!((life_s(Some(1_000_010)), life_s(Some(7)), life_s(None)), (300, 300, 300));
+        assert_eq!(life_unsaid(None, now), LIFE_UNSAID);
     }
 
     #[test]

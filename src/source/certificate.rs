@@ -87,7 +87,7 @@ impl SigningCertificate {
             if is_pem(bytes) {
                 parts.take_pem(bytes, password)?;
             } else {
-                parts.take_pkcs12(bytes, password.unwrap_or_default())?;
+                parts.take_pkcs12(bytes, password)?;
             }
         }
         parts.matched()
@@ -143,8 +143,7 @@ impl Parts {
                 "CERTIFICATE" => self.certificates.push(pem.contents),
                 "PRIVATE KEY" => self.keys.push(rsa_key(&pem.contents)?),
                 "ENCRYPTED PRIVATE KEY" => {
-                    let remedy = "say where its password lies: `password = { env = \"…\" }` beside the certificate";
-                    let password = password.ok_or_else(|| unfit("the private key is encrypted", remedy))?;
+                    let password = password.ok_or_else(|| unfit("the private key is encrypted", NAME_PASSWORD))?;
                     let sealed = EncryptedPrivateKeyInfoRef::try_from(pem.contents.as_slice());
                     let sealed = sealed.map_err(|_| unfit("the private key's encryption is not known", CONVERT))?;
                     let open = sealed.decrypt(password);
@@ -159,7 +158,7 @@ impl Parts {
         Ok(())
     }
 
-    fn take_pkcs12(&mut self, bytes: &[u8], password: &str) -> Result<(), Unfit> {
+    fn take_pkcs12(&mut self, bytes: &[u8], password: Option<&str>) -> Result<(), Unfit> {
         let text: Vec<u8> = bytes.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
         let decoded = std::str::from_utf8(&text).ok().and_then(|text| azure_core::base64::decode(text).ok());
         let archive = decoded.as_deref().unwrap_or(bytes);
@@ -167,7 +166,12 @@ impl Parts {
         if archive.first() != Some(&0x30) {
             return Err(unfit("it is neither PEM nor PKCS#12 (PFX)", "name the file that holds certificate and key"));
         }
-        let archive = Pkcs12Archive::from_pkcs12(archive, password).map_err(|cause| match cause {
+        // Many have the empty one.
+        let opened = Pkcs12Archive::from_pkcs12(archive, password.unwrap_or_default());
+        let archive = opened.map_err(|cause| match cause {
+            p12_keystore::error::Error::MacError(_) if password.is_none() => {
+                unfit("the PFX file has a password", NAME_PASSWORD)
+            }
             p12_keystore::error::Error::MacError(_) => unfit("the password does not open the PFX file", CHECK_PASSWORD),
             cause => unfit(
                 format!("the PFX file cannot be read: {}", crate::http::plain(&cause.to_string())),
@@ -220,6 +224,7 @@ impl Parts {
     }
 }
 
+const NAME_PASSWORD: &str = "say where its password lies: `password = { env = \"…\" }` beside the certificate";
 const CHECK_PASSWORD: &str = "check where `password` leads; it must hold the password and nothing else";
 const NEW_ONE: &str = "make a new one: openssl req -x509 -newkey rsa:3072 -nodes -days 365 -subj /CN=entra-import \
     -keyout app.key -out app.crt, and upload app.crt to the app registration";
@@ -325,7 +330,7 @@ mod tests {
             (file!("app.crt"), Some(file!("app-encrypted.key")), Some(&wrong), "password does not open"),
             (file!("app.crt"), Some(file!("app-legacy-encrypted.key")), Some(&wrong), "OpenSSL's old form"),
             (file!("app.pfx"), None, Some(&wrong), "password does not open"),
-            (file!("app.pfx"), None, None, "password does not open"),
+            (file!("app.pfx"), None, None, "has a password"),
             (file!("app-legacy.pfx"), None, Some(&wrong), "password does not open"),
             (b"a8Q~value-of-a-secret", None, None, "neither PEM nor PKCS#12"),
             (&file!("app.pem")[..900], None, None, "broken off"),

@@ -46,6 +46,7 @@ pub fn config(job: &GraphSource) -> Result<SourceConfig> {
     config.ca_file.clone_from(&job.ca_file);
     config.quota_share = job.quota_share;
     config.memberships = job.memberships;
+    config.priority = job.priority;
     config.refuse_excess_rights = job.refuse_excess_rights;
     if let Some(most) = job.max_in_flight {
         config.in_flight_max = most as usize;

@@ -9,12 +9,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use tokio::sync::OnceCell;
 
 use super::Reader;
-use super::collections::{RESOURCES, Resource};
+use super::collections::{GROUPS, RESOURCES, Resource, USERS};
 use super::graph::{CONSISTENCY_LEVEL, EVENTUAL, filter_option};
 use super::objects::words;
 use super::units::{Price, units};
@@ -26,21 +25,30 @@ use crate::snapshot::{Extent, PushedFilter};
 const SLACK: u64 = 10;
 const SLACK_THOUSANDTHS: u64 = 1;
 
-/// What a page says of the whole list.
+/// Fewer lists than these are read within seconds whatever the quota.
+const MANY_LISTS: u64 = 500;
+
+/// What a page says of the whole list. Whatever stands there, or not, the answer is one: asking again brings no other.
 #[derive(Deserialize)]
 struct Counted {
-    #[serde(rename = "@odata.count", deserialize_with = "plausible")]
-    count: u64,
+    #[serde(rename = "@odata.count", default)]
+    count: serde_json::Value,
 }
 
 /// No directory holds so many objects. A larger number is taken for no answer, so that nobody divides work by it.
 /// <https://learn.microsoft.com/entra/identity/users/directory-service-limits-restrictions>
 const PLAUSIBLE: u64 = 1_000_000_000;
 
-fn plausible<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
-    let count = u64::deserialize(from)?;
-    let told = || D::Error::custom(format!("Graph counts {count} objects, which cannot be"));
-    (count <= PLAUSIBLE).then_some(count).ok_or_else(told)
+impl Counted {
+    /// The count, or why there is none. OData writes large numbers as text where that is asked for.
+    fn count(&self) -> Result<u64, String> {
+        let count = match &self.count {
+            serde_json::Value::Null => return Err("Graph does not say how many there are".to_owned()),
+            serde_json::Value::String(text) => text.parse().ok(),
+            number => number.as_u64(),
+        };
+        count.filter(|count| *count <= PLAUSIBLE).ok_or_else(|| format!("Graph counts {}, which cannot be", self.count))
+    }
 }
 
 /// How many objects there are according to Graph, or why that is not known; asked once for each collection.
@@ -63,10 +71,18 @@ impl Counts {
 }
 
 impl Reader<'_> {
-    /// What Graph says of every collection that is needed and can be counted.
+    /// What Graph says of every collection that is needed and can be counted. Where many groups are listed one by one,
+    /// users are counted too: the quota goes by how many there are.
     pub(super) async fn counts(&self) -> Vec<(Collection, u64)> {
         let counted =
             RESOURCES.into_iter().filter(|resource| resource.counted && self.needs.wants(resource.collection));
+        let users = async {
+            let unseen = self.needs.memberships && !self.needs.wants(Collection::Users);
+            if unseen && self.counted(&GROUPS).await.is_ok_and(|groups| groups > MANY_LISTS) {
+                // What is not known leaves the quota as it is.
+                let _ = self.counted(&USERS).await;
+            }
+        };
         let counts = futures::future::join_all(counted.map(async |resource| {
             let count = self.counted(resource).await;
             if let Err(reason) = &count {
@@ -74,12 +90,17 @@ impl Reader<'_> {
             }
             Some((resource.collection, count.ok()?))
         }));
-        counts.await.into_iter().flatten().collect()
+        let (counts, ()) = futures::join!(counts, users);
+        counts.into_iter().flatten().collect()
     }
 
     /// How many objects of a collection there are according to Graph, or why that is not known.
     pub(super) async fn counted(&self, resource: &Resource) -> Result<u64, String> {
-        self.counts.cell(resource.collection).get_or_init(|| self.count(resource, None)).await.clone()
+        let count = self.counts.cell(resource.collection).get_or_init(|| self.count(resource, None)).await.clone();
+        if let (Collection::Users, Ok(users)) = (resource.collection, &count) {
+            self.raise_quota(*users);
+        }
+        count
     }
 
     /// Asks for the number; with a filter, how many it lets through.
@@ -90,12 +111,10 @@ impl Reader<'_> {
         let url = graph.url(resource.path, &query);
         let mut request = Request::get(url).units(units(Price::Other, false));
         request.headers.insert(CONSISTENCY_LEVEL, EVENTUAL);
-        let decode = |response: &Response| {
-            let page: Counted = serde_json::from_slice(&response.body).map_err(|cause| cause.to_string())?;
-            Ok(page.count)
-        };
-        let count = graph.fetch(&graph.lane, request, decode).await;
-        count.map_err(|stop| stop.refusal().map_or_else(|| stop.to_string(), words))
+        let decode =
+            |response: &Response| serde_json::from_slice::<Counted>(&response.body).map_err(|cause| cause.to_string());
+        let page = graph.fetch(&graph.lane, request, decode).await;
+        page.map_err(|stop| stop.refusal().map_or_else(|| stop.to_string(), words))?.count()
     }
 }
 
@@ -143,9 +162,12 @@ mod tests {
 
     #[test]
     fn a_count_that_cannot_be_is_none() {
-        let read = |text: &str| serde_json::from_str::<Counted>(text).map(|page| page.count).map_err(|e| e.to_string());
+        let read = |text: &str| serde_json::from_str::<Counted>(text).unwrap().count();
         assert_eq!(read(r#"{"value": [], "@odata.count": 1000000000}"#), Ok(PLAUSIBLE));
-        for count in ["1000000001", "18446744073709551615", "18446744073709551616", "-1", "1.5", "\"12\"", "null"] {
+        assert_eq!(read(r#"{"@odata.count": "12", "value": []}"#), Ok(12));
+        assert!(read(r#"{"value": []}"#).is_err());
+        for count in ["1000000001", "18446744073709551615", "18446744073709551616", "-1", "1.5", "\"x\"", "null", "[]"]
+        {
             let read = read(&format!(r#"{{"@odata.count": {count}, "value": []}}"#));
             assert!(read.is_err(), "{count}: {read:?}");
         }

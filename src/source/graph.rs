@@ -19,7 +19,7 @@ use url::Url;
 
 use super::auth::Auth;
 use super::collections::SIGN_IN_REQUESTS_PER_MINUTE;
-use super::{SourceConfig, pace};
+use super::{Priority, SourceConfig, pace};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::http::{Endpoint, Http, HttpError, Lane, Pace, RESOURCE_UNIT, Refusal, Request, Response, plain};
@@ -51,7 +51,7 @@ pub(super) struct Graph {
     pub clock: Clock,
     base: Url,
     pages_max: u64,
-    low_priority: bool,
+    priority: Priority,
     http: Http,
     /// The application in its tenant, for lanes.
     whose: String,
@@ -164,7 +164,7 @@ impl Graph {
             clock: http.clock().clone(),
             base: config.graph.clone(),
             pages_max: config.pages_max,
-            low_priority: config.low_priority,
+            priority: config.priority,
             http: http.clone(),
             whose,
         })
@@ -195,8 +195,8 @@ impl Graph {
         mut request: Request,
         decode: impl Fn(&Response) -> Result<T, String>,
     ) -> Result<T, Stop> {
-        if self.low_priority {
-            request.headers.insert(PRIORITY, HeaderValue::from_static("low"));
+        if let Some(word) = self.priority.header() {
+            request.headers.insert(PRIORITY, HeaderValue::from_static(word));
         }
         let mut token = self.auth.token().await.map_err(Stop::SignIn)?;
         let mut renewed = false;

@@ -219,3 +219,9 @@ impl Reader<'_> {
 fn hidden() -> Unknown {
     Unknown::new(format!("its membership is hidden; reading it needs the permission {HIDDEN_MEMBERS}"))
 }
+
+/// Whether that is why a list has a gap. Snapshots keep reasons as words, so these words are the kind: a job that accepts
+/// hidden lists does not accept that such a list could not be read.
+pub fn is_hidden(reason: &Unknown) -> bool {
+    *reason == hidden()
+}

@@ -30,6 +30,7 @@ mod units;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -54,6 +55,7 @@ pub use collections::Rights;
 pub use config::config;
 pub use credential::{SKEW_WORTH_TELLING, skew_in_words};
 pub use delta::{Since, last_full};
+pub use members::is_hidden;
 pub use push::{Wanted, WantedParts};
 pub use registration::SecretEnd;
 pub use strategy::Memberships;
@@ -166,8 +168,8 @@ pub struct SourceConfig {
     pub pages_max: u64,
     /// Reads nothing while the application is allowed more than the read needs.
     pub refuse_excess_rights: bool,
-    /// Sends `x-ms-throttle-priority: low`, so that others go first when the tenant is busy.
-    pub low_priority: bool,
+    /// Who goes first when the tenant is busy.
+    pub priority: Priority,
 }
 
 impl SourceConfig {
@@ -189,7 +191,33 @@ impl SourceConfig {
             in_flight_max: 256,
             pages_max: 100_000,
             refuse_excess_rights: false,
-            low_priority: false,
+            priority: Priority::default(),
+        }
+    }
+}
+
+/// Which requests Graph throttles first: those of low priority.
+/// <https://learn.microsoft.com/graph/throttling#throttling-and-batching>
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Priority {
+    Low,
+    /// What a request has that says nothing.
+    #[default]
+    Normal,
+    High,
+}
+
+impl Priority {
+    /// With the words that jobs and Graph have for them.
+    pub const WORDS: [(&str, Priority); 3] =
+        [("low", Priority::Low), ("normal", Priority::Normal), ("high", Priority::High)];
+
+    /// What a request says, if it says anything.
+    fn header(self) -> Option<&'static str> {
+        match self {
+            Priority::Low => Some("low"),
+            Priority::Normal => None,
+            Priority::High => Some("high"),
         }
     }
 }
@@ -316,7 +344,16 @@ impl Source {
         manifest.roles = rights.0.clone().unwrap_or_default();
         let delta = Delta::new(since);
         let counts = counts::Counts::default();
-        let reader = Reader { source: self, needs, rights: &rights, writer: &writer, progress, delta: &delta, counts };
+        let reader = Reader {
+            source: self,
+            needs,
+            rights: &rights,
+            writer: &writer,
+            progress,
+            delta: &delta,
+            counts,
+            quota: AtomicU32::default(),
+        };
         let others = [&USERS, &DEVICES, &LICENSES, &ADMINISTRATIVE_UNITS, &DIRECTORY_ROLES, &ORGANIZATION];
         let others = others.into_iter().chain([&DELETED_USERS, &DELETED_GROUPS]);
         let (objects, sign_ins, groups_and_members, links, custom, counts) = futures::join!(
@@ -383,7 +420,16 @@ impl Source {
         drop(snapshot);
         let delta = Delta::new(Since::Never);
         let counts = counts::Counts::default();
-        let reader = Reader { source: self, needs, rights: &rights, writer: &writer, progress, delta: &delta, counts };
+        let reader = Reader {
+            source: self,
+            needs,
+            rights: &rights,
+            writer: &writer,
+            progress,
+            delta: &delta,
+            counts,
+            quota: AtomicU32::default(),
+        };
         let vanished_groups = reader.confirm(missing, &mut manifest).await?;
         manifest.drop_doubtful_links();
         let snapshot = Snapshot::open(&writer.seal(manifest)?)?;
@@ -401,6 +447,8 @@ struct Reader<'a> {
     delta: &'a Delta<'a>,
     /// Asked at most once a run.
     counts: counts::Counts,
+    /// The quota of a tenant as large as was seen so far.
+    quota: AtomicU32,
 }
 
 impl<'a> Reader<'a> {
@@ -419,8 +467,8 @@ impl<'a> Reader<'a> {
 
     /// Spends more of the quota once the tenant is seen to be larger.
     fn raise_quota(&self, users: u64) {
-        let config = &self.source.config;
-        if config.units_per_10_s.is_none() && matches!(users, 50 | 501) {
+        let (config, quota) = (&self.source.config, units::quota_per_10_s(users));
+        if self.quota.fetch_max(quota, Relaxed) < quota && config.units_per_10_s.is_none() {
             self.graph().lane.set_pace(pace(config, users));
         }
     }

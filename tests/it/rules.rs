@@ -141,6 +141,35 @@ fn no_removal_from_a_group_that_became_hidden() {
 }
 
 #[test]
+fn accepting_that_members_are_hidden_accepts_no_other_failure() {
+    let world = World::imported();
+    let accept = format!("[[accept]]\nwhat = \"hidden-membership\"\nid = \"{}\"\n", id(104));
+    world.write("job.toml", &(world.read("job.toml") + &accept));
+    world.sim.set_roles(&["Directory.Read.All"]);
+    world.run(["run", "job.toml"]).exits(0);
+    world.sim.set_roles(&["Directory.Read.All", "Member.Read.Hidden"]);
+    world.sim.add_fault(Fault::new(&format!("groups/{}/members", id(104)), FaultKind::Status(500)));
+    world.edit("job.toml", "[target]", "memberships = \"per-group\"\n[target]");
+    world.next_night();
+    world.run(["run", "job.toml"]).exits(3).says("is incomplete");
+}
+
+#[test]
+fn requests_say_the_priority_that_the_job_has() {
+    let world = World::imported();
+    for (words, said) in [("", None), ("priority = \"low\"\n", Some("low")), ("priority = \"high\"\n", Some("high"))] {
+        let job = world.read("job.toml");
+        world.edit("job.toml", "[target]", &format!("{words}[target]"));
+        let ran = world.run(["plan", "job.toml"]);
+        let asked = &ran.exits(0).requests;
+        let graph: Vec<_> = asked.iter().filter(|asked| asked.target.starts_with("/v1.0")).collect();
+        assert!(!graph.is_empty());
+        assert!(graph.iter().all(|asked| asked.priority.as_deref() == said), "{words}");
+        world.write("job.toml", &job);
+    }
+}
+
+#[test]
 fn no_removal_when_the_lookup_by_id_fails() {
     let world = World::imported();
     let before = world.rows("users");

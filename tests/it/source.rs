@@ -487,6 +487,22 @@ async fn an_expansion_costs_what_the_formula_says() {
     assert_eq!(read_by.estimate.requests, 1 + full, "{read_by:?}");
 }
 
+/// The quota goes by the number of users, also where none of them is read.
+#[tokio::test]
+async fn users_are_counted_where_many_groups_are_listed() {
+    for (groups, counts) in [(500, 0), (501, 1)] {
+        let size = Size { users: 600, groups, memberships: 600, ..Size::default() };
+        let world = World::of(Tenant::synthetic(5, &size), all_rights()).await;
+        let properties = BTreeMap::from([(Collection::Groups, world.needs.properties[&Collection::Groups].clone())]);
+        let needs = SourceNeeds { properties, memberships: true, ..SourceNeeds::default() };
+        let world = World { needs, ..world };
+        world.extract().await.unwrap();
+        let asked = world.sim.requests();
+        let counted = asked.iter().filter(|request| request.target.starts_with("/v1.0/users?$count=true")).count();
+        assert_eq!(counted, counts, "{groups}: {asked:#?}");
+    }
+}
+
 #[tokio::test]
 async fn a_delta_query_costs_one_unit_a_page() {
     let tenant = Tenant::synthetic(5, &Size { users: 60, groups: 500, memberships: 3_000, ..Size::default() });

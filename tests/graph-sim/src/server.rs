@@ -208,6 +208,7 @@ async fn respond(service: &Service, request: Request<hyper::body::Incoming>) -> 
         authorization: header("authorization"),
         gzip: header("accept-encoding").is_some_and(|encodings| encodings.contains("gzip")),
         client_request_id: header("client-request-id"),
+        priority: header("x-ms-throttle-priority"),
         identity: header("x-identity-header").or_else(|| header("metadata")),
         eventual: header("consistencylevel").is_some_and(|level| level.eq_ignore_ascii_case("eventual")),
         minimal: header("prefer").is_some_and(|prefer| prefer.contains("return=minimal")),

@@ -40,6 +40,8 @@ pub struct Logged {
     pub batched: bool,
     /// `client-request-id` as sent.
     pub client_request_id: Option<String>,
+    /// `x-ms-throttle-priority` as sent.
+    pub priority: Option<String>,
     /// `ConsistencyLevel: eventual` was sent.
     pub eventual: bool,
 }
@@ -71,6 +73,7 @@ pub(crate) struct Incoming {
     /// `Accept-Encoding` names gzip.
     pub gzip: bool,
     pub client_request_id: Option<String>,
+    pub priority: Option<String>,
     /// `Metadata` or `X-IDENTITY-HEADER`: what a request for a managed identity's token must carry.
     pub identity: Option<String>,
     pub eventual: bool,
@@ -225,6 +228,7 @@ impl Service {
             bytes: outgoing.reply.body.len(),
             batched: false,
             client_request_id: incoming.client_request_id.clone(),
+            priority: incoming.priority.clone(),
             eventual: incoming.eventual,
         });
         outgoing
@@ -290,6 +294,7 @@ impl Service {
             bytes: reply.body.len(),
             batched: true,
             client_request_id: inner.header("client-request-id").map(str::to_owned),
+            priority: inner.header("x-ms-throttle-priority").map(str::to_owned),
             eventual: call.eventual,
         });
         reply

@@ -90,6 +90,7 @@ impl Client {
             authorization: Some(format!("Bearer {}", self.token)),
             gzip: false,
             client_request_id: None,
+            priority: None,
             identity: None,
             eventual,
             minimal: false,

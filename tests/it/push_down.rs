@@ -253,6 +253,13 @@ fn job(tenant: Tenant, mappings: &[&str], scope: &str, push_down: bool) -> World
     world
 }
 
+/// Leaves managers out of a job: with them, users that Graph left out are looked up one by one, and where that takes more
+/// requests than there are pages everything is read.
+fn without_managers(world: &World) {
+    let without = "use = \"csv/users@1\"\nattributes.\"Manager\" = false\nattributes.\"Manager ID\" = false";
+    world.edit("job.toml", "use = \"csv/users@1\"", without);
+}
+
 /// The same job twice, with the filter at Graph and without.
 fn twins(tenant: &Tenant, mappings: &[&str], scope: &str) -> [World; 2] {
     [true, false].map(|push_down| job(tenant.clone(), mappings, scope, push_down))
@@ -298,6 +305,7 @@ fn a_run_with_the_filter_at_graph_and_one_without_decide_the_same() {
     ];
     for (scope, mappings) in scopes.into_iter().zip(USERS_AND) {
         let worlds = twins(&contoso(), mappings, &format!("users = \"{scope}\""));
+        worlds.iter().for_each(without_managers);
         same_night(&worlds, &format!("first night: {scope}"));
         worlds.iter().for_each(|world| world.night(busy_night));
         same_night(&worlds, &format!("a busy night: {scope}"));
@@ -385,8 +393,9 @@ const WEATHER: [Option<(&str, u16)>; 4] = [None, None, Some(("$filter", 400)), S
 
 #[test]
 fn random_runs_with_the_filter_at_graph_decide_what_runs_without_it_do() {
-    let first = number("PUSH_FIRST", 1);
-    let (mut left_out, mut without) = (0, 0);
+    // With these seeds owned records leave that Graph leaves out, which few do.
+    let first = number("PUSH_FIRST", 6);
+    let (mut left_out, mut without, mut later) = (0, 0, 0);
     for seed in first..first + number("PUSH_RUNS", 3) {
         let mut rng = Rng::with_seed(seed);
         let tenant = tenant(&mut rng);
@@ -402,18 +411,24 @@ fn random_runs_with_the_filter_at_graph_decide_what_runs_without_it_do() {
         let weather = WEATHER[rng.usize(..WEATHER.len())];
         println!("seed {seed}: {mappings:?}\n{scope}\n{weather:?}");
         let worlds = twins(&tenant, mappings, &scope);
+        if rng.u8(..4) > 0 {
+            worlds.iter().for_each(without_managers);
+        }
         if let Some((part, status)) = weather {
             worlds.iter().for_each(|world| world.sim.add_fault(Fault::new(part, FaultKind::Status(status))));
         }
         for night in 0..3 {
             let gain = same_night(&worlds, &format!("seed {seed}, night {night}\n{scope}"));
             *(if weather.is_none() { &mut left_out } else { &mut without }) += gain;
+            later += if night > 0 { gain } else { 0 };
             let changes = rng.u64(..);
             worlds.iter().for_each(|world| world.night(|tenant| eventful(&mut Rng::with_seed(changes), tenant)));
         }
     }
-    println!("left out by Graph: {left_out}, and {without} where it refuses some filters");
-    assert!(left_out > 0, "nothing was left out by Graph");
+    println!(
+        "left out by Graph: {left_out}, and {without} where it refuses some filters; after the first night {later}"
+    );
+    assert!(left_out > 0 && later > 0, "nothing was left out by Graph");
 }
 
 #[test]
@@ -488,6 +503,7 @@ fn without_advanced_queries_the_rest_of_the_filter_is_asked() {
 #[test]
 fn nothing_is_removed_because_a_filter_did_not_find_it() {
     let world = job(contoso(), USERS_AND[0], "users = \"accountEnabled eq true\"", true);
+    without_managers(&world);
     world.run(["run", "job.toml"]).exits(0);
     let before = world.export();
     for n in [3, 4] {
@@ -497,6 +513,7 @@ fn nothing_is_removed_because_a_filter_did_not_find_it() {
     assert!(world.sim.tenant().set(Kind::User, &id(3), "accountEnabled", true.into()));
     world.next_night();
     world.sim.add_fault(Fault::new("$filter", FaultKind::Stale));
+    assert_eq!(decided(&world).1["users"]["left_out"], 2, "by the index");
     world.run(["run", "job.toml"]).exits(0);
     let users = world.rows("users");
     assert!(users.contains_key(&id(3)), "it is in scope, whatever the index says");

@@ -57,7 +57,7 @@ test-thirdparty: ## Runs a published third-party Assets client against the stand
 	target/third-party/bin/python tests/jsm-sim/thirdparty/assets.py target/debug/jsm-sim
 
 bench: ## Measures the program against simulated tenants; P="extract decode" for these parts only (BENCH_USERS, …)
-	cargo build --release --package entra-import --package graph-sim --package bench
+	cargo build --release --package entra-import --package graph-sim --package jsm-sim --package bench
 	target/release/bench $(P)
 
 fuzz: ## Feeds random text to the expression language for FUZZ_SECONDS (60); needs nightly and cargo-fuzz

@@ -104,6 +104,7 @@ pub enum Command {
     #[command(subcommand)]
     Lookup(Lookup),
     Permissions(Permissions),
+    Init(Init),
     Setup(Setup),
     Test(Test),
     Config(Config),
@@ -538,6 +539,64 @@ pub struct Check {
     /// How the findings are printed
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+}
+
+/// Write a job to begin with; for a schema that is there already, mappings that fit it.
+///
+/// Without `--site` the job writes CSV files. With `--from-schema` object types and attributes of Jira Service Management
+/// Assets are read, also those that another importer made, and a mapping file is proposed for each type that looks like
+/// users, groups, licenses or devices: what each attribute comes from, the key, and by what objects that are there are
+/// taken over. What is not matched is listed in the file. Nothing is written to Jira, no file is written over, and no
+/// secret is asked for: the files name the variables in which they lie.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  entra-import init contoso.toml --tenant contoso.onmicrosoft.com --client-id 00001111-aaaa-2222-bbbb-3333cccc4444
+  entra-import init assets.toml --site https://contoso.atlassian.net --user importer@contoso.com
+  entra-import init assets.toml --site https://contoso.atlassian.net --user importer@contoso.com --from-schema People
+  entra-import init assets.toml --site https://jira.contoso.com --flavour data-center --from-schema People")]
+pub struct Init {
+    /// The job file to write; proposed mappings go into a folder of its name beside it
+    #[arg(value_name = "JOB")]
+    pub job: PathBuf,
+    /// The tenant: its id or one of its domains
+    #[arg(long, value_name = "TENANT")]
+    pub tenant: Option<String>,
+    /// The application that signs in to Entra ID
+    #[arg(long, value_name = "ID")]
+    pub client_id: Option<String>,
+    /// The Jira site whose Assets is written to
+    #[arg(long, value_name = "URL")]
+    pub site: Option<String>,
+    /// Which product the site is
+    #[arg(long, value_enum, default_value_t, value_name = "FLAVOUR", requires = "site")]
+    pub flavour: SiteKind,
+    /// Whose API token or password it is; without one the token is a personal access token (Data Center)
+    #[arg(long, value_name = "MAIL", requires = "site")]
+    pub user: Option<String>,
+    /// The API token has scopes, or is of a service account (Cloud)
+    #[arg(long, requires = "site")]
+    pub scoped: bool,
+    /// The environment variable that the token lies in
+    #[arg(long, value_name = "NAME", default_value = "JIRA_TOKEN", requires = "site")]
+    pub token_env: String,
+    /// Cloud's gateway, where it is not https://api.atlassian.com: for a simulator
+    #[arg(long, value_name = "URL", requires = "site")]
+    pub api: Option<String>,
+    /// The object schema that `setup` is to make
+    #[arg(long, value_name = "NAME", requires = "site", conflicts_with = "from_schema")]
+    pub schema: Option<String>,
+    /// Propose mappings that fit this object schema, by its name or key
+    #[arg(long, value_name = "NAME", requires = "site")]
+    pub from_schema: Option<String>,
+}
+
+/// The two products that Assets is part of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
+pub enum SiteKind {
+    #[default]
+    Cloud,
+    DataCenter,
 }
 
 /// Make what a target lacks before a first run: object types, attributes, statuses.

@@ -549,8 +549,70 @@ impl Lane {
         let expected = request.units.max(1);
         let cost = number(RESOURCE_UNIT).filter(|cost| (0.0..=10_000.0).contains(cost)).unwrap_or(expected.into());
         self.0.counters.units.fetch_add(cost.ceil() as u64, Relaxed);
-        self.0.pacer.settle(expected, cost, number(LIMIT_PERCENTAGE).unwrap_or(0.0));
+        let mut near = pacer::near_limit(number(LIMIT_PERCENTAGE).unwrap_or(0.0));
+        if let Some(budget) = Budget::of(response) {
+            near = near.max(budget.surcharge());
+            if let Some(wait) = budget.wait(self.0.settings.wait_max) {
+                self.0.pacer.hold(wait);
+            }
+        }
+        self.0.pacer.settle(expected, cost, near);
     }
+}
+
+/// What a service says with every answer of the requests it still grants; Jira does.
+/// <https://developer.atlassian.com/cloud/jira/platform/rate-limiting/>,
+/// <https://confluence.atlassian.com/adminjiraserver/improving-instance-stability-with-rate-limiting-983794911.html>
+#[derive(Debug, PartialEq)]
+struct Budget {
+    /// Requests that are left, and of how many; not told where only the warning is.
+    left: Option<(f64, f64)>,
+    /// Less than a fifth is left.
+    is_near: bool,
+    /// When there is more: the wait or interval of a Data Center, the reset of Cloud.
+    more_in: Option<Duration>,
+}
+
+impl Budget {
+    fn of(response: &Response) -> Option<Budget> {
+        let number = |name: &str| {
+            let number = response.header(name).and_then(|text| text.trim().parse::<f64>().ok());
+            number.filter(|number| number.is_finite() && *number >= 0.0)
+        };
+        let left = number("x-ratelimit-remaining").zip(number("x-ratelimit-limit")).filter(|(_, of)| *of >= 1.0);
+        let is_near = response.header("x-ratelimit-nearlimit").is_some_and(|text| text.eq_ignore_ascii_case("true"));
+        if left.is_none() && !is_near {
+            return None;
+        }
+        let waits = number("retry-after").filter(|wait| *wait > 0.0).or(number("x-ratelimit-interval-seconds"));
+        let waits = waits.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        Some(Budget { left, is_near, more_in: waits.or_else(|| reset(response)) })
+    }
+
+    fn surcharge(&self) -> f64 {
+        match self.left {
+            Some((remaining, of)) => pacer::near_end(remaining, of),
+            None if self.is_near => 1.0,
+            None => 0.0,
+        }
+    }
+
+    /// How long nothing is granted, at most `longest`; where that is not told, a second.
+    fn wait(&self, longest: Duration) -> Option<Duration> {
+        let (remaining, _) = self.left?;
+        (remaining < 1.0).then(|| self.more_in.unwrap_or(Duration::from_secs(1)).min(longest))
+    }
+}
+
+/// How long until `X-RateLimit-Reset` by the server's own clock. A minute without seconds is waited for to its end.
+fn reset(response: &Response) -> Option<Duration> {
+    let text = response.header("x-ratelimit-reset")?.trim();
+    let begins: Timestamp = text.parse().ok()?;
+    let is_minute = text.split_once('T').is_some_and(|(_, time)| time.matches(':').count() == 1);
+    let at = if is_minute { begins.checked_add(SignedDuration::from_mins(1)).ok()? } else { begins };
+    let date = response.header(reqwest::header::DATE).and_then(|text| httpdate::parse_http_date(text).ok());
+    let now = date.and_then(|date| Timestamp::try_from(date).ok()).unwrap_or_else(Timestamp::now);
+    Duration::try_from(at.duration_since(now)).ok()
 }
 
 fn client(settings: &HttpSettings, endpoint: &Endpoint, keep_alive: bool) -> Result<reqwest::Client> {

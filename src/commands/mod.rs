@@ -7,6 +7,7 @@ mod check;
 mod decisions;
 mod explain;
 mod history;
+mod init;
 mod lookup;
 mod offline;
 mod ownership;
@@ -147,6 +148,7 @@ impl Work<'_> {
             Command::Explain(command) => explain::explain(command, self).await,
             Command::Lookup(command) => lookup::lookup(command, self).await,
             Command::Permissions(command) => permissions::permissions(command),
+            Command::Init(command) => init::init(command, &self.context).await,
             Command::Setup(command) => setup::setup(command, &self.context).await,
             Command::Pending(pending) => decisions::pending(&pending.jobs, self.global.color.for_stderr()),
             Command::Approve(approve) => decisions::approve(approve, &self.context),

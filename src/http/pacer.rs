@@ -6,7 +6,7 @@
 //! over pages. Deliberately knows no service: what a unit is and how many there are is the caller's knowledge.
 
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -48,8 +48,8 @@ pub(super) struct Pacer {
     turn: tokio::sync::Mutex<()>,
     /// Held by the one bulk request that stands in the queue.
     bulk: tokio::sync::Mutex<()>,
-    /// Units that were spent without having been waited for.
-    debt: AtomicU32,
+    /// Thousandths of units that were spent without having been waited for.
+    debt: AtomicU64,
     /// Milliseconds of [`Clock::elapsed`] before which nothing is sent.
     cool_until_ms: AtomicU64,
     /// The service's bucket was empty when it refused, so ours must not be full after the stop.
@@ -72,6 +72,18 @@ struct Strain {
     refused: u32,
     served_meanwhile: u32,
     served_since: u32,
+}
+
+/// The surcharge where a service says which share of its limit is used.
+pub(super) fn near_limit(share: f64) -> f64 {
+    (share.min(2.0) - NEAR_LIMIT).max(0.0) * SLOWING
+}
+
+/// The surcharge where a service says how much of a budget is left: none while a fifth is, and so much that the pace
+/// falls with what is left below it. A budget that fills more slowly than the pace is thus never used up.
+pub(super) fn near_end(remaining: f64, of: f64) -> f64 {
+    let fifth = of / 5.0;
+    if remaining >= fifth { 0.0 } else { (fifth / remaining.max(1.0) - 1.0).clamp(0.0, SLOWED_MAX) }
 }
 
 impl Strain {
@@ -108,7 +120,7 @@ impl Pacer {
             clock,
             turn: tokio::sync::Mutex::new(()),
             bulk: tokio::sync::Mutex::new(()),
-            debt: AtomicU32::new(0),
+            debt: AtomicU64::new(0),
             cool_until_ms: AtomicU64::new(0),
             drained: AtomicBool::new(false),
             strain: Mutex::default(),
@@ -118,7 +130,7 @@ impl Pacer {
     /// Goes on at another pace. The new bucket counts as if the old one had been emptied.
     pub fn set_pace(&self, pace: Pace) {
         let mut bucket_now = self.bucket.write().unwrap_or_else(PoisonError::into_inner);
-        self.debt.fetch_add(bucket_now.1.get(), Relaxed);
+        self.debt.fetch_add(u64::from(bucket_now.1.get()) * 1000, Relaxed);
         *bucket_now = bucket(&self.clock, pace);
     }
 
@@ -127,7 +139,10 @@ impl Pacer {
         let _behind = if bulk { Some(self.bulk.lock().await) } else { None };
         let _turn = self.turn.lock().await;
         self.cooled().await;
-        let mut owed = units.saturating_add(self.debt.swap(0, Relaxed));
+        let debt = self.debt.swap(0, Relaxed);
+        // What is less than a unit is waited for once it is one.
+        self.debt.fetch_add(debt % 1000, Relaxed);
+        let mut owed = units.saturating_add(u32::try_from(debt / 1000).unwrap_or(u32::MAX));
         if self.drained.swap(false, Relaxed) {
             owed = owed.saturating_add(self.bucket().1.get());
         }
@@ -182,15 +197,21 @@ impl Pacer {
         self.strain.lock().unwrap_or_else(PoisonError::into_inner).serve(self.clock.elapsed());
     }
 
-    /// Books the difference between expected and real cost, and a surcharge when the service says that `limit_share`
-    /// of its limit is used, or refused a request not long ago.
-    pub fn settle(&self, expected: u32, cost: f64, limit_share: f64) {
-        let near = (limit_share.min(2.0) - NEAR_LIMIT).max(0.0) * SLOWING;
+    /// Stops all requests for `wait` because the service says that its budget is used up. No request was refused, so
+    /// nothing is slower afterwards.
+    pub fn hold(&self, wait: Duration) {
+        let until = self.clock.elapsed().saturating_add(wait);
+        self.cool_until_ms.fetch_max(u64::try_from(until.as_millis()).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    /// Books the difference between expected and real cost, and a surcharge (a share of the cost) when the service says
+    /// that its limit is `near`, or refused a request not long ago.
+    pub fn settle(&self, expected: u32, cost: f64, near: f64) {
         let strained = self.strain.lock().unwrap_or_else(PoisonError::into_inner).surcharge(self.clock.elapsed());
         let owed = cost - f64::from(expected) + cost * near.max(strained);
         // Cheaper than expected is no credit: the bucket refills by itself.
         if owed > 0.0 {
-            self.debt.fetch_add(owed.ceil() as u32, Relaxed);
+            self.debt.fetch_add((owed * 1000.0).ceil() as u64, Relaxed);
         }
     }
 
@@ -211,6 +232,8 @@ fn bucket(clock: &Clock, pace: Pace) -> (Arc<Bucket>, NonZeroU32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::AtomicU32;
+
     use futures::StreamExt;
     use proptest::prelude::*;
 
@@ -250,9 +273,49 @@ mod tests {
         let pacer = Pacer::new(clock.clone(), pace(10.0));
         for _ in 0..40 {
             pacer.pass(1, false).await;
-            pacer.settle(1, 1.0, 1.0);
+            pacer.settle(1, 1.0, near_limit(1.0));
         }
         assert!(clock.elapsed().as_secs_f64() > 5.0);
+    }
+
+    #[test]
+    fn a_budget_that_is_told_is_never_used_up() {
+        // How a Data Center fills a bucket, and how Cloud counts a minute.
+        for (capacity, per_s) in [(50.0, 1.0), (600.0, 10.0), (2000.0, 2000.0 / 60.0)] {
+            let took_s = virtually(async {
+                let clock = Clock::real();
+                let pacer = Pacer::new(clock.clone(), Pace { burst_units: 6.0, ..pace(per_s * 4.0) });
+                let service = Mutex::new((capacity, Duration::ZERO));
+                let one = |_| async {
+                    pacer.pass(1, false).await;
+                    let left = {
+                        let mut service = service.lock().unwrap();
+                        let now = clock.elapsed();
+                        *service = (f64::min(service.0 + (now - service.1).as_secs_f64() * per_s, capacity) - 1.0, now);
+                        service.0
+                    };
+                    assert!(left >= 0.0, "refused");
+                    clock.sleep(Duration::from_millis(100)).await;
+                    pacer.settle(1, 1.0, near_end(left.floor(), capacity));
+                };
+                futures::stream::iter(0..capacity as u32 * 3).map(one).buffer_unordered(16).collect::<Vec<()>>().await;
+                clock.elapsed().as_secs_f64()
+            });
+            let floor_s = capacity * 2.0 / per_s;
+            assert!(took_s < floor_s * 1.1, "{took_s} s where {floor_s} s would do");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hold_stops_everyone_and_slows_nobody() {
+        let clock = Clock::real();
+        let pacer = Pacer::new(clock.clone(), pace(1000.0));
+        pacer.hold(Duration::from_secs(7));
+        pacer.pass(1, false).await;
+        assert!((7.0..7.1).contains(&clock.elapsed().as_secs_f64()));
+        pacer.settle(1, 1.0, 0.0);
+        pacer.pass(500, false).await;
+        assert!(clock.elapsed().as_secs_f64() < 7.1, "the bucket is as full as before");
     }
 
     #[tokio::test(start_paused = true)]
@@ -364,7 +427,7 @@ mod tests {
                             service.0
                         };
                         if left >= 0.0 {
-                            pacer.settle(2, 2.0, 1.0 - left / (8000.0 * granted));
+                            pacer.settle(2, 2.0, near_limit(1.0 - left / (8000.0 * granted)));
                             pacer.served();
                             return;
                         }
@@ -399,7 +462,7 @@ mod tests {
                     loop {
                         pacer.pass(2, true).await;
                         clock.sleep(Duration::from_millis(120)).await;
-                        pacer.settle(2, 2.0, 0.1);
+                        pacer.settle(2, 2.0, near_limit(0.1));
                         if random.lock().unwrap().u32(..1000) >= per_mille {
                             pacer.served();
                             return;

@@ -248,3 +248,66 @@ mod kinds {
         assert!(off.abs() < SignedDuration::from_secs(30), "{off}");
     }
 }
+
+#[test]
+fn what_a_service_says_of_its_budget_is_read() {
+    let told = |headers: &[(&'static str, &'static str)]| {
+        let mut response =
+            Response { status: 200, headers: HeaderMap::new(), body: Bytes::new(), client_request_id: Guid::default() };
+        for (name, value) in headers {
+            response.headers.insert(*name, HeaderValue::from_static(value));
+        }
+        let budget = Budget::of(&response)?;
+        Some((budget.surcharge(), budget.wait(Duration::from_secs(60)).map(|wait| wait.as_secs())))
+    };
+    let date = ("date", "Sun, 22 Nov 2026 03:00:30 GMT");
+    for (headers, expected) in [
+        (&[][..], None),
+        (&[("x-ratelimit-limit", "100")], None),
+        (&[("x-ratelimit-limit", "100"), ("x-ratelimit-remaining", "many")], None),
+        (&[("x-ratelimit-limit", "100"), ("x-ratelimit-remaining", "20")], Some((0.0, None))),
+        (&[("x-ratelimit-limit", "100"), ("x-ratelimit-remaining", "10")], Some((1.0, None))),
+        (&[("x-ratelimit-nearlimit", "true")], Some((1.0, None))),
+        (&[("x-ratelimit-nearlimit", "false")], None),
+        // Data Center: the bucket gets tokens every interval.
+        (
+            &[
+                ("x-ratelimit-limit", "50"),
+                ("x-ratelimit-remaining", "0"),
+                ("x-ratelimit-interval-seconds", "5"),
+                ("retry-after", "0"),
+            ],
+            Some((9.0, Some(5))),
+        ),
+        // Cloud: a minute without seconds ends with its last one.
+        (
+            &[
+                date,
+                ("x-ratelimit-limit", "50"),
+                ("x-ratelimit-remaining", "0"),
+                ("x-ratelimit-reset", "2026-11-22T03:00Z"),
+            ],
+            Some((9.0, Some(30))),
+        ),
+        (
+            &[
+                date,
+                ("x-ratelimit-limit", "50"),
+                ("x-ratelimit-remaining", "0"),
+                ("x-ratelimit-reset", "2026-11-22T04:00:00Z"),
+            ],
+            Some((9.0, Some(60))),
+        ),
+        (
+            &[
+                date,
+                ("x-ratelimit-limit", "50"),
+                ("x-ratelimit-remaining", "0"),
+                ("x-ratelimit-reset", "2026-11-22T02:00Z"),
+            ],
+            Some((9.0, Some(1))),
+        ),
+    ] {
+        assert_eq!(told(headers), expected, "{headers:?}");
+    }
+}

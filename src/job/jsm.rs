@@ -40,6 +40,8 @@ pub struct JsmConfig {
     pub others_per_minute: u32,
     /// Writes under way at once.
     pub max_in_flight: u32,
+    /// Objects that the site's plan includes; Cloud bills what is beyond.
+    pub objects_included: u32,
 }
 
 /// Which product it is.
@@ -84,6 +86,9 @@ const CREATES: i64 = 600;
 const SEARCHES: i64 = 450;
 const OTHERS: i64 = 600;
 const IN_FLIGHT: i64 = 6;
+/// Of Premium and Enterprise, by most of Atlassian's pages.
+/// <https://support.atlassian.com/assets/docs/what-is-feature-usage-and-how-it-works/>
+const INCLUDED: i64 = 50_000;
 
 const CREDENTIAL_EXAMPLE: &str =
     "credential = { basic = { user = \"importer@contoso.com\", password = { env = \"JIRA_TOKEN\" } } }";
@@ -122,6 +127,7 @@ pub(super) fn read(
     let searches = number("searches_per_minute", SEARCHES, 100_000);
     let others = number("others_per_minute", OTHERS, 100_000);
     let in_flight = number("max_in_flight", IN_FLIGHT, 64);
+    let included = number("objects_included", INCLUDED, i64::from(u32::MAX));
     fields.finish(&HOMES, problems);
     if let (Some(Flavour::DataCenter), Some(node)) = (flavour, token_node) {
         problems.add_with_help(&node.place, "`token` is a matter of Cloud alone", "take it out");
@@ -151,6 +157,7 @@ pub(super) fn read(
         searches_per_minute: searches?,
         others_per_minute: others?,
         max_in_flight: in_flight?,
+        objects_included: included?,
     })
 }
 

@@ -218,8 +218,10 @@ fn told_actions() -> impl Iterator<Item = Action> {
 }
 
 fn completeness(header: &Header) -> String {
-    let gaps: Vec<&str> =
-        header.sources.iter().filter(|source| is_gap(source)).map(|gap| gap.collection.name()).collect();
+    let sources = header.sources.iter().filter(|source| is_gap(source)).map(|gap| gap.collection.name().to_string());
+    let types = header.types.iter().filter(|ty| !ty.coverage.is_complete());
+    let gaps: Vec<String> =
+        sources.chain(types.map(|ty| format!("{} in the target", visible(&ty.spec.name)))).collect();
     if gaps.is_empty() { "complete".to_string() } else { format!("partial ({})", gaps.join(", ")) }
 }
 

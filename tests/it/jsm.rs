@@ -4,10 +4,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use jsm_sim::{Attribute, Flavour, Kind, Object, Options, Right, Sim, Store, Stored};
+use graph_sim::{CLIENT_ID, Kind as Of};
+use jsm_sim::{Attribute, DefaultType, Flavour, Kind, Object, Options, Right, Sim, Store, Stored};
+use serde_json::json;
 use tokio::runtime::Runtime;
 
-use crate::world::{NO_LIMITS, Ran, World, all_rights, busy_night, contoso, id};
+use crate::world::{NO_LIMITS, Ran, World, all_rights, busy_night, contoso, id, user};
 
 /// Both ends, and the program in the middle.
 struct Site {
@@ -20,10 +22,14 @@ struct Site {
 impl Site {
     /// An empty Assets, and a job for all four types.
     fn new(options: Options) -> Site {
+        Site::with(Store::new(), options)
+    }
+
+    fn with(store: Store, options: Options) -> Site {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let flavour = options.flavour;
         // The program's waits are shortened as much.
-        let assets = runtime.block_on(Sim::start(Store::new(), Options { time_factor: 20_000.0, ..options })).unwrap();
+        let assets = runtime.block_on(Sim::start(store, Options { time_factor: 20_000.0, ..options })).unwrap();
         let mut world = World::with(contoso(), all_rights());
         let token = if flavour == Flavour::Cloud { jsm_sim::TOKEN } else { jsm_sim::PERSONAL_TOKEN };
         world.environment.insert("JIRA_TOKEN", token.to_string());
@@ -77,6 +83,19 @@ impl Site {
         let mut values = store.shown_values(object, attribute);
         values.sort();
         values
+    }
+
+    /// Changes an attribute of a type, as an administrator would.
+    fn configure(&self, ty: &str, name: &str, edit: impl FnOnce(&mut Attribute)) {
+        let mut store = self.assets.store();
+        let ty = store.types.values().find(|other| other.name == ty).unwrap().id;
+        let found = store.attribute_named(ty, name).unwrap().id;
+        edit(store.attributes.get_mut(&found).unwrap());
+    }
+
+    /// Creates that were sent, counted since the last run began.
+    fn creates(&self) -> u64 {
+        self.assets.counters().get("POST object/create").copied().unwrap_or_default()
     }
 
     fn edit(&self, ty: &str, key: &str, attribute: &str, text: &str) {
@@ -137,31 +156,41 @@ fn nights_into_both_flavours_write_the_difference_alone() {
 
 #[test]
 fn an_index_that_lags_behind_makes_nothing_twice_and_nothing_deleted() {
-    let site = Site::new(Options { index_delay: Duration::from_secs(100_000_000), ..Options::cloud() });
-    site.run(&["setup", "job.toml"]).exits(0);
-    site.run(&["run", "job.toml"]).exits(0);
-    let before = site.labels("User");
-    // Nothing of it shows in any search.
-    site.run(&["run", "job.toml"]).exits(0);
-    assert_eq!(site.assets.writes(), 0, "{:?}", site.assets.counters());
-    assert_eq!(site.labels("User"), before);
+    for options in [Options::cloud(), Options::data_center()] {
+        let site = Site::new(Options { index_delay: Duration::from_secs(100_000_000), ..options });
+        site.run(&["setup", "job.toml"]).exits(0);
+        site.run(&["run", "job.toml"]).exits(0);
+        let before = site.labels("User");
+        // Nothing of it shows in any search.
+        site.run(&["run", "job.toml"]).exits(0);
+        assert_eq!(site.assets.writes(), 0, "{:?}", site.assets.counters());
+        assert_eq!(site.labels("User"), before);
+    }
 }
 
 #[test]
 fn what_goes_wrong_on_the_way_is_named_and_nothing_is_doubled() {
-    let site = Site::new(Options::cloud());
+    for options in [Options::cloud(), Options::data_center()] {
+        goes_wrong(&Site::new(options));
+    }
+}
+
+fn goes_wrong(site: &Site) {
     site.run(&["setup", "job.toml"]).exits(0);
     for fault in [
         "cut,path=/object/create,nth=3",
         "429:3,path=/object/create,every=7",
         "502,path=/object/create,nth=9",
-        "503:1,path=/object/aql,nth=1",
+        "503:1,path=aql,nth=1",
     ] {
         site.assets.add_fault(fault.parse().unwrap());
     }
     site.run(&["run", "job.toml"]);
+    let sent = site.creates();
     site.assets.clear_faults();
     site.run(&["run", "job.toml"]).exits(0);
+    let (all, refused) = (12 + 4 + 1 + 3, 3 + 1);
+    assert!(sent + site.creates() <= all + refused, "the lost one was looked up, not sent again: {sent}");
     assert_eq!((site.labels("User").len(), site.labels("Group").len()), (12, 4));
     assert_eq!(site.assets.read_store().objects.len(), 12 + 4 + 1 + 3);
 
@@ -174,7 +203,7 @@ fn what_goes_wrong_on_the_way_is_named_and_nothing_is_doubled() {
     };
     rename("Department", "Team");
     site.world.night(busy_night);
-    site.run(&["run", "job.toml"]).exits(3).says("no attribute \"Department\"");
+    site.run(&["run", "job.toml"]).exits(3).says("no attribute \"Department\"").says("partial (User in the target)");
     assert!(site.labels("Group").contains("Sales & Marketing"), "groups go on");
     assert_eq!(site.labels("User").len(), 12, "nobody is removed while users cannot be read");
     rename("Team", "Department");
@@ -196,6 +225,294 @@ fn what_goes_wrong_on_the_way_is_named_and_nothing_is_doubled() {
     site.world.next_night();
     site.run(&["run", "job.toml"]).exits(5).says("Object schema manager");
     assert_eq!(site.assets.writes(), 0);
+}
+
+#[test]
+fn what_keeps_a_job_from_writing_is_named_with_what_to_do() {
+    // Which kind a token is nothing tells: the refusal names the other base.
+    let mut site = Site::new(Options::cloud());
+    site.world.environment.insert("JIRA_TOKEN", "scoped-token".into());
+    site.run(&["run", "job.toml"]).exits(5).says_all(&["/ex/jira/", "token = \"scoped\""]);
+    let mut server = Site::new(Options::data_center());
+    server.world.environment.insert("JIRA_TOKEN", "ended".into());
+    server.run(&["run", "job.toml"]).exits(5).says("personal access token");
+    let none = Site::new(Options { has_assets: false, ..Options::cloud() });
+    none.run(&["run", "job.toml"]).exits(5).says_all(&["has no Assets", "Premium and Enterprise"]);
+
+    for options in [Options::cloud(), Options::data_center()] {
+        let site = Site::new(options);
+        site.assets.set_right(Right::Write);
+        site.run(&["setup", "job.toml"]).exits(5).says("Object schema developer");
+        assert!(site.assets.read_store().schemas.is_empty());
+        site.assets.set_right(Right::Manage);
+        site.run(&["setup", "job.toml"]).exits(0);
+        site.assets.set_right(Right::Read);
+        site.run(&["run", "job.toml"]).exits(5).says("Object schema manager");
+        assert!(site.assets.read_store().objects.is_empty());
+        // No night needs more than this.
+        site.assets.set_right(Right::Write);
+        site.run(&["run", "job.toml"]).exits(0);
+        assert_eq!(site.assets.read_store().objects.len(), 12 + 4 + 1 + 3);
+    }
+}
+
+#[test]
+fn what_was_changed_in_jira_since_last_night_stops_its_type_alone() {
+    for options in [Options::cloud(), Options::data_center()] {
+        let site = Site::new(options);
+        site.run(&["setup", "job.toml"]).exits(0);
+        site.run(&["run", "job.toml"]).exits(0);
+        site.world.night(busy_night);
+        let devices = site.assets.read_store().types.values().find(|ty| ty.name == "Device").unwrap().id;
+        let by = *site.assets.read_store().reference_types.keys().next().unwrap();
+        let before = site.assets.read_store().attributes.clone();
+        site.configure("User", "Department", |attribute| attribute.kind = Kind::Reference { to: devices, by });
+        site.run(&["run", "job.toml"])
+            .exits(3)
+            .says("the attribute \"Department\" of \"User\" is an object reference in Jira")
+            .says("partial (User in the target)");
+        assert!(site.labels("Group").contains("Sales & Marketing"), "groups go on");
+        assert_eq!(site.labels("User").len(), 12, "nobody is removed while users cannot be read");
+        site.assets.store().attributes = before;
+        site.configure("User", "Groups", |attribute| attribute.max = 1);
+        site.run(&["run", "job.toml"]).exits(3).says("holds one value in Jira (cardinality 1)");
+        site.configure("User", "Groups", |attribute| attribute.max = -1);
+        site.assets.store().remove_type(devices, site.assets.now(), Duration::ZERO);
+        site.run(&["run", "job.toml"]).exits(3).says("has no object type \"Device\"");
+        assert_eq!(site.shows("User", &id(8), "Department"), ["Legal"], "users went on");
+    }
+}
+
+#[test]
+fn what_jira_refuses_is_named_and_the_rest_goes_on() {
+    for options in [Options::cloud(), Options::data_center()] {
+        let site = Site::new(options.clone());
+        site.run(&["setup", "job.toml"]).exits(0);
+        site.configure("Group", "Name", |attribute| attribute.unique = true);
+        site.configure("User", "Job Title", |attribute| attribute.regex = "[A-Z].*".into());
+        site.world.night(|tenant| {
+            tenant.put(
+                Of::Group,
+                json!({ "id": id(105), "displayName": "sales", "securityEnabled": true, "groupTypes": [] }),
+            );
+            assert!(tenant.set(Of::User, &id(5), "jobTitle", "buyer".into()));
+            assert!(tenant.set(Of::User, &id(6), "jobTitle", "Buyer".into()));
+        });
+        let ran = site.run(&["run", "job.toml"]);
+        ran.exits(3)
+            .says("\"Name\": Name has duplicated value")
+            .says("\"Job Title\": Job Title is invalid due to restrictions");
+        assert_eq!((site.labels("Group").len(), site.labels("User").len()), (4, 11), "{ran}");
+        assert_eq!(site.shows("User", &id(6), "Job Title"), ["Buyer"]);
+        // Corrected in Jira: what was refused is made, and nothing else.
+        site.configure("Group", "Name", |attribute| attribute.unique = false);
+        site.configure("User", "Job Title", |attribute| attribute.regex.clear());
+        site.run(&["run", "job.toml", "--retry-rejected"]).exits(0);
+        assert_eq!(site.creates(), 2);
+
+        // The plan's object limit: what is left is listed and not sent.
+        let full = Site::new(Options { objects_max: Some(10), ..options });
+        full.run(&["setup", "job.toml"]).exits(0);
+        full.run(&["run", "job.toml"]).exits(3).says("object limit of your plan").says("not sent");
+        assert_eq!(full.assets.read_store().objects.len(), 10);
+        assert!(full.creates() <= 10 + 6, "{}", full.creates());
+    }
+}
+
+#[test]
+fn a_storm_of_refusals_is_sat_out() {
+    for options in [Options::cloud(), Options::data_center()] {
+        let site = Site::new(options);
+        site.run(&["setup", "job.toml"]).exits(0);
+        for fault in ["429:1,path=/object/create,times=5", "429:none,path=aql,times=3", "429:2,method=GET,times=2"] {
+            site.assets.add_fault(fault.parse().unwrap());
+        }
+        site.run(&["run", "job.toml"]).exits(0);
+        assert_eq!(site.creates(), 5 + 20, "each refused one once more");
+        assert_eq!(site.assets.read_store().objects.len(), 20);
+    }
+}
+
+/// A schema that another importer made, with objects of its own and of people: one user by Entra's id, one by hand under
+/// the same sign-in name, one stranger, one group by its name.
+fn foreign() -> Store {
+    let mut store = Store::new();
+    let schema = store.add_schema("People", "PPL", "");
+    let (users, groups) = (store.add_type(schema, "Azure AD User"), store.add_type(schema, "Azure AD Group"));
+    let by = *store.reference_types.keys().next().unwrap();
+    let text = || Kind::Default(DefaultType::Text);
+    let mut add = |owner, name: &str, kind, edit: &dyn Fn(&mut Attribute)| {
+        let mut attribute = Attribute::new(owner, name, kind);
+        edit(&mut attribute);
+        store.add_attribute(attribute)
+    };
+    let object_id = add(users, "AAD Object ID", text(), &|a| a.unique = true);
+    let upn = add(users, "UPN", text(), &|_| {});
+    add(users, "E-Mail", Kind::Default(DefaultType::Email), &|_| {});
+    add(users, "Department", text(), &|_| {});
+    add(users, "Manager", Kind::Reference { to: users, by }, &|_| {});
+    add(users, "Groups", Kind::Reference { to: groups, by }, &|a| a.max = -1);
+    add(users, "Desk", text(), &|_| {});
+    add(groups, "Description", Kind::Default(DefaultType::Textarea), &|_| {});
+    let label = |store: &Store, ty| store.attribute_named(ty, "Name").unwrap().id;
+    let (person, team) = (label(&store, users), label(&store, groups));
+    for (n, ty, held) in [
+        (1, users, vec![(person, "One".to_string()), (object_id, id(1)), (upn, "user1@contoso.com".into())]),
+        (2, users, vec![(person, "Two".into()), (upn, "USER2@contoso.com".into())]),
+        (3, users, vec![(person, "Stranger".into()), (upn, "stranger@fabrikam.com".into())]),
+        (4, groups, vec![(team, "Sales".into())]),
+    ] {
+        let values = held.into_iter().map(|(attribute, text)| (attribute, vec![Stored::Text(text)])).collect();
+        let moment = jiff::Timestamp::UNIX_EPOCH;
+        store.put(
+            Object { id: 50_000 + n, ty, values, created: moment, updated: moment },
+            Duration::ZERO,
+            Duration::ZERO,
+        );
+    }
+    store
+}
+
+#[test]
+fn a_schema_of_another_importer_is_followed_and_its_objects_taken_over() {
+    for options in [Options::cloud(), Options::data_center()] {
+        let flavour = options.flavour;
+        let site = Site::with(foreign(), options);
+        let (base, tenant) = (site.assets.base_url(), site.world.sim.read_tenant().id().to_owned());
+        let mut args = vec!["init", "assets.toml", "--tenant", &tenant, "--client-id", CLIENT_ID, "--site", &base];
+        match flavour {
+            Flavour::Cloud => args.extend(["--api", &base, "--user", jsm_sim::EMAIL]),
+            Flavour::DataCenter => args.extend(["--flavour", "data-center"]),
+        }
+        args.extend(["--from-schema", "people"]);
+        let proposed = site.run(&args);
+        proposed
+            .exits(0)
+            .says("\"Azure AD User\": users, 7 attributes; key \"AAD Object ID\"; takes over by \"UPN\", \"E-Mail\"")
+            .says("not matched: \"Desk\"")
+            .says("the key lives in the ledger alone; takes over by \"Name\"");
+        assert_eq!(site.assets.writes(), 0);
+        site.run(&args).exits(2).says("assets.toml is there already");
+
+        site.run(&["test", "assets/user.toml", "assets/group.toml"]).exits(0);
+        let graph = site.world.sim.base_url();
+        let secret = "credential = { secret = { env = \"ENTRA_SECRET\" } }\n";
+        site.world.edit("assets.toml", secret, &format!("{secret}authority = \"{graph}\"\ngraph = \"{graph}\"\n"));
+        site.run(&["check", "assets.toml"]).exits(0).says("is readable and writable");
+        site.run(&["setup", "assets.toml", "--dry-run"]).exits(0).says("has everything");
+
+        // Objects that are there are taken over once a person has seen which.
+        let held = site.run(&["run", "assets.toml"]);
+        held.exits(4).says("first-run");
+        assert_eq!(site.assets.writes(), 0);
+        site.run(&["run", "assets.toml", "--approve", "first-run"]).exits(0);
+        let strangers = |ty: &str| site.labels(ty);
+        assert_eq!((strangers("Azure AD User").len(), strangers("Azure AD Group").len()), (13, 4));
+        let store = site.assets.read_store();
+        let two = &store.objects[&50_002];
+        assert_eq!(store.shown_values(two, "AAD Object ID"), [id(2)], "the key is written");
+        assert_eq!(store.shown_values(two, "Name"), ["Two"], "what stands there is kept");
+        assert_eq!(store.shown_values(two, "E-Mail"), ["user2@contoso.com"], "what is empty is filled");
+        assert_eq!(store.shown_values(two, "Manager"), ["One"]);
+        assert_eq!(store.shown_values(&store.objects[&50_001], "Groups"), ["Sales"]);
+        assert!(store.shown_values(&store.objects[&50_003], "AAD Object ID").is_empty(), "a stranger is left alone");
+        drop(store);
+        site.world.next_night();
+        site.run(&["run", "assets.toml"]).exits(0);
+        assert_eq!(site.assets.writes(), 0, "{:?}", site.assets.counters());
+
+        // Groups have no field for the key: a create whose answer is lost is found by what it wrote.
+        site.world.night(|tenant| {
+            tenant.put(
+                Of::Group,
+                json!({ "id": id(106), "displayName": "Painters", "description": "All of them", "securityEnabled": true, "groupTypes": [] }),
+            );
+            tenant.put(Of::User, user(14));
+        });
+        site.assets.add_fault("cut,path=/object/create,nth=1".parse().unwrap());
+        site.run(&["run", "assets.toml"]);
+        site.assets.clear_faults();
+        site.run(&["run", "assets.toml"]).exits(0);
+        let store = site.assets.read_store();
+        let painters = store.objects.values().filter(|object| store.label_of(object) == "Painters").count();
+        assert_eq!((painters, store.objects.len()), (1, 14 + 5), "nothing is doubled");
+    }
+}
+
+#[test]
+fn a_job_to_begin_with_is_right_as_it_is_written() {
+    let site = Site::new(Options::cloud());
+    site.run(&["init", "plain.toml"])
+        .exits(0)
+        .says("fill in tenant and client_id")
+        .says("entra-import check plain.toml");
+    site.run(&["config", "plain.toml"]).exits(0).says("csv/users@1");
+    site.run(&[
+        "init",
+        "jobs/jira.toml",
+        "--site",
+        "https://contoso.atlassian.net",
+        "--user",
+        "me@contoso.com",
+        "--scoped",
+    ])
+    .exits(0)
+    .says("entra-import setup jobs/jira.toml --dry-run");
+    site.run(&["config", "jobs/jira.toml"]).exits(0).says_all(&["jsm-assets/user@1", "token = \"scoped\""]);
+    site.run(&["init", "no name.toml"]).exits(2).says("cannot be the name of a job");
+    site.run(&["init", "x.toml", "--from-schema", "People"]).exits(2).says("--site");
+    let base = site.assets.base_url();
+    let from =
+        ["init", "y.toml", "--site", &base, "--api", &base, "--user", jsm_sim::EMAIL, "--from-schema", "Laptops"];
+    site.run(&from).exits(5).says("there is no object schema \"Laptops\"");
+    site.assets.store().add_schema("Laptops", "LAP", "");
+    site.run(&from).exits(2).says("it has no object type");
+    let left: Vec<_> =
+        ["no name.toml", "x.toml", "y.toml"].into_iter().filter(|name| site.world.path(name).exists()).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn long_texts_are_cut_and_told_and_people_without_an_account_are_named_once() {
+    for options in [Options::cloud(), Options::data_center()] {
+        let site = Site::new(options.clone());
+        let account = "attributes.\"Jira Account\" = { value = \"mail\", type = \"user\" }\n";
+        let job =
+            site.world.read("job.toml").replace("jsm-assets/user@1\"\n", &format!("jsm-assets/user@1\"\n{account}"));
+        site.world.write("job.toml", &job);
+        site.assets.store().people = (1..=11)
+            .map(|n| jsm_sim::Person {
+                account: format!("account-{n}"),
+                name: format!("User {n}"),
+                email: Some(format!("user{n}@contoso.com")),
+            })
+            .collect();
+        site.world.night(|tenant| assert!(tenant.set(Of::User, &id(5), "jobTitle", "ж".repeat(300).into())));
+        site.run(&["setup", "job.toml"]).exits(0).says("made attribute \"Jira Account\" of \"User\": User");
+        let ran = site.run(&["run", "job.toml"]);
+        ran.exits(0).says("no Atlassian account is found for user12@contoso.com");
+        ran.check(ran.stderr.matches("no Atlassian account").count() == 1, "named once");
+        assert_eq!(site.shows("User", &id(5), "Job Title"), ["ж".repeat(254)]);
+        assert_eq!(site.shows("User", &id(3), "Jira Account"), ["User 3"]);
+        assert!(site.shows("User", &id(12), "Jira Account").is_empty());
+        site.world.next_night();
+        site.run(&["run", "job.toml"]).exits(0);
+        assert_eq!(site.assets.writes(), 0, "{:?}", site.assets.counters());
+    }
+}
+
+#[test]
+fn the_first_object_of_a_type_is_read_back_before_the_others_are_made() {
+    for options in [Options::cloud(), Options::data_center()] {
+        // A server that takes the values and keeps none of them.
+        let site = Site::new(Options { forgets_values: true, ..options });
+        site.run(&["setup", "job.toml"]).exits(0);
+        site.run(&["run", "job.toml"])
+            .exits(3)
+            .says("the first License that was created")
+            .says("is not as it was sent");
+        assert_eq!((site.creates(), site.assets.read_store().objects.len()), (1, 1));
+    }
 }
 
 #[test]

@@ -86,6 +86,13 @@ impl From<Error> for Failed {
     }
 }
 
+/// Where the Assets API lies.
+struct Base {
+    address: String,
+    /// A Data Center of before Assets 10, which knows the older names alone.
+    is_insight: bool,
+}
+
 /// The way to one site with one credential.
 pub(super) struct Client {
     config: JsmConfig,
@@ -95,7 +102,7 @@ pub(super) struct Client {
     create: Lane,
     search: Lane,
     other: Lane,
-    base: OnceCell<String>,
+    base: OnceCell<Base>,
     /// What every request shows, where that stays the same: the secret is read once.
     fixed: OnceCell<HeaderValue>,
     /// The OAuth token in use, and when it ends by [`Clock::elapsed`].
@@ -169,7 +176,7 @@ impl Client {
     }
 
     async fn send<T>(&self, call: &Call<'_>, decode: impl Fn(&Response) -> Result<T, String>) -> Result<T, Failed> {
-        let base = self.base().await?;
+        let base = &self.base().await?.address;
         let lane = match call.class {
             Class::Create => &self.create,
             Class::Search => &self.search,
@@ -274,14 +281,19 @@ impl Client {
     }
 
     /// The base of the Assets API, found once.
-    async fn base(&self) -> Result<&str> {
-        self.base.get_or_try_init(|| self.find_base()).await.map(String::as_str)
+    async fn base(&self) -> Result<&Base> {
+        self.base.get_or_try_init(|| self.find_base()).await
     }
 
-    async fn find_base(&self) -> Result<String> {
+    /// Whether it is a Data Center of before Assets 10, where searches go by an older name.
+    pub async fn is_insight(&self) -> Result<bool> {
+        Ok(self.base().await?.is_insight)
+    }
+
+    async fn find_base(&self) -> Result<Base> {
         let root = |url: &Url| url.as_str().trim_end_matches('/').to_string();
         if self.config.flavour == Flavour::DataCenter {
-            return Ok(format!("{}/rest/assets/1.0", root(&self.config.site)));
+            return self.find_server_base(&root(&self.config.site)).await;
         }
         let prefix = self.prefix().await?;
         let workspace = match &self.config.workspace_id {
@@ -289,7 +301,28 @@ impl Client {
             None => self.workspace(&prefix).await?,
         };
         let gateway = if self.config.token == TokenKind::Scoped { prefix } else { root(&self.config.api) };
-        Ok(format!("{gateway}/jsm/assets/workspace/{workspace}/v1"))
+        Ok(Base { address: format!("{gateway}/jsm/assets/workspace/{workspace}/v1"), is_insight: false })
+    }
+
+    /// Below `/rest/assets/1.0`; where nothing lies there, below `/rest/insight/1.0`, as before Assets 10 and Jira Service
+    /// Management 4.21. What is wrong besides shows in the requests themselves.
+    async fn find_server_base(&self, root: &str) -> Result<Base> {
+        let address = |name: &str| format!("{root}/rest/{name}/1.0");
+        let is_there = async |address: &str| {
+            let list = format!("{address}/objectschema/list");
+            let decode = |_: &Response| Ok(());
+            match self.through(&self.other, &list, &Call::get(""), decode).await {
+                Err(Failed::Http(HttpError::Refused(refusal))) => Ok(refusal.status() != 404),
+                Err(Failed::Run(error)) => Err(error),
+                Err(Failed::Http(_)) | Ok(()) => Ok(true),
+            }
+        };
+        let (assets, insight) = (address("assets"), address("insight"));
+        if is_there(&assets).await? || !is_there(&insight).await? {
+            return Ok(Base { address: assets, is_insight: false });
+        }
+        tracing::info!("{root} has no /rest/assets/1.0, so it is an Assets of before 10: /rest/insight/1.0 is used");
+        Ok(Base { address: insight, is_insight: true })
     }
 
     /// Where the site's own API lies for this kind of token.
@@ -383,7 +416,8 @@ impl Client {
             404 => because(Exit::SignIn).hint(match self.config.flavour {
                 Flavour::Cloud => "check `site`, `workspace_id` and `cloud_id` in [target]",
                 Flavour::DataCenter => {
-                    "check `site` in [target]: Assets answers below /rest/assets/1.0 from version 4.21 on"
+                    "check `site` in [target], with the path that Jira lies below, such as /jira: nothing answers below \
+                     /rest/assets/1.0, nor below /rest/insight/1.0, where Assets was before Jira Service Management 4.21"
                 }
             }),
             _ => because(Exit::Partial),
@@ -426,7 +460,7 @@ impl Client {
             let value: Value = serde_json::from_slice(&response.body).map_err(|error| error.to_string())?;
             let list = match value {
                 Value::Array(_) => value,
-                Value::Object(mut members) => ["values", "entries", "objectTypes", "objectschemas"]
+                Value::Object(mut members) => ["values", "entries", "objectTypes", "objectschemas", "objectEntries"]
                     .iter()
                     .find_map(|name| members.remove(*name))
                     .ok_or("a list is missing")?,
@@ -444,6 +478,24 @@ impl Client {
             id: Id,
         }
         self.ask::<Made>(&Call::post(path, body)).await.map(|made| made.id)
+    }
+
+    /// How many objects all schemas of the site hold together, which is what Cloud bills by; none where that is not told.
+    /// <https://developer.atlassian.com/cloud/assets/rest/api-group-usage/>
+    pub async fn objects_in_all(&self) -> Option<u64> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Usage {
+            total_objects_count: u64,
+        }
+        if self.config.flavour == Flavour::DataCenter {
+            return None;
+        }
+        // An answer in another form says nothing; asking for it again would cost minutes.
+        let decode = |response: &Response| Ok(serde_json::from_slice::<Usage>(&response.body).ok());
+        let usage = self.send(&Call::get("usage"), decode).await;
+        let usage = usage.inspect_err(|failed| tracing::debug!("the number of objects is not told: {failed:?}"));
+        usage.ok().flatten().map(|usage| usage.total_objects_count)
     }
 
     /// Asks for the right to create objects without creating one: no object type is called 0.

@@ -15,7 +15,9 @@
 
 mod client;
 mod model;
+pub mod propose;
 pub mod setup;
+mod synonyms;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -62,6 +64,8 @@ pub struct JsmTarget {
     people: Mutex<HashMap<String, Option<String>>>,
     /// The server's words once the plan's object limit was reached: no create is sent after that.
     full: OnceLock<String>,
+    /// Set once it was looked how near the included objects are.
+    counted: OnceCell<()>,
 }
 
 impl JsmTarget {
@@ -73,6 +77,7 @@ impl JsmTarget {
             model: OnceCell::new(),
             people: Mutex::default(),
             full: OnceLock::new(),
+            counted: OnceCell::new(),
         })
     }
 
@@ -121,10 +126,7 @@ impl JsmTarget {
         let mut start = 0;
         let mut size = self.config.page_size;
         loop {
-            let call = search("object/aql", query)
-                .with("startAt", start)
-                .with("maxResults", size)
-                .with("includeAttributes", true);
+            let call = cloud_page(query, start, size);
             let page: Page = match self.client.ask(&call).await {
                 // A size that is refused is tried smaller: the largest is not published.
                 Err(Failed::Http(HttpError::Refused(refusal)))
@@ -167,14 +169,7 @@ impl JsmTarget {
         let mut read = 0;
         let mut number = 1;
         loop {
-            let call = Call { class: Class::Search, ..Call::get("aql/objects") }
-                .with("qlQuery", query)
-                .with("page", number)
-                .with("resultPerPage", size)
-                .with("includeAttributes", true)
-                .with("includeAttributesDeep", 1)
-                .with("includeTypeAttributes", false)
-                .with("includeExtendedInfo", false);
+            let call = server_page(query, number, size, self.client.is_insight().await?);
             let page: Page = match self.client.ask(&call).await {
                 Err(Failed::Http(HttpError::Refused(refusal)))
                     if number == 1 && size > 25 && refusal.status() == 400 =>
@@ -229,6 +224,30 @@ impl JsmTarget {
             Err(Failed::Http(HttpError::Refused(refusal))) if refusal.status() == 404 => Ok(None),
             Err(failed) => Err(failed),
         }
+    }
+
+    /// How near the site is to the number of objects that its plan includes; none while a tenth is free, or where it is
+    /// not told.
+    async fn growth(&self) -> Option<Remark> {
+        let included = u64::from(self.config.objects_included);
+        let held =
+            self.client.objects_in_all().await.filter(|held| held.saturating_mul(10) > included.saturating_mul(9))?;
+        Some(Remark {
+            words: format!("the site holds {held} objects, and its plan includes {included}"),
+            hint: "Atlassian bills what is beyond by the object, or refuses it: narrow [scope], or correct \
+                   `objects_included` in [target]"
+                .into(),
+        })
+    }
+
+    /// Told once, before the first object is made.
+    async fn warn_of_growth(&self) {
+        let warn = async || {
+            if let Some(remark) = self.growth().await {
+                tracing::warn!("{}: {}", remark.words, remark.hint);
+            }
+        };
+        self.counted.get_or_init(warn).await;
     }
 
     /// What is worth knowing of a type in use.
@@ -305,6 +324,33 @@ impl Meant {
 /// A query as a call; asking twice is harmless.
 fn search(path: &str, query: &str) -> Call<'static> {
     Call { class: Class::Search, repeatable: true, ..Call::post(path, json!({"qlQuery": query})) }
+}
+
+/// Objects of Cloud from the one at `start` (from 0) on.
+fn cloud_page(query: &str, start: usize, size: u32) -> Call<'static> {
+    search("object/aql", query).with("startAt", start).with("maxResults", size).with("includeAttributes", true)
+}
+
+/// A page of Data Center; the first is 1. Before Assets 10 the language was called IQL.
+fn server_page(query: &str, number: usize, size: u32, is_insight: bool) -> Call<'static> {
+    let (path, name) = if is_insight { ("iql/objects", "iql") } else { ("aql/objects", "qlQuery") };
+    Call { class: Class::Search, ..Call::get(path) }
+        .with(name, query)
+        .with("page", number)
+        .with("resultPerPage", size)
+        .with("includeAttributes", true)
+        .with("includeAttributesDeep", 1)
+        .with("includeTypeAttributes", false)
+        .with("includeExtendedInfo", false)
+}
+
+/// A few objects of a type, to see what stands in them.
+async fn first_objects(client: &Client, ty: &model::Id) -> Result<Vec<Object>, Failed> {
+    let query = format!("objectTypeId = {ty} ORDER BY Key ASC");
+    match client.flavour() {
+        Flavour::Cloud => client.list(&cloud_page(&query, 0, 25)).await,
+        Flavour::DataCenter => client.list(&server_page(&query, 1, 25, client.is_insight().await?)).await,
+    }
 }
 
 /// A text between quotes in AQL.
@@ -411,6 +457,7 @@ impl Target for JsmTarget {
         }
         let writes = types.iter().any(|spec| spec.attributes.iter().any(|attribute| !attribute.only_read));
         if writes {
+            remarks.extend(self.growth().await);
             let what = format!("objects cannot be made in the schema {:?}", self.config.schema);
             self.client.may_create().await.map_err(|failed| self.client.error(failed, &what))?;
         }

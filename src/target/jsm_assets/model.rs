@@ -81,6 +81,9 @@ pub(super) struct Listed {
     pub name: String,
     #[serde(default)]
     pub parent_object_type_id: Option<Id>,
+    /// Holds no objects itself.
+    #[serde(default)]
+    pub abstract_object_type: bool,
 }
 
 /// A status or a kind of reference.
@@ -88,6 +91,9 @@ pub(super) struct Listed {
 pub(super) struct Named {
     pub id: Id,
     pub name: String,
+    /// Of a status: 1 active, 0 inactive, 2 pending.
+    #[serde(default)]
+    pub category: Option<i64>,
 }
 
 /// A type with its attributes.
@@ -108,9 +114,15 @@ pub(super) struct Slot {
     pub label: bool,
     /// May be written: neither the system's nor locked.
     pub editable: bool,
+    /// The fewest values; above 0 it is required.
+    pub least: i64,
     /// The most values; none is any number.
     pub most: Option<i64>,
     pub unique: bool,
+    /// What a select holds.
+    pub options: Vec<String>,
+    /// The statuses that may be chosen; none is all of them.
+    pub allowed: Vec<Id>,
 }
 
 /// What an attribute holds.
@@ -192,9 +204,15 @@ struct SlotJson {
     reference_object_type_id: Option<Id>,
     editable: Option<bool>,
     system: Option<bool>,
+    minimum_cardinality: Option<i64>,
     maximum_cardinality: Option<i64>,
     unique_attribute: Option<bool>,
     include_child_object_types: Option<bool>,
+    /// One text with commas between.
+    #[serde(default)]
+    options: serde_json::Value,
+    #[serde(default)]
+    type_value_multi: serde_json::Value,
 }
 
 #[derive(serde::Deserialize)]
@@ -225,14 +243,21 @@ impl From<SlotJson> for Slot {
             (other, _) => Kind::Other(other),
         };
         let most = json.maximum_cardinality.unwrap_or(1);
+        let options = json.options.as_str().unwrap_or_default().split(',').map(str::trim);
+        // Also names the groups whose members a User may be.
+        let allowed = json.type_value_multi.as_array().into_iter().flatten();
+        let allowed = allowed.filter_map(|id| Id::deserialize(id).ok()).collect();
         Slot {
             id: json.id,
             name: json.name,
             kind,
             label: json.label,
             editable: json.editable.unwrap_or(true) && !json.system.unwrap_or(false),
+            least: json.minimum_cardinality.unwrap_or(0),
             most: (most >= 0).then_some(most),
             unique: json.unique_attribute.unwrap_or(false),
+            options: options.filter(|option| !option.is_empty()).map(str::to_string).collect(),
+            allowed,
         }
     }
 }
@@ -302,7 +327,7 @@ impl Model {
     }
 
     /// Whether objects of a type may be referred to by an attribute for objects of `to`.
-    fn fits(&self, ty: &Id, to: &Id, and_children: bool) -> bool {
+    pub fn fits(&self, ty: &Id, to: &Id, and_children: bool) -> bool {
         let mut at = ty;
         // Types form trees; the bound is for a server that says otherwise.
         for _ in 0..=self.types.len() {

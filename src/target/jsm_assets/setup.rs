@@ -321,7 +321,7 @@ impl There {
                     _ if known.is_none() && attribute.name == "Name" => {}
                     _ => attributes.push(Step::Attribute { ty: ty.name.clone(), wanted: attribute.clone() }),
                 }
-                self.lacks_names(attribute, &mut names);
+                self.lacks_names(attribute, there.is_some(), &mut names);
             }
         }
         steps.extend(names);
@@ -329,8 +329,8 @@ impl There {
         Ok(steps)
     }
 
-    /// Statuses and kinds of reference that an attribute needs.
-    fn lacks_names(&self, attribute: &Wanted, steps: &mut Vec<Step>) {
+    /// Statuses and kinds of reference that an attribute needs; one that is there has its kind of reference.
+    fn lacks_names(&self, attribute: &Wanted, there: bool, steps: &mut Vec<Step>) {
         let has = |all: &[Named], name: &str| all.iter().any(|there| there.name.eq_ignore_ascii_case(name));
         let asked = |steps: &[Step], wanted: &str| {
             steps
@@ -346,7 +346,7 @@ impl There {
                 }
             }
             WantedKind::Reference(_)
-                if !has(&self.reference_types, &attribute.name) && !asked(steps, &attribute.name) =>
+                if !there && !has(&self.reference_types, &attribute.name) && !asked(steps, &attribute.name) =>
             {
                 steps.push(Step::ReferenceType { name: attribute.name.clone() });
             }
@@ -378,17 +378,22 @@ impl There {
                 let icon = like.or(icons.first()).map(|icon| icon.id.to_string());
                 let body = json!({"name": name, "iconId": icon, "objectSchemaId": schema(), "inherited": false, "abstractObjectType": false});
                 let id = client.make("objecttype/create", body).await?;
-                self.types.push(Listed { id, name: name.clone(), parent_object_type_id: None });
+                self.types.push(Listed {
+                    id,
+                    name: name.clone(),
+                    parent_object_type_id: None,
+                    abstract_object_type: false,
+                });
             }
             Step::Status { name, active } => {
                 let body = json!({"name": name, "category": u8::from(*active), "objectSchemaId": schema()});
                 let id = client.make("config/statustype", body).await?;
-                self.statuses.push(Named { id, name: name.clone() });
+                self.statuses.push(Named { id, name: name.clone(), category: None });
             }
             Step::ReferenceType { name } => {
                 let body = json!({"name": name, "objectSchemaId": schema()});
                 let id = client.make("config/referencetype", body).await?;
-                self.reference_types.push(Named { id, name: name.clone() });
+                self.reference_types.push(Named { id, name: name.clone(), category: None });
             }
             Step::Attribute { ty, wanted } => {
                 let path = format!("objecttypeattribute/{}", self.type_id(ty)?);

@@ -52,6 +52,7 @@ fn config(options: &Options, base: &str) -> JsmConfig {
         searches_per_minute: 100_000,
         others_per_minute: 100_000,
         max_in_flight: 4,
+        objects_included: 50_000,
     }
 }
 
@@ -520,5 +521,210 @@ fn no_more_is_under_way_than_the_job_allows_and_each_class_keeps_its_pace() {
         assert!(sent.iter().all(|sent| matches!(sent.outcome, Outcome::Done { .. })));
         assert!(site.sim.peak_in_flight() <= 4, "{}", site.sim.peak_in_flight());
         assert!(site.sim.requests().iter().all(|request| request.status != 429));
+    });
+}
+
+#[test]
+fn a_data_center_of_before_assets_10_is_found_by_its_older_names() {
+    runs(async {
+        let site = Site::start(Options { is_insight: true, page_max: 3, ..Options::data_center() });
+        let spec = people();
+        let all: Vec<Change> = (0..7).map(|n| create(&spec, &person(n, "Adele", &["VPN"]))).collect();
+        conformance::write(&site.target(), &spec, &all).await.iter().for_each(|outcome| {
+            conformance::done(outcome);
+        });
+        let (found, coverage) = read(&site.target(), &spec).await;
+        assert!(found.len() == 7 && coverage.is_complete());
+        assert!(site.sim.counters().contains_key("GET iql/objects"), "{:?}", site.sim.counters());
+        // Neither of the two is there: the address is wrong.
+        let mut wrong = Site::start(Options::data_center());
+        let target = wrong.anew(|config| config.site = config.site.join("jira/").unwrap());
+        let error = target.check(&[spec]).await.unwrap_err();
+        let hint = error.hint.clone().unwrap_or_default();
+        assert!(hint.contains("/rest/assets/1.0") && hint.contains("/rest/insight/1.0"), "{error} {hint}");
+    });
+}
+
+#[test]
+fn a_site_that_is_nearly_full_is_told_before_it_costs() {
+    runs(async {
+        for (included, told) in [(10, true), (100, false)] {
+            let mut site = Site::start(Options::cloud());
+            let spec = people();
+            let all: Vec<Change> = (0..10).map(|n| create(&spec, &person(n, "Adele", &[]))).collect();
+            conformance::write(&site.target(), &spec, &all).await;
+            let remarks = site.anew(|config| config.objects_included = included).check(&[spec]).await.unwrap();
+            let words = "the site holds 10 objects, and its plan includes 10";
+            assert_eq!(remarks.iter().any(|remark| remark.words == words), told, "{remarks:?}");
+            // Once for all creates of a run.
+            assert_eq!(site.sim.counters()["GET usage"], 2);
+        }
+        let server = Site::start(Options::data_center());
+        server.target().check(&[people()]).await.unwrap();
+        assert_eq!(server.sim.counters().get("GET usage"), None, "nobody bills a Data Center by the object");
+    });
+}
+
+#[test]
+fn a_limit_that_is_told_is_kept_before_anything_is_refused() {
+    runs(async {
+        for options in [Options::cloud(), Options::data_center()] {
+            // A minute passes in half a second; the client believes that it may send a hundred times as much.
+            let site = Site::start(Options {
+                others_per_minute: Some(60),
+                time_factor: 120.0,
+                latency: Duration::from_millis(2),
+                ..options.clone()
+            });
+            let http = Http::new(Clock::scaled(120), HttpSettings::default());
+            let target = JsmTarget::new(&JsmConfig { others_per_minute: 6_000, ..site.config.clone() }, &http).unwrap();
+            let spec = people();
+            let made = conformance::write(&target, &spec, &[create(&spec, &person(1, "Adele", &[]))]).await;
+            let called = conformance::done(&made[0]).to_string();
+            let change = change(&spec, Action::Update, Some(&called), &[("Name", Datum::text("Alex"))]);
+            for _ in 0..100 {
+                conformance::done(&target.write(&spec, &change).await.outcome);
+            }
+            let refused = site.sim.requests().iter().filter(|request| request.status == 429).count();
+            assert_eq!(refused, 0, "{:?}", options.flavour);
+        }
+    });
+}
+
+/// A schema as another importer left it, with a user that it made and one that a person did.
+fn foreign() -> Store {
+    use jsm_sim::Kind as K;
+    let mut store = Store::new();
+    let schema = store.add_schema("People", "PPL", "");
+    let (base, users) = (store.add_type(schema, "Directory"), store.add_type(schema, "Azure AD Users"));
+    let (groups, sites) = (store.add_type(schema, "Security Groups"), store.add_type(schema, "Site"));
+    let laptops = store.add_type(schema, "Printer");
+    store.types.get_mut(&base).unwrap().is_abstract = true;
+    let by = *store.reference_types.keys().next().unwrap();
+    let simple = K::Default;
+    let text = || simple(DefaultType::Text);
+    let mut add = |owner, name: &str, kind, edit: &dyn Fn(&mut Attribute)| {
+        let mut attribute = Attribute::new(owner, name, kind);
+        edit(&mut attribute);
+        store.add_attribute(attribute);
+    };
+    add(users, "AAD Object ID", text(), &|a| a.unique = true);
+    add(users, "UPN", text(), &|_| {});
+    add(users, "E-Mail", simple(DefaultType::Email), &|_| {});
+    add(users, "Employee ID", simple(DefaultType::Integer), &|_| {});
+    add(users, "Job \"Title\"", text(), &|_| {});
+    add(users, "Active", simple(DefaultType::Select), &|a| a.options = vec!["Yes".into(), "No".into()]);
+    add(users, "Department", simple(DefaultType::Select), &|a| a.options = vec!["Sales".into(), "IT".into()]);
+    add(users, "Groups", K::Reference { to: groups, by }, &|a| a.max = -1);
+    add(users, "Manager", K::Reference { to: users, by }, &|_| {});
+    add(users, "Office", K::Reference { to: sites, by }, &|_| {});
+    add(users, "Jira User", K::User, &|_| {});
+    add(users, "Status", K::Status(Vec::new()), &|_| {});
+    add(users, "Badge Colour", text(), &|a| a.min = 1);
+    add(groups, "Group ID", text(), &|_| {});
+    add(groups, "Members", K::Reference { to: users, by }, &|a| a.max = -1);
+    add(groups, "Parent", K::Reference { to: groups, by }, &|_| {});
+    add(laptops, "Serial Number", text(), &|_| {});
+    store
+}
+
+#[test]
+fn a_schema_that_is_there_is_followed_as_far_as_its_names_go() {
+    runs(async {
+        for options in [Options::cloud(), Options::data_center()] {
+            let site = Site::with(foreign(), options);
+            let proposal = propose::propose(&site.config, &site.http).await.unwrap();
+            let names: Vec<(&str, &str)> =
+                proposal.mappings.iter().map(|mapping| (mapping.name, mapping.ty.as_str())).collect();
+            assert_eq!(names, [("group", "Security Groups"), ("user", "Azure AD Users")]);
+            let others: Vec<&str> = proposal.others.iter().map(|(name, _)| name.as_str()).collect();
+            assert_eq!(others, ["Directory", "Site", "Printer"]);
+            let [group, user] = proposal.mappings.as_slice() else { panic!("{proposal:?}") };
+            assert_eq!((user.key.as_deref(), group.key.as_deref()), (Some("AAD Object ID"), None));
+            assert_eq!(user.adopt, ["UPN", "E-Mail"]);
+            assert_eq!(group.adopt, ["Name"], "no other way to tell groups that are there");
+            for line in [
+                "\"AAD Object ID\" = \"id\"",
+                "\"UPN\"           = \"userPrincipalName\"",
+                "\"Active\"        = { value = \"case(accountEnabled eq true: 'Yes', accountEnabled eq false: 'No')\"",
+                "{ value = \"memberOf/id\", ref = \"group\" }",
+                "{ value = \"manager/id\", ref = \"user\" }",
+                "{ value = \"officeLocation\", find = { type = \"Site\", by = \"Name\" } }",
+                "{ value = \"coalesce(mail, userPrincipalName)\", type = \"user\" }",
+                "{ const = \"Active\", write = \"on-create\", type = \"status\", options = [\"Active\", \"Closed\"] }",
+                "#   \"Employee ID\" (Integer: employeeId is text, which does not fit)",
+                "#   \"Department\" (Select: department may have values that Jira refuses; the options are \"Sales\", \"IT\")",
+                "#   \"Badge Colour\" (Text: Jira requires it, so no object can be made without it; nothing in Entra ID is called so)",
+            ] {
+                assert!(user.text.contains(line), "{line}\n{}", user.text);
+            }
+            assert!(user.text.contains("\"Job \\\"Title\\\"\" = \"jobTitle\""), "{}", user.text);
+            for line in [
+                "key    = { ledger = true }",
+                "{ value = \"first(sort(memberOf/id))\", ref = \"group\" }",
+                "#   \"Members\" (Object reference: may be thousands",
+                "#   \"Group ID\" (Text: if it is to hold Entra's id, write \\\"id\\\" and make it the key)",
+            ] {
+                let line = line.replace("\\\"", "\"");
+                assert!(group.text.contains(&line), "{line}\n{}", group.text);
+            }
+            assert_eq!(user.flag, Some(("Status".into(), "Closed".into())));
+        }
+    });
+}
+
+#[test]
+fn what_stands_in_an_attribute_tells_whether_it_holds_ids_of_entra() {
+    runs(async {
+        for (held, key) in [("00000000-0000-4000-8000-000000000101", Some("Group ID")), ("grp-17", None)] {
+            let site = Site::with(foreign(), Options::cloud());
+            let now = site.sim.now();
+            {
+                let mut store = site.sim.store();
+                let ty = store.types.values().find(|ty| ty.name == "Security Groups").unwrap().id;
+                let attribute = store.attribute_named(ty, "Group ID").unwrap().id;
+                let moment = jiff::Timestamp::now();
+                let values = [(attribute, vec![Stored::Text(held.into())])].into();
+                store.put(Object { id: 9_000, ty, values, created: moment, updated: moment }, now, Duration::ZERO);
+            }
+            let proposal = propose::propose(&site.config, &site.http).await.unwrap();
+            assert_eq!(proposal.mappings[0].key.as_deref(), key, "{held}");
+        }
+    });
+}
+
+#[test]
+fn no_name_breaks_the_files_that_are_proposed() {
+    runs(async {
+        let mut store = Store::new();
+        let schema = store.add_schema("Pe\"op\\le\n# [target]", "PPL", "");
+        let ty = store.add_type(schema, "Us\"er\n");
+        for name in [
+            "E\"mail\\",
+            "U\nP\tN",
+            "Job = 'Title' #",
+            "[[Mobile]]\u{2028}",
+            "Given\u{7f}Name\u{0}",
+            "Naïve \"\"\" '''",
+            "\u{1F600}\r\n[attributes]",
+        ] {
+            store.add_attribute(Attribute::new(ty, name, jsm_sim::Kind::Default(DefaultType::Text)));
+        }
+        let mut site = Site::with(store, Options::cloud());
+        site.anew(|config| config.schema = "PPL".into());
+        let proposal = propose::propose(&site.config, &site.http).await.unwrap();
+        let [user] = proposal.mappings.as_slice() else { panic!("{proposal:?}") };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("user.toml");
+        std::fs::write(&path, &user.text).unwrap();
+        let read = crate::mapping::test_file(path.to_str().unwrap(), false);
+        let (mapping, _) = read.unwrap_or_else(|error| panic!("{error}\n{}", user.text));
+        assert_eq!(mapping.target, "Us\"er\n");
+        let names: Vec<&str> = mapping.attributes.iter().map(|attribute| attribute.name.as_str()).collect();
+        assert_eq!(
+            names,
+            ["Name", "E\"mail\\", "U\nP\tN", "Job = 'Title' #", "[[Mobile]]\u{2028}", "Given\u{7f}Name\u{0}"]
+        );
+        assert_eq!(user.left.len(), 2);
     });
 }

@@ -258,8 +258,11 @@ mod tests {
             kind,
             label: false,
             editable: true,
+            least: 0,
             most: None,
             unique: false,
+            options: Vec::new(),
+            allowed: Vec::new(),
         };
         let reference = Kind::Reference { to: Id("7".into()), and_children: false };
         for (id, kind, many, expected) in [

@@ -57,6 +57,7 @@ impl JsmTarget {
         if let Some(words) = self.full.get() {
             return rejected(format!("not sent: the limit of the plan was reached before: {words}"));
         }
+        self.warn_of_growth().await;
         let mut body = prepared.body;
         if let Some(label) =
             meant.ty.label().filter(|label| body.iter().all(|one| one["objectTypeAttributeId"] != *label.id.0))
@@ -229,8 +230,13 @@ impl JsmTarget {
         };
         match &error {
             HttpError::Refused(refusal) if matches!(refusal.status(), 401 | 403) => {
-                let reason = refusal.to_string();
-                Sent { outcome: Outcome::NotAttempted { reason }, lost: Some(self.client.error(error.into(), &what)) }
+                let refused = refusal.to_string();
+                let error = self.client.error(error.into(), &what);
+                let reason = match &error.hint {
+                    Some(hint) => format!("{refused}: {hint}"),
+                    None => refused,
+                };
+                Sent { outcome: Outcome::NotAttempted { reason }, lost: Some(error) }
             }
             HttpError::Refused(refusal) if refusal.status() == 404 && change.action != Action::Create => {
                 rejected("it is not in Jira any more: someone deleted it since it was read; the next run tells")

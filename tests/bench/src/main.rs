@@ -4,9 +4,11 @@
 //! and prints a table for each part that is asked for, all of them if none is: `extract` (under Microsoft's quota and
 //! a line's latency, next to the least it could cost), `decode` (against draining the same bytes), `expr` (the
 //! expression language alone: no processes, no files), `runs` (a first run, one with nothing changed, one after a night;
-//! waits for the quota are shortened away), `plan` (comparing alone, and the ledger's share of applying; `BENCH_PLAN`
-//! users, a million if it is not said) and `million`. Asserts nothing.
+//! waits for the quota are shortened away), `jsm` (the same into Jira Service Management Assets, under Atlassian's limits),
+//! `plan` (comparing alone, and the ledger's share of applying; `BENCH_PLAN` users, a million if it is not said) and
+//! `million`. Asserts nothing.
 
+mod assets;
 mod decode;
 mod delta;
 mod expr;
@@ -95,10 +97,13 @@ fn bench() -> io::Result<()> {
     let binaries = own.parent().unwrap_or(Path::new("."));
     let asked: Vec<String> = env::args().skip(1).collect();
     let wanted = |part: &str| asked.is_empty() || asked.iter().any(|asked| asked == part);
-    if let Some(unknown) =
-        asked.iter().find(|part| !["extract", "decode", "expr", "plan", "runs", "million"].contains(&part.as_str()))
+    if let Some(unknown) = asked
+        .iter()
+        .find(|part| !["extract", "decode", "expr", "plan", "runs", "jsm", "million"].contains(&part.as_str()))
     {
-        return Err(io::Error::other(format!("{unknown} is no part: extract, decode, expr, plan, runs or million")));
+        return Err(io::Error::other(format!(
+            "{unknown} is no part: extract, decode, expr, plan, runs, jsm or million"
+        )));
     }
     println!("{}", machine());
     if wanted("extract") {
@@ -117,6 +122,9 @@ fn bench() -> io::Result<()> {
     }
     if wanted("million") {
         extract::print(binaries, &MILLION, &["auto"])?;
+    }
+    if wanted("jsm") {
+        assets::print(binaries)?;
     }
     if wanted("runs") {
         runs(binaries, &Sizes::from_environment()?)?;

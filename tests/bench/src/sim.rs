@@ -38,24 +38,34 @@ pub struct Asked {
 impl Sim {
     /// Starts one with `more` arguments.
     pub fn start(program: &Path, sizes: &Sizes, more: &[&str]) -> io::Result<Sim> {
-        let mut child = Command::new(program)
+        let mut command = Command::new(program);
+        command
             .args(["--control", "--roles", ROLES, "--client-id", CLIENT_ID, "--client-secret", CLIENT_SECRET])
             .arg(format!("--users={}", sizes.users))
             .arg(format!("--groups={}", sizes.groups))
             .arg(format!("--memberships={}", sizes.memberships))
             .arg(format!("--devices={}", sizes.devices))
             .arg(format!("--large-percent={}", sizes.large_percent))
-            .args(more)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(|error| io::Error::other(format!("cannot start {}: {error}", program.display())))?;
+            .args(more);
+        Sim::of(command, "graph-sim: ")
+    }
+
+    /// Starts a simulated Assets with `more` arguments.
+    pub fn assets(program: &Path, more: &[&str]) -> io::Result<Sim> {
+        let mut command = Command::new(program);
+        command.args(["--control", "--token", CLIENT_SECRET]).args(more);
+        Sim::of(command, "jsm-sim: ")
+    }
+
+    /// Starts a simulator, which prints its address behind a name.
+    fn of(mut command: Command, name: &str) -> io::Result<Sim> {
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+        let mut child = child.map_err(|error| io::Error::other(format!("cannot start {command:?}: {error}")))?;
         let commands = child.stdin.take();
         let stdout = child.stdout.take().ok_or_else(|| io::Error::other("the simulator has no stdout"))?;
         let mut sim = Sim { address: String::new(), child, commands, answers: BufReader::new(stdout).lines() };
         let ready = sim.answer()?;
-        let address = ready.strip_prefix("graph-sim: ").ok_or_else(|| io::Error::other(ready.clone()))?;
+        let address = ready.strip_prefix(name).ok_or_else(|| io::Error::other(ready.clone()))?;
         sim.address = address.to_string();
         Ok(sim)
     }
@@ -79,7 +89,7 @@ impl Sim {
         answer["changes"].as_u64().ok_or_else(|| io::Error::other(answer.to_string()))
     }
 
-    fn ask(&mut self, command: &str) -> io::Result<Value> {
+    pub fn ask(&mut self, command: &str) -> io::Result<Value> {
         if let Some(commands) = &mut self.commands {
             writeln!(commands, "{command}")?;
         }

@@ -40,14 +40,17 @@ struct Arguments {
     /// Devices [default: half as many as users]
     #[arg(long)]
     devices: Option<usize>,
+    /// Products that the synthetic tenant subscribes to [default: 6]
+    #[arg(long)]
+    skus: Option<usize>,
     /// Seed of the synthetic tenant; the same seed gives the same tenant
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Read the tenant from a snapshot folder (users.jsonl, groups.jsonl, memberships.jsonl, …) instead
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["users", "groups", "memberships", "devices", "seed"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["users", "groups", "memberships", "devices", "skus", "seed"])]
     from: Option<PathBuf>,
     /// Answer from a recording (entra-import extract --record DIR) instead of from a tenant
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["from", "users", "groups", "memberships", "devices", "seed"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["from", "users", "groups", "memberships", "devices", "skus", "seed"])]
     replay: Option<PathBuf>,
     /// Milliseconds to wait before every answer; Graph needs about 120
     #[arg(long, value_name = "MS", default_value_t = 0, alias = "latency-ms")]
@@ -169,6 +172,7 @@ impl Arguments {
             memberships: self.memberships.unwrap_or(usual.memberships),
             large_percent: self.large_percent.into(),
             devices: self.devices.unwrap_or(usual.devices),
+            skus: self.skus.unwrap_or(usual.skus),
             ..usual
         };
         Ok(Tenant::synthetic(self.seed, &size))

@@ -29,7 +29,7 @@ pub struct Size {
     pub large_percent: usize,
     /// Devices.
     pub devices: usize,
-    /// subscribedSkus, at most as many as are known here (6).
+    /// subscribedSkus: six that Microsoft sells, and made-up ones that nobody holds.
     pub skus: usize,
     /// Deleted users.
     pub deleted: usize,
@@ -173,12 +173,16 @@ impl Tenant {
         for (id, part, units, status, scope) in SKUS.into_iter().take(size.skus) {
             tenant.put_sku(sku(tenant.id(), id, part, units, status, scope, size.users));
         }
+        for number in SKUS.len()..size.skus {
+            let id = maker.guid("sku", number);
+            tenant.put_sku(sku(tenant.id(), &id, &format!("CONTOSO_{number}"), 10, "Enabled", "Company", size.users));
+        }
         for number in 0..size.users {
             let user = maker.user(number, size.skus.min(4));
             tenant.put(Kind::User, user);
         }
         for number in 0..size.groups {
-            let group = maker.group(number, size.skus);
+            let group = maker.group(number, size.skus.min(SKUS.len()));
             tenant.put(Kind::Group, group);
         }
         for number in 0..size.devices {

@@ -14,7 +14,7 @@ use crate::options::{Flavour, Options};
 use crate::rates::Class;
 use crate::reply::Reply;
 use crate::shape::Shaper;
-use crate::store::{Attribute, DefaultType, ICONS, Id, Kind, ObjectType, Store};
+use crate::store::{Attribute, DefaultType, ICONS, Id, Kind, Object, ObjectType, Schema, Store};
 
 /// One request, past the door.
 pub(crate) struct Call<'a> {
@@ -76,6 +76,7 @@ pub(crate) fn answer(store: &mut Store, call: &Call<'_>) -> Reply {
         ("POST", ["object", "create"]) => objects::create(store, call),
         ("POST", ["object", "aql"]) if objects::is_of(flavour, true) => objects::search(store, call),
         ("POST", ["object", "aql", "totalcount"]) => objects::count(store, call),
+        ("GET", ["aql", "objects"]) if call.options.is_insight => nothing(call),
         ("GET", ["aql" | "iql", "objects"]) if objects::is_of(flavour, false) => objects::list(store, call),
         ("POST", ["object", "navlist", "aql" | "iql"]) if objects::is_of(flavour, false) => objects::list(store, call),
         ("PUT", ["object", id]) => objects::update(store, call, id),
@@ -94,13 +95,25 @@ pub(crate) fn answer(store: &mut Store, call: &Call<'_>) -> Reply {
             Ok(id) if ICONS.iter().any(|icon| icon.0 == id) => Reply::ok(&call.shaper(store).icon(id)),
             _ => Reply::error(404, "The icon does not exist"),
         },
-        ("GET", ["usage"]) => {
-            let counts: Vec<Value> =
-                store.schemas.values().map(|schema| call.shaper(store).schema(schema, true)).collect();
-            Reply::ok(&json!({"objectCount": store.objects.len(), "objectSchemas": counts}))
-        }
+        ("GET", ["usage"]) if objects::is_of(flavour, true) => Reply::ok(&usage(store)),
         (_, _) => nothing(call),
     }
+}
+
+/// What Cloud bills by: <https://developer.atlassian.com/cloud/assets/rest/api-group-usage/>. Ids are numbers here.
+fn usage(store: &Store) -> Value {
+    let held = |schema: Id| {
+        let of = |object: &&Object| store.types.get(&object.ty).is_some_and(|ty| ty.schema == schema);
+        store.objects.values().filter(of).count()
+    };
+    let one = |schema: &Schema| {
+        json!({
+            "schemaId": schema.id, "schemaName": schema.name, "schemaCreatedAt": check::iso(schema.created),
+            "objectCount": held(schema.id),
+        })
+    };
+    let each: Vec<Value> = store.schemas.values().map(one).collect();
+    json!({"totalObjectsCount": store.objects.len(), "perSchemaUsageInfo": each})
 }
 
 /// The right that a request needs.
@@ -134,10 +147,11 @@ fn schemas(store: &mut Store, call: &Call<'_>) -> Reply {
                     Reply::ok(&call.shaper(store).schema(&store.schemas[&id], true))
                 }
                 ("DELETE", []) => {
+                    let shape = call.shaper(store).schema(&store.schemas[&id], true);
                     let types: Vec<Id> = store.types.values().filter(|ty| ty.schema == id).map(|ty| ty.id).collect();
                     types.into_iter().for_each(|ty| store.remove_type(ty, call.now, call.options.index_delay));
                     store.schemas.remove(&id);
-                    Reply::ok(&json!({}))
+                    Reply::ok(&shape)
                 }
                 ("GET", ["attributes"]) => {
                     let shaper = call.shaper(store);

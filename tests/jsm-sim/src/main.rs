@@ -169,13 +169,9 @@ async fn run(arguments: Arguments) -> io::Result<()> {
     }
     store.people = (1..).zip(&arguments.person).map(|(n, (name, mail))| person(n, name, mail)).collect();
     let options = arguments.options();
-    let tell = job_lines(&arguments, &options);
-    let sim = Sim::start(store, options).await?;
+    let (sim, told) = (Sim::start(store, options.clone()).await?, options);
     eprintln!("jsm-sim: the Assets API is at {}", sim.assets_url());
-    eprintln!(
-        "jsm-sim: for a job:\n\n    [target]\n    kind       = \"jsm-assets\"\n    base       = \"{}\"\n{tell}",
-        sim.base_url()
-    );
+    eprintln!("jsm-sim: for a job:\n\n{}", job_lines(&arguments, &told, &sim.base_url()));
     println!("jsm-sim: {}", sim.base_url());
     tokio::select! {
         _ = terminate.recv() => {}
@@ -191,21 +187,26 @@ fn person(n: u32, name: &str, mail: &str) -> Person {
     Person { account: format!("5b10ac8d82e05b22cc7d{n:04}"), name: name.to_owned(), email: Some(mail.to_owned()) }
 }
 
-/// What a job says to reach this simulator.
-fn job_lines(arguments: &Arguments, options: &Options) -> String {
+/// What a job says to reach this simulator, and the environment that its credential needs.
+fn job_lines(arguments: &Arguments, options: &Options, base: &str) -> String {
     let schema = arguments.schema.as_ref().map_or("Entra ID", |(name, _)| name.as_str());
-    let flavour = match options.flavour {
-        Flavour::Cloud if arguments.scoped => "    flavour    = \"cloud\"\n    gateway    = \"scoped\"\n",
-        Flavour::Cloud => "    flavour    = \"cloud\"\n",
-        Flavour::DataCenter => "    flavour    = \"data-center\"\n",
-    };
-    let credential = match options.accounts.first().map(|account| &account.proof) {
-        Some(Proof::Basic { user, .. }) => {
-            format!("{{ basic = {{ user = \"{user}\", password = {{ env = \"JIRA_TOKEN\" }} }} }}")
+    let (credential, token) = match options.accounts.first().map(|account| &account.proof) {
+        Some(Proof::Basic { user, password, .. }) => {
+            (format!("{{ basic = {{ user = \"{user}\", password = {{ env = \"JIRA_TOKEN\" }} }} }}"), password.as_str())
         }
-        _ => "{ bearer = { env = \"JIRA_TOKEN\" } }".to_owned(),
+        Some(Proof::Bearer { token, .. }) => ("{ bearer = { env = \"JIRA_TOKEN\" } }".to_owned(), token.as_str()),
+        _ => ("{ client = { id = \"…\", secret = { env = \"JIRA_TOKEN\" } } }".to_owned(), ""),
     };
-    format!("{flavour}    schema     = \"{schema}\"\n    credential = {credential}\n")
+    let more = match options.flavour {
+        Flavour::Cloud if arguments.scoped => format!("api        = \"{base}\"\ntoken      = \"scoped\"\n"),
+        Flavour::Cloud => format!("api        = \"{base}\"\n"),
+        Flavour::DataCenter => "flavour    = \"data-center\"\n".to_owned(),
+    };
+    let job = format!(
+        "[target]\nkind       = \"jsm-assets\"\nsite       = \"{base}\"\n{more}schema     = \"{schema}\"\n\
+         credential = {credential}\n\nexport JIRA_TOKEN={token}\n"
+    );
+    job.lines().map(|line| if line.is_empty() { "\n".to_owned() } else { format!("    {line}\n") }).collect()
 }
 
 /// Does what stdin says until it ends.

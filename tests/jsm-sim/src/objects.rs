@@ -3,6 +3,8 @@
 //! Hides the order of checks, pages and their caps. A create answers without attributes, a partial update replaces
 //! whole attributes, an empty list clears one. <https://developer.atlassian.com/cloud/assets/rest/api-group-object/>
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::{Value, json};
 
 use crate::api::Call;
@@ -10,7 +12,7 @@ use crate::aql::{self, Query};
 use crate::check;
 use crate::options::{Flavour, Totals};
 use crate::reply::Reply;
-use crate::store::{Attribute, Id, Object, Store};
+use crate::store::{Attribute, Id, Kind, Object, Store, Stored};
 
 /// `POST /object/create`
 pub(crate) fn create(store: &mut Store, call: &Call<'_>) -> Reply {
@@ -31,6 +33,7 @@ pub(crate) fn create(store: &mut Store, call: &Call<'_>) -> Reply {
     };
     let values = match values {
         Err(errors) => return Reply::invalid(&errors),
+        Ok(_) if call.options.forgets_values => BTreeMap::new(),
         Ok(values) => values,
     };
     let now = crate::store::now();
@@ -71,16 +74,35 @@ pub(crate) fn get(store: &Store, call: &Call<'_>, id: &str, below: Option<&str>)
     match below {
         None => Reply::ok(&shaper.object(object, true, true)),
         Some("attributes") => Reply::ok(&shaper.object_attributes(object, true).into()),
-        Some("referenceinfo") => {
-            let target = json!(call.shaper(store).id(object.id));
-            let refers = |other: &&Object| {
-                other.values.values().flatten().any(|value| *value == crate::store::Stored::Object(object.id))
-            };
-            let count = store.objects.values().filter(refers).count();
-            Reply::ok(&json!([{"objectId": target, "numberOfReferencedObjects": count}]))
-        }
+        Some("referenceinfo") => Reply::ok(&references_to(store, call, object)),
         Some(_) => Reply::error(404, "null for uri"),
     }
+}
+
+/// What refers to an object, by the type of what does.
+fn references_to(store: &Store, call: &Call<'_>, object: &Object) -> Value {
+    let shaper = call.shaper(store);
+    let mut found: BTreeMap<Id, (usize, BTreeSet<Id>)> = BTreeMap::new();
+    for other in store.objects.values() {
+        for attribute in store.attributes_of(other.ty) {
+            let Kind::Reference { by, .. } = attribute.kind else { continue };
+            let held = other.values.get(&attribute.id).into_iter().flatten();
+            if held.into_iter().any(|value| *value == Stored::Object(object.id)) {
+                let (count, kinds) = found.entry(other.ty).or_default();
+                *count += 1;
+                kinds.insert(by);
+            }
+        }
+    }
+    let one = |(ty, (count, kinds)): (Id, (usize, BTreeSet<Id>))| {
+        let kinds: Vec<Value> =
+            kinds.iter().filter_map(|by| store.reference_types.get(by)).map(|by| shaper.reference_type(by)).collect();
+        json!({
+            "referenceTypes": kinds, "objectType": shaper.object_type(&store.types[&ty], false),
+            "numberOfReferencedObjects": count, "openIssuesExists": false,
+        })
+    };
+    found.into_iter().map(one).collect()
 }
 
 /// By id. Whether a key would do is not published, so it does not.

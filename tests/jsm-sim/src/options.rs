@@ -71,6 +71,11 @@ pub struct Options {
     pub objects_max: Option<usize>,
     /// Time passes so many times faster, for a client whose waits are shortened as much.
     pub time_factor: f64,
+    /// A create keeps nothing of what was sent and says nothing of it, as a public migration script reports of ids that
+    /// were sent as texts.
+    pub forgets_values: bool,
+    /// A Data Center of before Assets 10: below `/rest/insight/1.0` alone, and searches by `iql/objects` alone.
+    pub is_insight: bool,
     /// Before every answer, in real time.
     pub latency: Duration,
     pub faults: Vec<Fault>,
@@ -105,6 +110,8 @@ impl Options {
             others_per_minute: None,
             objects_max: None,
             time_factor: 1.0,
+            forgets_values: false,
+            is_insight: false,
             latency: Duration::ZERO,
             faults: Vec::new(),
             log_requests: true,

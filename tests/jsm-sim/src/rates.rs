@@ -1,13 +1,14 @@
 //! Requests a minute, per class of endpoint and account.
 //!
 //! Hides the sliding window and the headers that tell of it. The published limits are per endpoint and API key.
-//! <https://developer.atlassian.com/cloud/assets/rest/>, <https://developer.atlassian.com/cloud/jira/platform/rate-limiting/>
+//! <https://developer.atlassian.com/cloud/assets/rest/>, <https://developer.atlassian.com/cloud/jira/platform/rate-limiting/>,
+//! <https://confluence.atlassian.com/adminjiraserver/improving-instance-stability-with-rate-limiting-983794911.html>
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use crate::options::Options;
+use crate::options::{Flavour, Options};
 use crate::reply::Reply;
 
 const WINDOW: Duration = Duration::from_secs(60);
@@ -51,7 +52,11 @@ impl Rates {
             let near = Near { limit, remaining: 0, reset };
             let after = reset.as_secs_f64().ceil().max(1.0);
             let reply = Reply::error(429, "Rate limit exceeded.").with("Retry-After", format!("{after:.0}"));
-            return Err(near.tell(reply).with("RateLimit-Reason", "jira-burst-based"));
+            let reply = near.tell(options.flavour, reply);
+            return Err(match options.flavour {
+                Flavour::Cloud => reply.with("RateLimit-Reason", "jira-burst-based"),
+                Flavour::DataCenter => reply,
+            });
         }
         sent.push_back(now);
         Ok(Some(Near { limit, remaining: limit - used - 1, reset }))
@@ -59,11 +64,19 @@ impl Rates {
 }
 
 impl Near {
-    pub fn tell(&self, reply: Reply) -> Reply {
+    pub fn tell(&self, flavour: Flavour, reply: Reply) -> Reply {
+        let reply = reply
+            .with("X-RateLimit-Limit", self.limit.to_string())
+            .with("X-RateLimit-Remaining", self.remaining.to_string());
+        if flavour == Flavour::DataCenter {
+            let waits = reply.headers.iter().any(|(name, _)| *name == "Retry-After");
+            let reply = reply
+                .with("X-RateLimit-FillRate", self.limit.to_string())
+                .with("X-RateLimit-Interval-Seconds", WINDOW.as_secs().to_string());
+            return if waits { reply } else { reply.with("Retry-After", "0") };
+        }
         let ends = jiff::Timestamp::now() + jiff::SignedDuration::try_from(self.reset).unwrap_or_default();
         reply
-            .with("X-RateLimit-Limit", self.limit.to_string())
-            .with("X-RateLimit-Remaining", self.remaining.to_string())
             .with("X-RateLimit-Reset", ends.strftime("%Y-%m-%dT%H:%MZ").to_string())
             .with("X-RateLimit-NearLimit", (self.remaining * 5 < self.limit).to_string())
     }

@@ -234,7 +234,7 @@ impl Service {
             now,
         };
         let reply = api::answer(&mut self.store.write().expect("no panic while changing the store"), &call);
-        near.map_or(reply.clone(), |near| near.tell(reply))
+        near.map_or(reply.clone(), |near| near.tell(self.options.flavour, reply))
     }
 
     fn workspace(&self) -> Reply {
@@ -274,6 +274,7 @@ impl Service {
         let (workspace, cloud) = (self.options.workspace_id.as_str(), self.options.cloud_id.as_str());
         if self.options.flavour == Flavour::DataCenter {
             return match segments {
+                ["rest", "assets", "1.0", ..] if self.options.is_insight => Place::Nowhere,
                 ["rest", which @ ("assets" | "insight"), "1.0", below @ ..] => {
                     Place::Assets(Door::DataCenter, below.to_vec(), format!("{host}/rest/{which}/1.0"))
                 }

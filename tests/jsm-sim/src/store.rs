@@ -81,7 +81,7 @@ impl DefaultType {
             Self::Date => "Date",
             Self::Time => "Time",
             Self::DateTime => "DateTime",
-            Self::Url => "URL",
+            Self::Url => "Url",
             Self::Email => "Email",
             Self::Textarea => "Textarea",
             Self::Select => "Select",

@@ -160,7 +160,7 @@ fn every_kind_of_value_is_checked_and_all_breaches_come_at_once() {
         ("Enabled", "yes", "Boolean value provided is invalid"),
         ("Born", "31.01.2026", "Date value provided is invalid"),
         ("Seen", "soon", "DateTime value provided is invalid"),
-        ("Page", "contoso", "URL value provided is invalid"),
+        ("Page", "contoso", "Url value provided is invalid"),
         ("Email", "adele", "Email value provided is invalid"),
         ("Kind", "Robot", "Invalid values"),
         ("Address", "1.2.3", "IP Address value provided is invalid"),

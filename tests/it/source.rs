@@ -263,9 +263,10 @@ async fn members_without_a_type_are_a_gap_whichever_way_they_are_read() {
     let worlds = in_every_way(&tenant, &["Directory.Read.All", "Member.Read.Hidden"], &untyped, "untyped").await;
     let snapshot = Snapshot::open(&worlds[0].root.path().join("snap")).unwrap();
     let members = snapshot.members().unwrap();
-    let gaps: Vec<(String, String)> = members.gaps().map(|(group, gap)| (group.to_string(), gap.to_string())).collect();
+    let gaps: BTreeMap<String, String> =
+        members.gaps().map(|(group, gap)| (group.to_string(), gap.to_string())).collect();
     let filled = tenant.list(Kind::Group).filter(|group| !tenant.members(group.id()).is_empty());
-    let expected: Vec<(String, String)> = filled
+    let expected: BTreeMap<String, String> = filled
         .map(|group| {
             let count = tenant.members(group.id()).len();
             (group.id().to_string(), format!("{count} of its members came without a type"))

@@ -509,7 +509,7 @@ fn the_first_object_of_a_type_is_read_back_before_the_others_are_made() {
         site.run(&["setup", "job.toml"]).exits(0);
         site.run(&["run", "job.toml"])
             .exits(3)
-            .says("the first License that was created")
+            .says("the first Group that was created")
             .says("is not as it was sent");
         assert_eq!((site.creates(), site.assets.read_store().objects.len()), (1, 1));
     }

@@ -507,10 +507,7 @@ fn the_first_object_of_a_type_is_read_back_before_the_others_are_made() {
         // A server that takes the values and keeps none of them.
         let site = Site::new(Options { forgets_values: true, ..options });
         site.run(&["setup", "job.toml"]).exits(0);
-        site.run(&["run", "job.toml"])
-            .exits(3)
-            .says("the first Group that was created")
-            .says("is not as it was sent");
+        site.run(&["run", "job.toml"]).exits(3).says("the first Group that was created").says("is not as it was sent");
         assert_eq!((site.creates(), site.assets.read_store().objects.len()), (1, 1));
     }
 }

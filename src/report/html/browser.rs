@@ -281,7 +281,7 @@ fn records_are_found_and_filtered_by_keyboard_and_mouse() {
     browser.click(".tab:nth-child(2)");
     browser.click(".status .link");
     browser.choose("attribute", "Office");
-    assert_eq!(browser.text(".found"), "7 of 17 records");
+    assert_eq!(browser.text(".found"), "7 of 18 records");
     browser.assert_quiet();
     for landmark in ["main", "h1", "h2", "footer", "[role=status]", "label[for=search]"] {
         assert!(browser.number(&format!("document.querySelectorAll({landmark:?}).length")) >= 1.0, "{landmark}");

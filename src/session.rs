@@ -44,7 +44,7 @@ use crate::report::{self, Format, files, to_stdout};
 use crate::scope::{self, Effect, Judge};
 use crate::sides::{self, Against};
 use crate::snapshot::{Extent, Members, Pushed, ReadBy, Snapshot};
-use crate::source::{self, Since, Source, SourceNeeds, Wanted, WantedParts, is_hidden};
+use crate::source::{self, Since, Source, SourceNeeds, Wanted, WantedParts, is_because_hidden};
 use crate::state::State;
 use crate::sync::{Context, Options};
 use crate::target::{self, Target};
@@ -641,7 +641,7 @@ impl<'a> Session<'a> {
             let gaps: Vec<(Guid, &Unknown)> = directory.lists(pairs.lists).gaps().collect();
             let Some((first, reason)) = gaps.first() else { return (coverage, false) };
             let accepts = |(of, gap): &(Guid, &Unknown)| {
-                is_hidden(gap) && self.accepts(AcceptWhat::HiddenMembership, &of.to_string())
+                is_because_hidden(gap) && self.accepts(AcceptWhat::HiddenMembership, &of.to_string())
             };
             let accepted = gaps.iter().all(accepts);
             let (list, of) = match pairs.lists {

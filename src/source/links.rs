@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::Reader;
 use super::collections::{GROUPS, HIDDEN_MEMBERS, Resource, is_hidden, row_of};
 use super::graph::Stop;
-use super::members::{Gathered, MemberRow, shown_whole};
+use super::members::{Gathered, MemberRow, hidden, shown_whole};
 use super::objects::denied;
 use super::units::units;
 use crate::error::Result;
@@ -159,8 +159,6 @@ impl Reader<'_> {
         asked: Asked,
         effort: &mut Effort,
     ) -> Result<(Vec<Member>, Option<Unknown>, Option<Stop>)> {
-        let hidden =
-            || Unknown::new(format!("its members are hidden; reading them needs the permission {HIDDEN_MEMBERS}"));
         if asked.hidden && !self.rights.any(&[HIDDEN_MEMBERS]) {
             return Ok((Vec::new(), Some(hidden()), None));
         }

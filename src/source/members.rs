@@ -252,12 +252,13 @@ impl Reader<'_> {
     }
 }
 
-fn hidden() -> Unknown {
+/// Why a list that its object hides has a gap.
+pub(super) fn hidden() -> Unknown {
     Unknown::new(format!("its membership is hidden; reading it needs the permission {HIDDEN_MEMBERS}"))
 }
 
-/// Whether that is why a list has a gap. Snapshots keep reasons as words, so these words are the kind: a job that accepts
-/// hidden lists does not accept that such a list could not be read.
-pub fn is_hidden(reason: &Unknown) -> bool {
+/// Whether a list has its gap because it is hidden. Snapshots keep reasons as words, so these words are the kind: a job
+/// that accepts a hidden list does not accept that it could not be read.
+pub fn is_because_hidden(reason: &Unknown) -> bool {
     *reason == hidden()
 }

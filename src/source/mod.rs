@@ -55,7 +55,7 @@ pub use collections::Rights;
 pub use config::config;
 pub use credential::{SKEW_WORTH_TELLING, skew_in_words};
 pub use delta::{Since, last_full};
-pub use members::is_hidden;
+pub use members::is_because_hidden;
 pub use push::{Wanted, WantedParts};
 pub use registration::SecretEnd;
 pub use strategy::Memberships;

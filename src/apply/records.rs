@@ -26,7 +26,8 @@ use crate::target::{Capabilities, Outcome, Sent, WriteRecords};
 /// What stands before the source key of a record that the plan creates, where its id is not known beforehand.
 const NEW: &str = "new:";
 
-/// How many changes are journalled together. A crash leaves at most so many to look up.
+/// How many changes of the plan's order are journalled together; as many second passes may go with them. A crash leaves
+/// at most so many to look up.
 const WAVE: usize = 64;
 
 /// One application of a plan.
@@ -49,8 +50,8 @@ pub(super) struct Work<'a, 'w> {
     proven: HashSet<usize>,
     /// What waits for records that come later in the order.
     second: VecDeque<Task>,
-    /// Which changes have their outcome, by their place in the plan's order.
-    accounted: Vec<bool>,
+    /// How far each change has come, by its place in the plan's order.
+    stages: Vec<Stage>,
     /// Places of the changes that may have reached the target.
     sent: HashSet<u32>,
     /// Sent, and the answer is not known: looked at once everything else is done.
@@ -67,6 +68,17 @@ enum Made {
     Done(String),
     /// Refused, uncertain or not attempted.
     Failed,
+}
+
+/// How far a change has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    /// Not reached yet, or under way.
+    ToCome,
+    /// Written but for its second pass.
+    Begun,
+    /// Has its outcome.
+    Accounted,
 }
 
 /// One change on its way.
@@ -109,7 +121,7 @@ impl<'a, 'w> Work<'a, 'w> {
             deletes: HashSet::new(),
             proven: HashSet::new(),
             second: VecDeque::new(),
-            accounted: vec![false; plan.len()],
+            stages: vec![Stage::ToCome; plan.len()],
             sent: HashSet::new(),
             open: Vec::new(),
             stopped: None,
@@ -139,11 +151,11 @@ impl<'a, 'w> Work<'a, 'w> {
             if removes(task.change.action) && !removing {
                 // What refers must be complete before anything it may have referred to goes.
                 removing = true;
-                self.send(std::mem::take(&mut wave)).await?;
+                self.flush(&mut wave).await?;
                 self.second_pass().await?;
             }
             if self.must_wait(&wave, &task) {
-                self.send(std::mem::take(&mut wave)).await?;
+                self.flush(&mut wave).await?;
             }
             match self.resolve(&mut task) {
                 Ok(()) => {
@@ -153,7 +165,7 @@ impl<'a, 'w> Work<'a, 'w> {
                 Err(why) => self.account(&task, Outcome::NotAttempted { reason: why })?,
             }
         }
-        self.send(wave).await?;
+        self.flush(&mut wave).await?;
         self.second_pass().await?;
         self.look_at_open().await?;
         self.write_of_ledger(of_ledger)
@@ -171,7 +183,7 @@ impl<'a, 'w> Work<'a, 'w> {
         }
         let plan = self.plan;
         for (at, entry) in (0u32..).zip(plan.typed_changes()) {
-            if self.accounted[at as usize] {
+            if self.stages[at as usize] == Stage::Accounted {
                 continue;
             }
             let outcome = match self.sent.contains(&at) {
@@ -296,13 +308,16 @@ impl<'a, 'w> Work<'a, 'w> {
         enforced.map(|(_, written)| written)
     }
 
+    /// What became of the record that a reference names, where the plan creates it.
+    fn made(&self, to: &str, text: &str) -> Option<&Made> {
+        let key = text.strip_prefix(NEW)?;
+        let ty = self.outcomes.iter().position(|other| other.ty == to)?;
+        // What the plan does not create after all (the target refused it lately) will not be there.
+        Some(self.made.get(&(ty, Key::parse(key))).unwrap_or(&Made::Failed))
+    }
+
     fn look_for(&self, to: &str, value: &mut Datum) -> Reference {
-        let made = |text: &str| {
-            let key = text.strip_prefix(NEW)?;
-            let ty = self.outcomes.iter().position(|other| other.ty == to)?;
-            // What the plan does not create after all (the target refused it lately) will not be there.
-            Some(self.made.get(&(ty, Key::parse(key))).unwrap_or(&Made::Failed))
-        };
+        let made = |text: &str| self.made(to, text);
         match value {
             Datum::One(text) => match made(text) {
                 None => Reference::Known,
@@ -327,6 +342,35 @@ impl<'a, 'w> Work<'a, 'w> {
             }
             Datum::Empty | Datum::Unknown(_) => Reference::Known,
         }
+    }
+
+    /// Sends what was gathered of the plan's order, and with it second passes that need wait no longer: they go at the pace
+    /// of updates, which most targets count apart from creates.
+    async fn flush(&mut self, wave: &mut Vec<Task>) -> Result<()> {
+        let (mut ready, mut waiting) = (Vec::new(), VecDeque::new());
+        for task in std::mem::take(&mut self.second) {
+            match ready.len() < WAVE && self.is_ready(&task) {
+                true => ready.push(task),
+                false => waiting.push_back(task),
+            }
+        }
+        self.second = waiting;
+        let mut second = Vec::with_capacity(ready.len());
+        for task in ready {
+            second.extend(self.second_of(task)?);
+        }
+        self.send(mixed(std::mem::take(wave), second)).await
+    }
+
+    /// Whether everything is there that a second pass writes of, and every value free that it takes.
+    fn is_ready(&self, task: &Task) -> bool {
+        let spec = self.spec(task.ty);
+        task.later.iter().all(|(written, _)| {
+            let taken = (task.ty, written.name.clone(), written.after.clone());
+            let is_free = self.freed.get(&taken).is_none_or(|at| self.stages[*at as usize] != Stage::ToCome);
+            let mut to = refers_to(spec, written);
+            is_free && !to.any(|(to, text)| self.made(to, text) == Some(&Made::ToCome))
+        })
     }
 
     /// Journals the changes, sends them, and records each as its answer comes.
@@ -421,6 +465,7 @@ impl<'a, 'w> Work<'a, 'w> {
         if task.later.is_empty() || !matches!(outcome, Outcome::Done { .. }) {
             return self.account(&task, outcome);
         }
+        self.stages[task.at as usize] = Stage::Begun;
         self.second.push_back(task);
         Ok(())
     }
@@ -450,40 +495,49 @@ impl<'a, 'w> Work<'a, 'w> {
         Ok(())
     }
 
-    /// Writes what had to wait for records that came later.
+    /// Writes what still waits for records that came later.
     async fn second_pass(&mut self) -> Result<()> {
         let mut wave = Vec::new();
-        while let Some(mut task) = self.second.pop_front() {
-            let id = match self.made.get(&(task.ty, task.change.key.clone())) {
-                Some(Made::Done(id)) => Some(id.clone()),
-                _ => task.change.target_id.clone(),
-            };
-            let mut row = self.ledger.row(&self.spec(task.ty).name, &task.change.key)?;
-            task.change.attributes.clear();
-            for (written, held) in std::mem::take(&mut task.later) {
-                if let (Some(row), Some(held)) = (&mut row, held) {
-                    row.values.insert(written.name.clone(), held);
-                }
-                task.change.attributes.push(written);
-            }
-            task.change.action = Action::Update;
-            task.second = true;
-            task.change.target_id = id;
-            task.change.ledger = row;
-            match self.resolve(&mut task) {
-                // What it waits for was never made.
-                Ok(()) if task.change.attributes.is_empty() => {
-                    let target_id = task.change.target_id.clone().unwrap_or_default();
-                    self.account(&task, Outcome::Done { target_id, read_back: Vec::new() })?;
-                }
-                Ok(()) => wave.push(task),
-                Err(why) => self.account(&task, Outcome::NotAttempted { reason: why })?,
-            }
+        while let Some(task) = self.second.pop_front() {
+            wave.extend(self.second_of(task)?);
             if wave.len() >= WAVE {
                 self.send(std::mem::take(&mut wave)).await?;
             }
         }
         self.send(wave).await
+    }
+
+    /// The second pass of a change, with what became known meanwhile; none where nothing is left to write.
+    fn second_of(&mut self, mut task: Task) -> Result<Option<Task>> {
+        let id = match self.made.get(&(task.ty, task.change.key.clone())) {
+            Some(Made::Done(id)) => Some(id.clone()),
+            _ => task.change.target_id.clone(),
+        };
+        let mut row = self.ledger.row(&self.spec(task.ty).name, &task.change.key)?;
+        task.change.attributes.clear();
+        for (written, held) in std::mem::take(&mut task.later) {
+            if let (Some(row), Some(held)) = (&mut row, held) {
+                row.values.insert(written.name.clone(), held);
+            }
+            task.change.attributes.push(written);
+        }
+        task.change.action = Action::Update;
+        task.second = true;
+        task.change.target_id = id;
+        task.change.ledger = row;
+        match self.resolve(&mut task) {
+            // What it waits for was never made.
+            Ok(()) if task.change.attributes.is_empty() => {
+                let target_id = task.change.target_id.clone().unwrap_or_default();
+                self.account(&task, Outcome::Done { target_id, read_back: Vec::new() })?;
+                Ok(None)
+            }
+            Ok(()) => Ok(Some(task)),
+            Err(why) => {
+                self.account(&task, Outcome::NotAttempted { reason: why })?;
+                Ok(None)
+            }
+        }
     }
 
     /// Looks what became of what got no answer; whatever still cannot be said is left to the next run.
@@ -545,7 +599,7 @@ impl<'a, 'w> Work<'a, 'w> {
 
     /// The one place where a change gets its outcome.
     fn account(&mut self, task: &Task, outcome: Outcome) -> Result<()> {
-        self.accounted[task.at as usize] = true;
+        self.stages[task.at as usize] = Stage::Accounted;
         self.sink.tell(&task.change.ty, self.watch);
         let books = &mut self.outcomes[task.ty];
         match &outcome {
@@ -602,16 +656,29 @@ fn removes(action: Action) -> bool {
 
 /// What a change's attributes refer to: the type's name and the id.
 fn references<'c>(spec: &'c TypeSpec, change: &'c Change) -> impl Iterator<Item = (&'c str, &'c str)> {
-    change.attributes.iter().flat_map(|written| {
-        let attribute = spec.attributes.iter().find(|attribute| attribute.name == written.name);
-        let to = attribute.and_then(|attribute| attribute.reference.as_deref());
-        let texts: &[Box<str>] = match &written.after {
-            Datum::One(text) => std::slice::from_ref(text),
-            Datum::Set(set) => &set.items,
-            Datum::Empty | Datum::Unknown(_) => &[],
-        };
-        to.into_iter().flat_map(move |to| texts.iter().map(move |text| (to, &**text)))
-    })
+    change.attributes.iter().flat_map(|written| refers_to(spec, written))
+}
+
+fn refers_to<'c>(spec: &'c TypeSpec, written: &'c AttributeChange) -> impl Iterator<Item = (&'c str, &'c str)> {
+    let attribute = spec.attributes.iter().find(|attribute| attribute.name == written.name);
+    let to = attribute.and_then(|attribute| attribute.reference.as_deref());
+    let texts: &[Box<str>] = match &written.after {
+        Datum::One(text) => std::slice::from_ref(text),
+        Datum::Set(set) => &set.items,
+        Datum::Empty | Datum::Unknown(_) => &[],
+    };
+    to.into_iter().flat_map(move |to| texts.iter().map(move |text| (to, &**text)))
+}
+
+/// Both in their order, evenly mixed, so that neither has to wait for the other's pace.
+fn mixed(first: Vec<Task>, second: Vec<Task>) -> Vec<Task> {
+    let (of, all) = (second.len(), first.len() + second.len());
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
+    let next = |nth: usize| match (nth + 1) * of / all > nth * of / all {
+        true => second.next(),
+        false => first.next(),
+    };
+    (0..all).filter_map(next).collect()
 }
 
 /// Attributes that were sent with a value and are empty in the target.

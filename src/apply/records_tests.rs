@@ -701,6 +701,31 @@ fn crowd(people: usize, after: bool) -> Wanted {
     Wanted { groups: groups.leak(), people: people.leak() }
 }
 
+#[test]
+fn second_passes_go_as_soon_as_what_they_wait_for_is_there() {
+    let folder = crate::testing::folder();
+    let (people, groups) = (400, 40);
+    run_in(folder.path(), &crowd(people, false));
+    let log = std::fs::read_to_string(folder.path().join("target.jsonl")).unwrap();
+    let written: Vec<Change> =
+        log.lines().map(|line| serde_json::from_str::<(TypeSpec, Change)>(line).unwrap().1).collect();
+    let (mut made, mut early) = (HashSet::new(), 0);
+    for change in &written {
+        let manager = change.attributes.iter().find(|written| written.name == "Manager");
+        if let Some(manager) = manager.and_then(|manager| manager.after.as_text()) {
+            assert!(made.contains(manager), "{} refers to what is not there: {manager}", change.key);
+        }
+        match change.action {
+            Action::Create => drop(made.insert(format!("m{}", made.len() + 1))),
+            _ => early += usize::from(made.len() < people + groups),
+        }
+    }
+    let second = written.len() - people - groups;
+    assert!(second > 100, "too few have a second pass: {second}");
+    // Only those whose manager is in the last waves have to wait for the end.
+    assert!(early * 2 > second, "{early} of {second} went before everyone was there");
+}
+
 const CHILD_FOLDER: &str = "ENTRA_IMPORT_TEST_RECORDS";
 const PEOPLE: &str = "CRASH_PEOPLE";
 

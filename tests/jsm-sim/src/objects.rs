@@ -188,14 +188,20 @@ pub(crate) fn list(store: &Store, call: &Call<'_>) -> Reply {
         .is_none_or(|value| !matches!(value.to_string().trim_matches('"').to_ascii_lowercase().as_str(), "false"));
     let shaper = call.shaper(store);
     let types = types_of(store, &page.objects);
-    reply::ok(&json!({
+    let mut shape = json!({
         "objectEntries": page.objects.iter().map(|object| shaper.object(object, attributes, false)).collect::<Vec<_>>(),
         "objectTypeAttributes": types.iter().map(|attribute| shaper.attribute(attribute, true)).collect::<Vec<_>>(),
         "objectTypeId": 0, "objectTypeIsInherited": false, "abstractObjectType": false,
-        "totalFilterCount": page.found, "startIndex": page.start, "toIndex": page.start + page.objects.len(),
+        "startIndex": page.start, "toIndex": page.start + page.objects.len(),
         "pageObjectSize": page.found.div_ceil(size).max(1), "pageNumber": number_of_page, "pageSize": size,
         "orderWay": "asc", "filters": [], "qlQuery": query, "qlQuerySearchResult": true, "conversionPossible": false,
-    }))
+    });
+    match call.options.totals {
+        Totals::Exact => shape["totalFilterCount"] = json!(page.found),
+        Totals::Capped(most) => shape["totalFilterCount"] = json!(page.found.min(most)),
+        Totals::Absent => {}
+    }
+    reply::ok(&shape)
 }
 
 fn page<'s>(

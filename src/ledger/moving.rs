@@ -69,7 +69,7 @@ impl Ledger {
                 let mut entries = 0;
                 // What runs wrote and people decided about others may name it as well, as the manager they had.
                 for (table, columns) in [
-                    ("records", "key"),
+                    ("versions", "key"),
                     ("written", "key || written || coalesce(attributes, '')"),
                     ("decisions", "key || coalesce(before, '')"),
                     ("refused", "key || reason"),

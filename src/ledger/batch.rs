@@ -18,10 +18,10 @@ use crate::crash;
 use crate::error::{Error, Result};
 
 /// So many rows go to the other thread at once, and into one transaction.
-const CHUNK: usize = 4096;
+const CHUNK: usize = 512;
 
 /// Chunks that may be under way: what is staged faster than it is written waits here.
-const CHUNKS_MAX: usize = 2;
+const CHUNKS_MAX: usize = 8;
 
 /// Pages after which what is committed moves from the side file into the ledger: 32 MiB of them.
 const CHECKPOINT_PAGES: i64 = 4096;

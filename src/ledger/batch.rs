@@ -23,9 +23,6 @@ const CHUNK: usize = 512;
 /// Chunks that may be under way: what is staged faster than it is written waits here.
 const CHUNKS_MAX: usize = 8;
 
-/// Pages after which what is committed moves from the side file into the ledger: 32 MiB of them.
-const CHECKPOINT_PAGES: i64 = 4096;
-
 /// Collects the rows of one type.
 ///
 /// Nothing is begun, and no ledger touched, before the first full chunk or the end.
@@ -100,7 +97,7 @@ impl Batch {
 impl Writer {
     fn start(run: RunId, ty: String, path: PathBuf) -> Result<Writer> {
         let (chunks, incoming) = sync_channel(CHUNKS_MAX);
-        let connection = open::beside(&path, CHECKPOINT_PAGES)?;
+        let connection = open::beside(&path)?;
         let write = move || write(connection, &path, run, &ty, &incoming);
         let thread = thread::Builder::new().name("ledger".into()).spawn(write);
         let thread = thread.map_err(|cause| Error::failed("cannot start a thread for the ledger").because(cause))?;

@@ -28,6 +28,10 @@ const APPLICATION_ID: i64 = 0x4549_6d6c;
 /// First bytes of every SQLite file (<https://sqlite.org/fileformat.html>).
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
+/// Pages after which what is committed moves from the side file into the ledger: 128 MiB of them, so that a usual night
+/// waits for that once, at its end.
+const CHECKPOINT_PAGES: u32 = 16_384;
+
 /// How long to wait for a reader's or a backup's lock inside SQLite.
 const BUSY: Duration = Duration::from_secs(10);
 
@@ -50,21 +54,21 @@ pub(super) fn to_write(path: &Path, identity: &Identity) -> Result<Ledger> {
         // FULL: a commit is on the disk before the next step begins, which the journal's promise rests on.
         connection.execute_batch(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA cache_size = -65536",
-        )
+        )?;
+        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)
     };
     settings().map_err(|cause| sqlite_error("cannot open", path, cause))?;
     Ok(Ledger { connection, path: path.to_path_buf() })
 }
 
 /// One more connection to a ledger that is open to write, for rows that are not true yet. What it commits is on the disk
-/// once the ledger's own connection has committed after it, or SQLite has moved it from the side file into the ledger,
-/// after so many pages.
-pub(super) fn beside(path: &Path, checkpoint_pages: i64) -> Result<Connection> {
+/// once the ledger's own connection has committed after it, or SQLite has moved it from the side file into the ledger.
+pub(super) fn beside(path: &Path) -> Result<Connection> {
     let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let settings = || {
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update(None, "cache_size", -65536)?;
-        connection.pragma_update(None, "wal_autocheckpoint", checkpoint_pages)
+        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)
     };
     settings().map_err(|cause| sqlite_error("cannot open", path, cause))?;
     Ok(connection)

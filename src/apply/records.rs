@@ -46,8 +46,10 @@ pub(super) struct Work<'a, 'w> {
     freed: HashMap<(usize, String, Datum), u32>,
     /// Types of which the plan deletes records.
     deletes: HashSet<usize>,
-    /// Types of which a created record was read back.
+    /// Types of which a created record was read back, or is about to be.
     proven: HashSet<usize>,
+    /// Creates to be read back once nothing is under way any more.
+    to_prove: Vec<(usize, Change)>,
     /// What waits for records that come later in the order.
     second: VecDeque<Task>,
     /// How far each change has come, by its place in the plan's order.
@@ -120,6 +122,7 @@ impl<'a, 'w> Work<'a, 'w> {
             freed: HashMap::new(),
             deletes: HashSet::new(),
             proven: HashSet::new(),
+            to_prove: Vec::new(),
             second: VecDeque::new(),
             stages: vec![Stage::ToCome; plan.len()],
             sent: HashSet::new(),
@@ -408,7 +411,11 @@ impl<'a, 'w> Work<'a, 'w> {
             while let Some(Some(answer)) = futures::FutureExt::now_or_never(flight.next()) {
                 answers.push(answer);
             }
-            self.record(answers).await?;
+            self.record(answers)?;
+        }
+        // Not before: what is under way stands still while this waits, and may hold what this needs to go on.
+        for (ty, change) in std::mem::take(&mut self.to_prove) {
+            self.prove(ty, &change).await;
         }
         self.leave(waiting)
     }
@@ -427,7 +434,7 @@ impl<'a, 'w> Work<'a, 'w> {
     }
 
     /// Takes answers into the ledger, all at once, and then into the books.
-    async fn record(&mut self, answers: Vec<(EntryId, Task, Intent, Sent)>) -> Result<()> {
+    fn record(&mut self, answers: Vec<(EntryId, Task, Intent, Sent)>) -> Result<()> {
         let mut ends = Vec::new();
         let mut finished = Vec::new();
         for (id, task, intent, Sent { outcome, lost }) in answers {
@@ -448,18 +455,18 @@ impl<'a, 'w> Work<'a, 'w> {
         }
         self.ledger.end_changes(ends)?;
         for (task, outcome) in finished {
-            self.finished(task, outcome).await?;
+            self.finished(task, outcome)?;
         }
         Ok(())
     }
 
     /// A change whose end is known: what waits for it learns of it.
-    async fn finished(&mut self, task: Task, outcome: Outcome) -> Result<()> {
+    fn finished(&mut self, task: Task, outcome: Outcome) -> Result<()> {
         let place = (task.ty, task.change.key.clone());
         if let (Outcome::Done { target_id, .. }, Action::Create) = (&outcome, task.change.action) {
             self.made.insert(place, Made::Done(target_id.clone()));
             if self.proven.insert(task.ty) {
-                self.prove(&task, target_id).await?;
+                self.to_prove.push((task.ty, Change { target_id: Some(target_id.clone()), ..task.change.clone() }));
             }
         }
         if task.later.is_empty() || !matches!(outcome, Outcome::Done { .. }) {
@@ -472,27 +479,24 @@ impl<'a, 'w> Work<'a, 'w> {
 
     /// Reads the first record of a type back, and goes no further when a value that was sent is not there: better one
     /// wrong record than ten thousand.
-    async fn prove(&mut self, task: &Task, target_id: &str) -> Result<()> {
-        let mut change = task.change.clone();
-        change.target_id = Some(target_id.to_string());
-        let spec = self.spec(task.ty);
-        let found = match self.target.look_up(spec, &change).await {
+    async fn prove(&mut self, ty: usize, change: &Change) {
+        let spec = self.spec(ty);
+        let found = match self.target.look_up(spec, change).await {
             Ok(found) => found,
             Err(error) => {
                 self.stopped.get_or_insert(error);
-                return Ok(());
+                return;
             }
         };
-        let lost = found.first().map(|current| lost_values(spec, &change, current));
+        let lost = found.first().map(|current| lost_values(spec, change, current));
         let cause = match lost {
-            None => format!("it cannot be read back by its id {target_id}"),
-            Some(lost) if lost.is_empty() => return Ok(()),
+            None => format!("it cannot be read back by its id {}", change.target_id.as_deref().unwrap_or_default()),
+            Some(lost) if lost.is_empty() => return,
             Some(lost) => format!("the target kept nothing of what was sent for {}", lost.join(", ")),
         };
         let what = format!("the first {} that was created, {}, is not as it was sent", spec.name, change.label);
         let hint = "look at the record and at the attributes' types in the target; then run again";
         self.stopped.get_or_insert(Error::new(Exit::Partial, what).cause(cause).hint(hint));
-        Ok(())
     }
 
     /// Writes what still waits for records that came later.

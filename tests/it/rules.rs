@@ -684,3 +684,21 @@ fn the_same_inputs_give_byte_identical_plans() {
         world.sim.clear_faults();
     }
 }
+
+#[test]
+fn a_group_that_vanishes_while_it_is_read_costs_nothing_until_it_is_proved_gone() {
+    let world = World::imported();
+    world.edit("job.toml", "[target]", "memberships = \"per-group\"\n[target]");
+    let before = world.records();
+    let members = |world: &World| world.rows("memberships").keys().filter(|key| key.starts_with(&id(101))).count();
+    assert!(members(&world) > 0);
+    world.next_night();
+    world.sim.add_fault(Fault::new(&format!("/groups/{}", id(101)), FaultKind::Status(404)));
+    world.run(["run", "job.toml"]).exits(0);
+    assert_eq!(world.records(), before);
+    world.sim.clear_faults();
+    world.night(|tenant| assert!(tenant.remove(Kind::Group, &id(101), Deletion::Soft)));
+    world.run(["run", "job.toml"]).exits(0);
+    assert_eq!(members(&world), 0);
+    assert!(!world.rows("groups").contains_key(&id(101)));
+}

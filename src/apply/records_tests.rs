@@ -584,6 +584,23 @@ async fn swapped_keys_are_parked_and_a_chain_waits_for_the_key_to_be_free() {
 }
 
 #[tokio::test]
+async fn what_only_a_delete_frees_is_asked_again_by_the_next_run() {
+    let text = |text: &str| Datum::text(text);
+    for deletes in [true, false] {
+        let [mut spec, _] = types();
+        spec.attributes[1].unique = true;
+        let memory = MemoryTarget::of_records();
+        let target_id = memory.add(&spec.name, vec![text("b"), text("y")]);
+        let create = change(&spec, "a", &[text("a"), text("y")], None).unwrap();
+        let leaver = delete(&spec, Key::parse("b"), Row { target_id, ..create.ledger.clone().unwrap() });
+        let changes = if deletes { vec![create, leaver] } else { vec![create] };
+        let (_, applied, _) = apply_changes(&memory, &spec, &changes).await;
+        assert_eq!(applied.types[0].rejected, 1, "deletes come last");
+        assert_eq!(applied.refused.is_empty(), deletes, "what stays refused is not sent again for days");
+    }
+}
+
+#[tokio::test]
 async fn a_record_whose_key_lives_in_the_ledger_alone_is_told_from_its_likes() {
     let [mut spec, _] = types();
     spec.key = Vec::new();

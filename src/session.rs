@@ -27,6 +27,7 @@ use crate::ledger::{ApprovalId, GoodRun, HeldPlan, Identity, Ledger, Run, RunId,
 use crate::lock::Lock;
 use crate::lookup::{self, OBJECTS};
 use crate::mapping::Mapping;
+use crate::plan::agreed::StoredRow;
 use crate::plan::build::{Inputs, Rows, States, TypeInput, build};
 use crate::plan::change::{Action, AttributeChange, Change, Current, Note, NoteKind, Refusal, Row};
 use crate::plan::decide::{self, Times, TypePolicy};
@@ -838,6 +839,10 @@ impl<'a> Session<'a> {
             }
             self.options.format.applied(&shown, &self.view(), to)
         })?;
+        if let Some(error) = &applied.stopped {
+            // What stands beside each change that was not sent is only its first line.
+            tracing::error!("{error}");
+        }
         let exit = Exit::worst([exit, self.leave_files(plan, Some(&shown))]);
         self.end(exit, json!({ "plan": plan.header.id, "types": applied.types }))?;
         Ok(exit)
@@ -956,8 +961,8 @@ pub fn prepare(job: &mut Job) {
 struct LedgerRows<'a>(Option<&'a Ledger>);
 
 impl Rows for LedgerRows<'_> {
-    fn each(&self, ty: &str, each: &mut dyn FnMut(Key, Row) -> Result<()>) -> Result<()> {
-        self.0.map_or(Ok(()), |ledger| ledger.rows(ty, each))
+    fn each(&self, ty: &str, each: &mut dyn FnMut(Key, &dyn StoredRow) -> Result<()>) -> Result<()> {
+        self.0.map_or(Ok(()), |ledger| ledger.stored_rows(ty, each))
     }
 
     fn each_key(&self, ty: &str, each: &mut dyn FnMut(OwnedKey, &str) -> Result<()>) -> Result<()> {

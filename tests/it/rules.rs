@@ -306,7 +306,12 @@ fn an_edited_filter_removes_only_after_approval() {
     ran.exits(4).says("filter-edit");
     assert_eq!(world.rows("users"), before);
     let plan = held_plan(&world);
+    let refused = world.run(["approve", "job.toml", &plan, "--limit", "retires"]);
+    refused.exits(2).says("it waits for: filter-edit\n");
     world.run(["approve", "job.toml", &plan, "--limit", "filter-edit"]).exits(0).contacts_nobody();
+    let pending = world.run(["pending", "job.toml"]);
+    pending.exits(4).says("approved:    filter-edit by uid").says("the next run goes by it");
+    pending.check(!pending.stdout.contains("approve it:"), "nothing is left to approve");
     world.next_night();
     world.run(["run", "job.toml"]).exits(0);
     assert_eq!(world.rows("users").len(), 6);

@@ -128,6 +128,9 @@ impl<'a> Session<'a> {
         // Again, now that it is known what a person last agreed to: both scopes are compiled into one catalog.
         let accepted = ledger.as_ref().map(Ledger::accepted_scope).transpose()?.flatten();
         let mut job = Job::load(path, accepted.as_deref())?;
+        for remark in &job.remarks {
+            tracing::warn!("{remark}");
+        }
         prepare(&mut job);
         trial::needs(&options.trial, &mut job.catalog);
         let types = sides::types(&job)?;
@@ -639,7 +642,7 @@ impl<'a> Session<'a> {
     fn coverage(&self, directory: &Directory<'_>, judge: &Judge<'_>, collection: Collection) -> (Coverage, bool) {
         let coverage = judge.coverage(collection);
         if let (Coverage::Complete, Some(pairs)) = (&coverage, collection.pairs()) {
-            let gaps: Vec<(Guid, &Unknown)> = directory.lists(pairs.lists).gaps().collect();
+            let gaps: Vec<(Guid, &Unknown)> = directory.lists(pairs.lists).missing().collect();
             let Some((first, reason)) = gaps.first() else { return (coverage, false) };
             let accepts = |(of, gap): &(Guid, &Unknown)| {
                 is_because_hidden(gap) && self.accepts(AcceptWhat::HiddenMembership, &of.to_string())
@@ -902,7 +905,8 @@ impl<'a> Session<'a> {
         }
         let age = self.as_of.duration_since(plan.header.as_of);
         if age > self.job.plan_max_age {
-            return Err(stale(format!("it was made at {}, longer ago than max_age allows", plan.header.as_of)));
+            let (made, max) = (plan.header.as_of, self.job.plan_max_age);
+            return Err(stale(format!("it was made at {made}, longer ago than max_age in [limits] allows ({max:#})")));
         }
         for (index, ty) in plan.header.types.iter().enumerate() {
             let Some(policy) = self.types.iter().find(|policy| policy.spec.name == ty.spec.name) else { continue };

@@ -440,14 +440,15 @@ impl<'a> Session<'a> {
         Ok(policies)
     }
 
-    /// What leavers still hold: names of records of types that the job does not make, by the leaver's id in the target.
+    /// What leavers still hold: names of records of types that the job does not make, by the leaver's id in the target;
+    /// in words why that is not known.
     async fn holders(
         &self,
         target: &dyn Target,
         policy: &TypePolicy,
         desired: &DesiredSide,
         judge: &Judge<'_>,
-    ) -> Result<BTreeMap<String, Vec<String>>> {
+    ) -> Result<Result<BTreeMap<String, Vec<String>>, String>> {
         let ty = &policy.spec.name;
         let mut leavers = Vec::new();
         if let Some(ledger) = self.ledger.as_ref().filter(|_| !policy.links) {
@@ -466,12 +467,18 @@ impl<'a> Session<'a> {
         if !leavers.is_empty() {
             // Records of the job's own types are seen while its plan is made.
             let others = |ty: &String| !self.types.iter().any(|policy| policy.spec.name == *ty);
-            let found = target.holders(&policy.spec, &leavers).await?;
+            let found = match target.holders(&policy.spec, &leavers).await? {
+                Ok(found) => found,
+                Err(why) => {
+                    tracing::warn!("what {ty} that left still hold is not known: {why}; their deletes wait");
+                    return Ok(Err(why));
+                }
+            };
             for holder in found.into_iter().filter(|holder| others(&holder.ty)) {
                 holders.entry(holder.of).or_default().push(format!("{} {}", holder.ty, holder.name));
             }
         }
-        Ok(holders)
+        Ok(Ok(holders))
     }
 
     /// Plans the reverse of a run. Reads the target; writes nothing.

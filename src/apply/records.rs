@@ -463,10 +463,10 @@ impl<'a, 'w> Work<'a, 'w> {
     /// A change whose end is known: what waits for it learns of it.
     fn finished(&mut self, task: Task, outcome: Outcome) -> Result<()> {
         let place = (task.ty, task.change.key.clone());
-        if let (Outcome::Done { target_id, .. }, Action::Create) = (&outcome, task.change.action) {
+        if let (Outcome::Done { target_id, read_back }, Action::Create) = (&outcome, task.change.action) {
             self.made.insert(place, Made::Done(target_id.clone()));
             if self.proven.insert(task.ty) {
-                self.to_prove.push((task.ty, Change { target_id: Some(target_id.clone()), ..task.change.clone() }));
+                self.to_prove.push((task.ty, as_sent(&task.change, target_id, read_back)));
             }
         }
         if task.later.is_empty() || !matches!(outcome, Outcome::Done { .. }) {
@@ -683,6 +683,19 @@ fn mixed(first: Vec<Task>, second: Vec<Task>) -> Vec<Task> {
         false => first.next(),
     };
     (0..all).filter_map(next).collect()
+}
+
+/// A change with what was sent of it in place of what was wanted: nobody may be known by a wanted name.
+fn as_sent(change: &Change, target_id: &str, read_back: &[(String, Datum)]) -> Change {
+    let mut sent = Change { target_id: Some(target_id.to_owned()), ..change.clone() };
+    for written in &mut sent.attributes {
+        if let Some((_, value)) = read_back.iter().find(|(name, _)| *name == written.name) {
+            written.after = value.clone();
+        }
+    }
+    // What cannot be known was not sent.
+    sent.attributes.retain(|written| written.after.is_known());
+    sent
 }
 
 /// Attributes that were sent with a value and are empty in the target.

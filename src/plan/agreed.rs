@@ -218,7 +218,7 @@ mod tests {
             let at = jiff::Timestamp::UNIX_EPOCH;
             let times = Times { as_of: at, source_as_of: at };
             let key = Key::Text("k".into());
-            let case = Case { policy: &policy, times, key: &key, row: Some(&row), holds: &[] };
+            let case = Case { policy: &policy, times, key: &key, row: Some(&row), holds: Ok(&[]) };
             let decision = decide::decide(&case, Source::Desired(desired.clone()), Found::There(current));
             let agreed = decision == decide::Decision { unchanged: true, ..decide::Decision::default() };
             prop_assert!(!seen || agreed, "{decision:?}");

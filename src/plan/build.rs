@@ -47,8 +47,9 @@ pub struct TypeInput {
     pub policy: TypePolicy,
     pub desired: DesiredSide,
     pub current: CurrentSide,
-    /// What refers to records of this type, of types that the job does not make: names, by the record's id.
-    pub holders: BTreeMap<String, Vec<String>>,
+    /// What refers to records of this type, of types that the job does not make: names, by the record's id; in words
+    /// why that is not known.
+    pub holders: Result<BTreeMap<String, Vec<String>>, String>,
     /// The target names a new record by its key attributes, so that its id is known beforehand.
     pub ids_are_keys: bool,
 }
@@ -166,7 +167,8 @@ fn type_base<'a>(ty: &Joined, summary: &'a TypeSummary, tally: &'a Tally, first_
 
 /// For each type what refers to its records and belongs to nobody: what a leaver still holds.
 fn holders(joined: &[Joined]) -> Result<Vec<BTreeMap<String, Vec<String>>>> {
-    let mut holders: Vec<BTreeMap<String, Vec<String>>> = joined.iter().map(|ty| ty.input.holders.clone()).collect();
+    let mut holders: Vec<BTreeMap<String, Vec<String>>> =
+        joined.iter().map(|ty| ty.input.holders.clone().unwrap_or_default()).collect();
     let place = |name: &String| joined.iter().position(|ty| ty.input.policy.spec.name == *name);
     for ty in joined.iter().filter(|ty| !ty.input.policy.links) {
         let spec = &ty.input.policy.spec;
@@ -508,7 +510,10 @@ impl Walk<'_> {
 
     fn case<'c>(&'c self, key: &'c Key, row: Option<&'c Row>) -> Case<'c> {
         let holds = row.and_then(|row| self.ty.holders.get(&row.target_id));
-        let holds = holds.map_or(&[][..], Vec::as_slice);
+        let holds = match (holds.map_or(&[][..], Vec::as_slice), &self.ty.input.holders) {
+            ([], Err(why)) => Err(why.as_str()),
+            (known, _) => Ok(known),
+        };
         Case { policy: &self.ty.input.policy, times: self.inputs.times, key, row, holds }
     }
 

@@ -116,8 +116,9 @@ pub struct Case<'a> {
     pub times: Times,
     pub key: &'a Key,
     pub row: Option<&'a Row>,
-    /// Names of records that refer to this one in the target and that the job does not own.
-    pub holds: &'a [String],
+    /// Names of records that refer to this one in the target and that the job does not own; in words why that is not
+    /// known.
+    pub holds: Result<&'a [String], &'a str>,
 }
 
 /// Decides.
@@ -450,18 +451,19 @@ impl Case<'_> {
 
     /// Takes the next due step of the ladder, or keeps and lists; tells of whoever still holds something.
     fn ladder(&self, row: &Row, current: &Current, leaving: Leaving) -> Decision {
-        let still = match self.holds {
+        let holds = self.holds.unwrap_or_default();
+        let still = match holds {
             [] => None,
             [one] => Some(format!("left ({}), and {one} still refers to it.", leaving.cause.words)),
             [first, ..] => {
-                let others = self.holds.len() - 1;
+                let others = holds.len() - 1;
                 Some(format!("left ({}), and {first} and {others} more still refer to it.", leaving.cause.words))
             }
         };
         let mut decision = self.next_step(row, current, leaving);
         decision.notes.extend(still.map(|words| {
             let words = format!("{words} This job does not own that: whoever gives it out must take it back.");
-            Note { holds: self.holds.to_vec(), ..self.note(NoteKind::StillHolds, words) }
+            Note { holds: holds.to_vec(), ..self.note(NoteKind::StillHolds, words) }
         }));
         decision
     }
@@ -549,7 +551,9 @@ impl Case<'_> {
             };
             !leaving.before.contains_key(&spec.name) && differs
         });
-        let held_back = if let Some(first) = self.holds.first() {
+        let held_back = if let Err(why) = self.holds {
+            Some(format!("what still refers to it is not known: {why}"))
+        } else if let Some(first) = self.holds.unwrap_or_default().first() {
             Some(format!("{first} refers to it, which this job does not own"))
         } else if let Some((_, spec)) = edited {
             Some(format!("someone may have edited {} since it was last written", spec.name))

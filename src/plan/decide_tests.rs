@@ -186,7 +186,7 @@ fn decided_under(policy: &TypePolicy, origin: Origin, source: &str, found: &str,
     };
     let key = Key::parse("1");
     let times = Times { as_of: at(40), source_as_of: at(40) };
-    decide(&Case { policy, times, key: &key, row: row.as_ref(), holds: &[] }, source, found)
+    decide(&Case { policy, times, key: &key, row: row.as_ref(), holds: Ok(&[]) }, source, found)
 }
 
 fn words(decision: &Decision) -> String {
@@ -300,7 +300,7 @@ fn nothing_is_removed_without_a_cause() {
 fn one(state: State, source: Source, found: Found, now: Timestamp) -> Decision {
     let (policy, key, row) = (policy(), Key::parse("1"), row(state));
     let times = Times { as_of: now, source_as_of: now };
-    decide(&Case { policy: &policy, times, key: &key, row: Some(&row), holds: &[] }, source, found)
+    decide(&Case { policy: &policy, times, key: &key, row: Some(&row), holds: Ok(&[]) }, source, found)
 }
 
 fn row_after(decision: &Decision) -> &Row {
@@ -343,7 +343,7 @@ fn a_delete_is_held_where_the_last_value_is_not_known() {
     let forgotten =
         Row { values: BTreeMap::from([("Id".to_string(), held("1"))]), ..row(retired(CauseKind::Gone, at(0))) };
     let times = Times { as_of: at(40), source_as_of: at(40) };
-    let case = Case { policy: &policy, times, key: &key, row: Some(&forgotten), holds: &[] };
+    let case = Case { policy: &policy, times, key: &key, row: Some(&forgotten), holds: Ok(&[]) };
     let gone = || Source::Gone(cause(CauseKind::Gone));
     assert_eq!(words(&decide(&case, gone(), there("Edited by hand?", "Left"))), "Kept");
     assert_eq!(words(&decide(&case, gone(), there("", "Left"))), "delete");
@@ -365,7 +365,7 @@ fn a_flag_taken_back_pins_and_an_edited_record_is_not_deleted() {
         times: Times { as_of: at(40), source_as_of: at(40) },
         key: &key,
         row: Some(&adopted),
-        holds: &[],
+        holds: Ok(&[]),
     };
     assert_eq!(words(&decide(&case, gone(), there("Adele", "Left"))), "Kept");
 }
@@ -391,7 +391,7 @@ fn a_protected_record_is_never_touched() {
         Some(crate::expr::compile_filter(rule, None, &mut crate::expr::Catalog::new()).unwrap());
     let (key, row) = (Key::parse("1"), row(State::Owned));
     let times = Times { as_of: at(40), source_as_of: at(40) };
-    let case = Case { policy: &policy, times, key: &key, row: Some(&row), holds: &[] };
+    let case = Case { policy: &policy, times, key: &key, row: Some(&row), holds: Ok(&[]) };
     let gone = || Source::Gone(cause(CauseKind::Gone));
     let wanted = || Source::Desired(desired("Adele V."));
     for source in [gone(), wanted()] {
@@ -407,7 +407,7 @@ fn what_someone_deleted_in_the_target_is_created_again_once_the_job_says_so() {
     policy.mappings[0].recreate = Recreate::Create;
     let (key, row) = (Key::parse("1"), row(State::DeletedInTarget));
     let times = Times { as_of: at(40), source_as_of: at(40) };
-    let case = Case { policy: &policy, times, key: &key, row: Some(&row), holds: &[] };
+    let case = Case { policy: &policy, times, key: &key, row: Some(&row), holds: Ok(&[]) };
     assert_eq!(words(&decide(&case, Source::Desired(desired("Adele")), Found::Absent)), "create");
 }
 
@@ -417,7 +417,7 @@ fn a_row_that_a_new_key_no_longer_finds_is_neither_forgotten_nor_declined() {
     policy.rekeyed = true;
     let (key, row) = (Key::parse("1"), row(State::Owned));
     let times = Times { as_of: at(40), source_as_of: at(40) };
-    let case = Case { policy: &policy, times, key: &key, row: Some(&row), holds: &[] };
+    let case = Case { policy: &policy, times, key: &key, row: Some(&row), holds: Ok(&[]) };
     for source in [Source::Gone(cause(CauseKind::Gone)), Source::Desired(desired("Adele"))] {
         assert_eq!(words(&decide(&case, source, Found::Absent)), "FilterEdit");
     }
@@ -438,7 +438,7 @@ fn one_miss_by_id_is_no_proof_and_being_seen_again_clears_it() {
     let again = |now, source| {
         let times = Times { as_of: now, source_as_of: now };
         decide(
-            &Case { policy: &policy, times, key: &key, row: Some(&missing), holds: &[] },
+            &Case { policy: &policy, times, key: &key, row: Some(&missing), holds: Ok(&[]) },
             source,
             there("Adele", "Active"),
         )

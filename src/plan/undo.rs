@@ -124,7 +124,8 @@ impl Walk<'_> {
             let row = self.inputs.history.row(name, &key)?;
             let place = row.as_ref().and_then(|row| places.get(&row.target_id));
             let current = place.map(|place| self.current.records.get(*place)).transpose()?;
-            let case = Case { policy: self.policy, times: self.inputs.times, key: &key, row: row.as_ref(), holds: &[] };
+            let case =
+                Case { policy: self.policy, times: self.inputs.times, key: &key, row: row.as_ref(), holds: Ok(&[]) };
             let about = About {
                 run: &self.inputs.run,
                 later: since.contains(&key),

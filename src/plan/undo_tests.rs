@@ -88,7 +88,7 @@ fn decided(
 ) -> Decision {
     let (policy, key) = (policy(ladder), Key::parse("1"));
     let times = Times { as_of: Timestamp::UNIX_EPOCH, source_as_of: Timestamp::UNIX_EPOCH };
-    let case = Case { policy: &policy, times, key: &key, row, holds: &[] };
+    let case = Case { policy: &policy, times, key: &key, row, holds: Ok(&[]) };
     undo(&case, done, current, &About { run: "12", later, key_taken, is_there: &|_, _| boss })
 }
 

@@ -174,9 +174,10 @@ pub trait Target: Send + Sync {
     async fn read(&self, ty: &TypeSpec, each: &mut (dyn FnMut(Current) -> Result<()> + Send)) -> Result<Coverage>;
 
     /// What refers to these records of the type, by their ids, besides records of its own type; nothing where the
-    /// target holds no more than the plan reads of it.
-    async fn holders(&self, _ty: &TypeSpec, _ids: &[String]) -> Result<Vec<Holder>> {
-        Ok(Vec::new())
+    /// target holds no more than the plan reads of it. In words why that cannot be told, where the target answers
+    /// everything else.
+    async fn holders(&self, _ty: &TypeSpec, _ids: &[String]) -> Result<Result<Vec<Holder>, String>> {
+        Ok(Ok(Vec::new()))
     }
 
     /// Requests sent so far; none where nothing is asked over a network.

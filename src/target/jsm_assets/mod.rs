@@ -24,7 +24,7 @@ mod value;
 mod write;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError};
 
 use async_trait::async_trait;
 use serde::Deserialize;
@@ -35,13 +35,14 @@ use url::Url;
 use self::client::{Call, Class, Client, Failed};
 use self::model::{Kind, Model, Type};
 use self::value::Object;
+use self::write::{Account, is_mail};
 use super::{Capabilities, Holder, Remark, Sent, Target, WriteRecords, Writes};
 use crate::error::{Error, Result};
 use crate::http::{Http, HttpError};
 use crate::job::{Flavour, JsmConfig};
 use crate::plan::change::{AttributeSpec, Change, Current, TypeSpec};
-use crate::plan::datum::Datum;
-use crate::record::Coverage;
+use crate::plan::datum::{Datum, Set};
+use crate::record::{Coverage, Unknown};
 
 /// Until a write surely reached the index. No number is published; a reindexing site may take longer.
 const INDEX_DELAY_S: u64 = 30;
@@ -52,6 +53,10 @@ const ROUNDS: usize = 2;
 
 /// Objects whose holders one search asks for; queries are short of an unpublished length.
 const HOLDERS_AT_ONCE: usize = 50;
+
+/// What to do where people cannot be looked up.
+const NO_PEOPLE: &str = "give the account the global permission \"Browse users and groups\" in Jira, and a scoped token \
+                         the scope read:jira-user";
 
 /// Recommended, not enforced.
 /// <https://support.atlassian.com/jira-service-management-cloud/docs/recommended-data-structure-for-an-assets-schema/>
@@ -64,8 +69,14 @@ pub struct JsmTarget {
     config: JsmConfig,
     client: Client,
     model: OnceCell<Model>,
-    /// Jira's name for a person, by what a mapping calls them; none is unknown to Jira.
-    people: Mutex<HashMap<String, Option<String>>>,
+    /// What Jira says of a person, by the mail address that a mapping has.
+    people: Mutex<HashMap<String, Account>>,
+    /// Set once it was asked whether people may be looked up at all.
+    asked_for_people: OnceCell<()>,
+    /// Why nobody is looked up any more.
+    no_people: OnceLock<Unknown>,
+    /// Keys of objects, by id, where they do not follow from it.
+    odd_keys: std::sync::Mutex<HashMap<Box<str>, Box<str>>>,
     /// The server's words once the plan's object limit was reached: no create is sent after that.
     full: OnceLock<String>,
     /// Set once it was looked how near the included objects are.
@@ -80,6 +91,9 @@ impl JsmTarget {
             config: config.clone(),
             model: OnceCell::new(),
             people: Mutex::default(),
+            asked_for_people: OnceCell::new(),
+            no_people: OnceLock::new(),
+            odd_keys: std::sync::Mutex::default(),
             full: OnceLock::new(),
             counted: OnceCell::new(),
         })
@@ -100,26 +114,30 @@ impl JsmTarget {
         Ok(model.places(spec, &ty).map(|places| Meant { ty, places }))
     }
 
-    /// Reads every object of a type; how many the server says there are, where it says so while reading.
-    async fn pages(
-        &self,
-        ty: &Type,
-        each: &mut (dyn FnMut(Object) -> Result<()> + Send),
-    ) -> Result<Option<u64>, Failed> {
+    /// Reads every object of a type.
+    async fn pages(&self, ty: &Type, each: &mut (dyn FnMut(Object) -> Result<()> + Send)) -> Result<Turned, Failed> {
         let query = format!("objectTypeId = {} ORDER BY Key ASC", ty.id);
+        self.turn_pages(&query, each).await
+    }
+
+    async fn turn_pages(
+        &self,
+        query: &str,
+        each: &mut (dyn FnMut(Object) -> Result<()> + Send),
+    ) -> Result<Turned, Failed> {
         match self.client.flavour() {
-            Flavour::Cloud => self.cloud_pages(&query, each).await.map(|()| None),
-            Flavour::DataCenter => self.server_pages(&query, each).await,
+            Flavour::Cloud => self.cloud_pages(query, each).await,
+            Flavour::DataCenter => self.server_pages(query, each).await,
         }
     }
 
-    /// Goes on by what came back, never by what was asked for; ends with an empty page or `isLast`.
+    /// Goes on by what came back, never by what was asked for; ends with an empty page, `isLast`, or one that was there.
     /// <https://developer.atlassian.com/cloud/assets/rest/api-group-object/#api-object-aql-post>
     async fn cloud_pages(
         &self,
         query: &str,
         each: &mut (dyn FnMut(Object) -> Result<()> + Send),
-    ) -> Result<(), Failed> {
+    ) -> Result<Turned, Failed> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Page {
@@ -128,8 +146,8 @@ impl JsmTarget {
             #[serde(default, deserialize_with = "flag")]
             is_last: bool,
         }
-        let mut start = 0;
-        let mut size = self.config.page_size;
+        let (mut start, mut size) = (0, self.config.page_size);
+        let mut last = LastPage::default();
         loop {
             let call = cloud_page(query, start, size);
             let page: Page = match self.client.ask(&call).await {
@@ -147,11 +165,14 @@ impl JsmTarget {
                 }
                 answer => answer?,
             };
+            if last.comes_again(&page.values) {
+                return Ok(Turned { counted: None, stuck: true });
+            }
             let ended = page.values.is_empty() || page.is_last;
             start += page.values.len();
             page.values.into_iter().try_for_each(&mut *each)?;
             if ended {
-                return Ok(());
+                return Ok(Turned::default());
             }
         }
     }
@@ -163,7 +184,7 @@ impl JsmTarget {
         &self,
         query: &str,
         each: &mut (dyn FnMut(Object) -> Result<()> + Send),
-    ) -> Result<Option<u64>, Failed> {
+    ) -> Result<Turned, Failed> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Page {
@@ -175,6 +196,7 @@ impl JsmTarget {
         let mut size = self.config.page_size;
         let (mut read, mut counted) = (0, None);
         let mut number = 1;
+        let mut last = LastPage::default();
         loop {
             let call = server_page(query, number, size, self.client.is_insight().await?);
             let page: Page = match self.client.ask(&call).await {
@@ -186,13 +208,16 @@ impl JsmTarget {
                 }
                 answer => answer?,
             };
+            counted = page.total_filter_count.or(counted);
+            if last.comes_again(&page.object_entries) {
+                return Ok(Turned { counted, stuck: true });
+            }
             let came = page.object_entries.len() as u64;
             read += came;
-            counted = page.total_filter_count.or(counted);
             let ended = came == 0 || (came < u64::from(size) && counted.is_some_and(|counted| read >= counted));
             page.object_entries.into_iter().try_for_each(&mut *each)?;
             if ended {
-                return Ok(counted);
+                return Ok(Turned { counted, stuck: false });
             }
             number += 1;
         }
@@ -209,27 +234,29 @@ impl JsmTarget {
         self.client.ask::<Count>(&call).await.map(|count| count.total_count)
     }
 
-    /// The objects that a query finds, at most one page of them.
+    /// The objects that a query finds.
     async fn found(&self, query: &str) -> Result<Vec<Object>, Failed> {
         let mut found = Vec::new();
         let mut each = |object| {
             found.push(object);
             Ok(())
         };
-        match self.client.flavour() {
-            Flavour::Cloud => self.cloud_pages(query, &mut each).await?,
-            Flavour::DataCenter => drop(self.server_pages(query, &mut each).await?),
-        }
+        self.turn_pages(query, &mut each).await?;
         Ok(found)
     }
 
     /// An object by its id; none when there is none of that type.
     async fn object(&self, ty: &Type, id: &str) -> Result<Option<Object>, Failed> {
+        let found = self.any_object(id).await?;
+        Ok(found.filter(|object| object.object_type.as_ref().is_none_or(|of| of.id == ty.id)))
+    }
+
+    async fn any_object(&self, id: &str) -> Result<Option<Object>, Failed> {
         if !is_id(id) {
             return Ok(None);
         }
         match self.client.ask::<Object>(&Call::get(format!("object/{id}"))).await {
-            Ok(object) => Ok(Some(object).filter(|object| object.object_type.as_ref().is_none_or(|of| of.id == ty.id))),
+            Ok(object) => Ok(Some(object)),
             Err(Failed::Http(HttpError::Refused(refusal))) if refusal.status() == 404 => Ok(None),
             Err(failed) => Err(failed),
         }
@@ -257,6 +284,53 @@ impl JsmTarget {
             }
         };
         self.counted.get_or_init(warn).await;
+    }
+
+    /// Asks once whether people may be looked up, where something that is written needs it: what is refused then is left
+    /// as it is from the plan on.
+    async fn ask_for_people(&self, types: &[TypeSpec]) -> Result<()> {
+        let wants = |spec: &TypeSpec| {
+            let mut written = spec.attributes.iter().filter(|attribute| !attribute.only_read);
+            written.any(|attribute| self.kind(spec, attribute) == Some(Kind::User))
+        };
+        let ask = async || match self.client.people("entra-import").await {
+            Ok(_) => Ok(()),
+            Err(Failed::Run(error)) => Err(error),
+            Err(Failed::Http(error)) => {
+                self.without_people(&error);
+                Ok(())
+            }
+        };
+        if types.iter().any(wants) {
+            self.asked_for_people.get_or_try_init(ask).await?;
+        }
+        Ok(())
+    }
+
+    /// Nobody is looked up any more, which is told once.
+    fn without_people(&self, error: &HttpError) -> Unknown {
+        let tell = || {
+            let why =
+                format!("Jira does not look people up, so that attributes of kind User stay as they are: {error}");
+            tracing::warn!("{why}: {NO_PEOPLE}");
+            Unknown::new(why)
+        };
+        self.no_people.get_or_init(tell).clone()
+    }
+
+    /// Notes the key of an object that does not follow from its id.
+    fn remember_key(&self, model: &Model, object: &Object) {
+        let Some(key) = object.object_key.as_deref().filter(|key| *key != model.usual_key(&object.id.0)) else {
+            return;
+        };
+        let mut odd = self.odd_keys.lock().unwrap_or_else(PoisonError::into_inner);
+        odd.insert(object.id.0.clone(), key.into());
+    }
+
+    /// The key of an object that was read.
+    fn key_of(&self, model: &Model, id: &str) -> String {
+        let odd = self.odd_keys.lock().unwrap_or_else(PoisonError::into_inner);
+        odd.get(id).map_or_else(|| model.usual_key(id), |key| key.to_string())
     }
 
     /// What is worth knowing of a type in use.
@@ -308,6 +382,28 @@ fn beyond_recommended<'k>(kinds: impl Iterator<Item = &'k Kind>) -> Option<Strin
         .map(|(count, most, what)| format!("{count} {what} ({most} are recommended)"))
         .collect();
     (!beyond.is_empty()).then(|| format!("has {}", beyond.join(", ")))
+}
+
+/// How reading page by page ended.
+#[derive(Default)]
+struct Turned {
+    /// How many objects the server says there are, where it says so while reading.
+    counted: Option<u64>,
+    /// A page came that brought nothing new, of a server that does not turn pages.
+    stuck: bool,
+}
+
+/// The objects of the page before.
+#[derive(Default)]
+struct LastPage(HashSet<model::Id>);
+
+impl LastPage {
+    /// Whether nothing is on this page that was not on the one before; it is the one before from now on.
+    fn comes_again(&mut self, page: &[Object]) -> bool {
+        let again = !page.is_empty() && page.iter().all(|object| self.0.contains(&object.id));
+        self.0 = page.iter().map(|object| object.id.clone()).collect();
+        again
+    }
 }
 
 /// A type of the plan with where its attributes lie in Jira.
@@ -395,7 +491,7 @@ impl Target for JsmTarget {
             // What cannot be used is told when it is read.
             let _ = self.meant(spec).await?;
         }
-        Ok(())
+        self.ask_for_people(types).await
     }
 
     fn length_max(&self, ty: &TypeSpec, attribute: usize) -> Option<usize> {
@@ -411,14 +507,23 @@ impl Target for JsmTarget {
         let spec = &ty.attributes[attribute];
         // Nothing is known of a type that is not there, and nothing of it is written.
         let kind = self.kind(ty, spec).unwrap_or(Kind::Textarea);
+        if let (Kind::User, Some(why)) = (&kind, self.no_people.get())
+            && value::texts(&value).is_some_and(|texts| texts.iter().any(|text| is_mail(text)))
+        {
+            return match spec.many {
+                true => Datum::Set(Set::new(Vec::new(), Vec::new(), Some(why.clone()))),
+                false => Datum::Unknown(why.clone()),
+            };
+        }
         value::normalise(&kind, spec.many, value)
     }
 
+    /// Published examples of `outboundReferences` name objects by their keys.
     /// <https://support.atlassian.com/jira-service-management-cloud/docs/use-assets-query-language-aql/>
-    async fn holders(&self, spec: &TypeSpec, ids: &[String]) -> Result<Vec<Holder>> {
+    async fn holders(&self, spec: &TypeSpec, ids: &[String]) -> Result<Result<Vec<Holder>, String>> {
         let mut holders = Vec::new();
         if self.meant(spec).await?.is_err() {
-            return Ok(holders);
+            return Ok(Ok(holders));
         }
         let model = self.model().await?;
         for some in ids.chunks(HOLDERS_AT_ONCE) {
@@ -426,10 +531,13 @@ impl Target for JsmTarget {
             if wanted.is_empty() {
                 continue;
             }
-            let query =
-                format!("object HAVING outboundReferences(objectId IN ({})) ORDER BY Key ASC", wanted.join(", "));
-            let what = || format!("cannot look what objects of {:?} that left still hold", spec.name);
-            for object in self.found(&query).await.map_err(|failed| self.client.error(failed, &what()))? {
+            let keys: Vec<String> = wanted.iter().map(|id| self.key_of(model, id)).collect();
+            let found = match self.found(&format!("{} ORDER BY Key ASC", refers_to_any(&keys))).await {
+                Ok(found) => found,
+                Err(Failed::Run(error)) => return Err(error),
+                Err(Failed::Http(error)) => return Ok(Err(format!("Jira does not tell it: {error}"))),
+            };
+            for object in found {
                 let of = object.object_type.as_ref().map(|of| &of.id);
                 let ty = model.types.iter().find(|ty| Some(&ty.id) == of).map_or("object", |ty| ty.name.as_str());
                 for id in object.refers_to().filter(|id| wanted.contains(id)) {
@@ -438,7 +546,7 @@ impl Target for JsmTarget {
                 }
             }
         }
-        Ok(holders)
+        Ok(Ok(holders))
     }
 
     fn hosts(&self) -> Vec<(&'static str, Url)> {
@@ -464,6 +572,8 @@ impl Target for JsmTarget {
             return Err(error
                 .hint("run `entra-import setup JOB`, which shows first what it would make; or correct the mapping"));
         }
+        self.ask_for_people(types).await?;
+        remarks.extend(self.no_people.get().map(|why| Remark { words: why.to_string(), hint: NO_PEOPLE.into() }));
         let writes = types.iter().any(|spec| spec.attributes.iter().any(|attribute| !attribute.only_read));
         if writes {
             remarks.extend(self.growth().await);
@@ -478,6 +588,7 @@ impl Target for JsmTarget {
             Ok(meant) => meant,
             Err(why) => return Ok(Coverage::partial(why)),
         };
+        let model = self.model().await?;
         let failed = |failed| self.client.error(failed, &format!("cannot read the objects of {:?}", spec.name));
         let (mut seen, mut bare) = (HashSet::new(), 0);
         let mut gap = String::new();
@@ -488,9 +599,10 @@ impl Target for JsmTarget {
                     return Ok(());
                 }
                 bare += u64::from(object.held().is_none());
+                self.remember_key(model, &object);
                 each(meant.current(spec, &object))
             };
-            let counted = self.pages(&meant.ty, &mut one).await.map_err(failed)?;
+            let Turned { counted, stuck } = self.pages(&meant.ty, &mut one).await.map_err(failed)?;
             if bare > 0 {
                 return Ok(Coverage::partial(format!("{bare} objects came without their attributes")));
             }
@@ -505,8 +617,13 @@ impl Target for JsmTarget {
             };
             let read = seen.len() as u64;
             match counted {
-                Some(counted) if read < counted => gap = format!("{read} of {counted} objects came"),
-                _ => return Ok(Coverage::Complete),
+                Some(counted) if read >= counted => return Ok(Coverage::Complete),
+                Some(counted) if stuck => {
+                    gap = format!("{read} of {counted} objects came, and then the same page again");
+                }
+                Some(counted) => gap = format!("{read} of {counted} objects came"),
+                None if stuck => gap = format!("after {read} objects the same page came again"),
+                None => return Ok(Coverage::Complete),
             }
         }
         Ok(Coverage::partial(gap))
@@ -547,7 +664,7 @@ impl WriteRecords for JsmTarget {
             let object = self.object(&meant.ty, id).await.map_err(failed)?;
             return Ok(object.iter().map(|object| meant.current(spec, object)).collect());
         }
-        let Some(query) = key_query(spec, &meant, change) else { return Ok(Vec::new()) };
+        let Some(query) = self.key_query(spec, &meant, change).await.map_err(failed)? else { return Ok(Vec::new()) };
         let found = self.found(&query).await.map_err(failed)?;
         let found = found.iter().map(|object| meant.current(spec, object));
         // AQL ignores letter case, keys need not.
@@ -559,6 +676,31 @@ impl WriteRecords for JsmTarget {
             })
         };
         Ok(found.filter(carries).collect())
+    }
+}
+
+impl JsmTarget {
+    /// The query for the records that carry what a change writes; none where that says nothing.
+    async fn key_query(&self, spec: &TypeSpec, meant: &Meant, change: &Change) -> Result<Option<String>, Failed> {
+        let mut query = format!("objectTypeId = {}", meant.ty.id);
+        let mut says = false;
+        for at in known_by(spec, meant, change) {
+            // Sets are compared once the records are here.
+            let Some(text) = written(spec, change, at).and_then(Datum::as_text) else {
+                if spec.key.is_empty() { continue } else { return Ok(None) }
+            };
+            says = true;
+            let slot = meant.slot(at);
+            query.push_str(" AND ");
+            query.push_str(&match slot.kind {
+                Kind::Reference { .. } => match self.any_object(text).await? {
+                    Some(Object { object_key: Some(key), .. }) => refers_to_any(&[key]),
+                    _ => return Ok(None),
+                },
+                _ => format!("{} = {}", quoted(&slot.name), quoted(text)),
+            });
+        }
+        Ok(says.then(|| format!("{query} ORDER BY Key ASC")))
     }
 }
 
@@ -578,23 +720,8 @@ fn known_by(spec: &TypeSpec, meant: &Meant, change: &Change) -> Vec<usize> {
     of.filter(|at| meant.slot(*at).kind != Kind::User).collect()
 }
 
-/// The query for the records that carry what a change writes; none where that says nothing.
-fn key_query(spec: &TypeSpec, meant: &Meant, change: &Change) -> Option<String> {
-    let mut query = format!("objectTypeId = {}", meant.ty.id);
-    let mut says = false;
-    for at in known_by(spec, meant, change) {
-        // Sets are compared once the records are here.
-        let Some(text) = written(spec, change, at).and_then(Datum::as_text) else {
-            if spec.key.is_empty() { continue } else { return None }
-        };
-        says = true;
-        let slot = meant.slot(at);
-        query.push_str(&match slot.kind {
-            Kind::Reference { .. } => {
-                format!(" AND object HAVING outboundReferences(objectId = {})", text.parse::<u64>().ok()?)
-            }
-            _ => format!(" AND {} = {}", quoted(&slot.name), quoted(text)),
-        });
-    }
-    says.then(|| format!("{query} ORDER BY Key ASC"))
+/// The condition of objects that refer to one with any of these keys.
+fn refers_to_any(keys: &[String]) -> String {
+    let keys: Vec<String> = keys.iter().map(|key| format!("Key = {}", quoted(key))).collect();
+    format!("object HAVING outboundReferences({})", keys.join(" OR "))
 }

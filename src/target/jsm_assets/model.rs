@@ -335,6 +335,11 @@ impl Model {
         self.learnt.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
+    /// The key of an object as Jira makes it; one that was moved here may have another.
+    pub fn usual_key(&self, id: &str) -> String {
+        format!("{}-{id}", self.schema.object_schema_key)
+    }
+
     pub fn listed(&self, name: &str) -> Option<&Listed> {
         let exact = self.types.iter().find(|ty| ty.name == name);
         exact.or_else(|| self.types.iter().find(|ty| ty.name.eq_ignore_ascii_case(name)))

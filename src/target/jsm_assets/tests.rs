@@ -357,6 +357,28 @@ fn pages_that_show_too_little_too_much_or_oddly_are_read_whole_or_told() {
 }
 
 #[test]
+fn a_server_that_turns_no_pages_is_not_read_for_ever() {
+    runs(async {
+        for options in [Options::cloud(), Options::data_center()] {
+            let (found, coverage) = read_badly(&options, "same,path=aql").await;
+            let words = coverage.gap().unwrap().to_string();
+            assert!(found.len() == 3 && words == "3 of 7 objects came, and then the same page again", "{words}");
+            let whole = Options { page_max: 50, ..options.clone() };
+            let site = Site::start(whole);
+            let all: Vec<Change> = (0..7).map(|n| create(&people(), &person(n, "Adele", &[]))).collect();
+            conformance::write(&site.target(), &people(), &all).await;
+            site.sim.add_fault("same,path=aql".parse().unwrap());
+            let (found, coverage) = read(&site.target(), &people()).await;
+            assert!(found.len() == 7 && coverage.is_complete(), "all stood on the one page: {coverage:?}");
+        }
+        let uncounted = Options { totals: Totals::Absent, ..Options::data_center() };
+        let (found, coverage) = read_badly(&uncounted, "same,path=aql").await;
+        let words = coverage.gap().unwrap().to_string();
+        assert!(found.len() == 3 && words == "after 3 objects the same page came again", "{words}");
+    });
+}
+
+#[test]
 fn a_data_center_that_does_not_count_is_read_to_its_end() {
     runs(async {
         let options = Options { totals: Totals::Absent, ..Options::data_center() };

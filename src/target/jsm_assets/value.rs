@@ -118,7 +118,7 @@ impl Shown {
                 own().or_else(account)
             }
             // What is shown of these is in the user's own format.
-            Kind::Integer | Kind::Double | Kind::Date | Kind::Time | Kind::DateTime => own()
+            Kind::Integer | Kind::Double | Kind::Boolean | Kind::Date | Kind::Time | Kind::DateTime => own()
                 .or_else(|| [searched(), shown()].into_iter().flatten().find(|text| is_stored_form(kind, text.trim()))),
             _ => own().or_else(shown).or_else(searched),
         };
@@ -137,6 +137,7 @@ fn is_stored_form(kind: &Kind, text: &str) -> bool {
     match kind {
         Kind::Integer => text.parse::<i64>().is_ok(),
         Kind::Double => text.parse::<f64>().is_ok(),
+        Kind::Boolean => text.parse::<bool>().is_ok(),
         Kind::Date => text.parse::<Date>().is_ok(),
         Kind::DateTime => moment(text).is_some(),
         _ => false,

@@ -15,6 +15,7 @@ use super::{JsmTarget, Meant, is_id};
 use crate::http::{HttpError, Method, Refusal, plain};
 use crate::plan::change::{Action, Change, TypeSpec};
 use crate::plan::datum::{Datum, Set};
+use crate::record::Unknown;
 use crate::report::visible::visible;
 use crate::target::{Outcome, Sent};
 
@@ -22,8 +23,23 @@ use crate::target::{Outcome, Sent};
 struct Prepared {
     /// `attributes` of the body.
     body: Vec<Value>,
-    /// What will be read back, by the plan's name.
+    /// What will be read back, by the plan's name; unknown is what is left as it is.
     back: Vec<(String, Datum)>,
+}
+
+/// What Jira says of a person.
+#[derive(Clone, Debug)]
+pub(super) enum Account {
+    /// What it calls them.
+    Known(String),
+    Nobody,
+    /// It does not answer.
+    Untold(Unknown),
+}
+
+/// Whether a person is named by a mail address, and not as Jira calls them.
+pub(super) fn is_mail(name: &str) -> bool {
+    name.contains('@')
 }
 
 fn rejected(reason: impl Into<String>) -> Sent {
@@ -94,7 +110,7 @@ impl JsmTarget {
                 // What the server made of it, where it says so.
                 if let Some(object) = object.filter(|object| object.held().is_some()) {
                     let now = meant.current(spec, &object);
-                    for (name, value) in &mut back {
+                    for (name, value) in back.iter_mut().filter(|(_, value)| value.is_known()) {
                         let at = spec.attributes.iter().position(|attribute| attribute.name == *name);
                         if let Some(stands) = at.and_then(|at| now.values.get(at)) {
                             *value = stands.clone();
@@ -135,7 +151,7 @@ impl JsmTarget {
             let after = value::normalise(&slot.kind, many, attribute.after.clone());
             let (sent, back) = self.texts(slot, many, after).await?;
             // A new object has nothing that could be cleared.
-            if !sent.is_empty() || change.action != Action::Create {
+            if back.is_known() && (!sent.is_empty() || change.action != Action::Create) {
                 prepared.body.push(one(slot, sent));
             }
             prepared.back.push((attribute.name.clone(), back));
@@ -157,7 +173,11 @@ impl JsmTarget {
             Kind::User => {
                 let mut accounts = Vec::with_capacity(texts.len());
                 for text in &texts {
-                    accounts.extend(self.account(slot, text).await?);
+                    match self.account(slot, text).await? {
+                        Account::Known(account) => accounts.push(account),
+                        Account::Nobody => {}
+                        Account::Untold(why) => return Ok((Vec::new(), Datum::Unknown(why))),
+                    }
                 }
                 let back = match many {
                     true => Datum::Set(Set::known(accounts.iter().map(String::as_str))),
@@ -180,18 +200,29 @@ impl JsmTarget {
     }
 
     /// The account of a person named by mail address; who cannot be found is told once and left out, since privacy
-    /// settings hide addresses.
-    async fn account(&self, slot: &Slot, name: &str) -> Result<Option<String>, Box<Sent>> {
-        if !name.contains('@') {
-            return Ok(Some(name.to_string()));
+    /// settings hide addresses. A refusal costs no more than what it was wanted for.
+    async fn account(&self, slot: &Slot, name: &str) -> Result<Account, Box<Sent>> {
+        if !is_mail(name) {
+            return Ok(Account::Known(name.to_string()));
         }
         // Held while Jira is asked, so that nobody is asked for twice.
         let mut known = self.people.lock().await;
         if let Some(account) = known.get(name) {
             return Ok(account.clone());
         }
+        if let Some(why) = self.no_people.get() {
+            return Ok(Account::Untold(why.clone()));
+        }
         let found = match self.client.people(name).await {
             Ok(found) => found,
+            // This name alone may be what Jira does not take.
+            Err(Failed::Http(HttpError::Refused(refusal))) if refusal.status() == 400 => {
+                let why = Unknown::new(format!("Jira refuses to look an account up: {refusal}"));
+                tracing::warn!("{}: {why}; {:?} stays as it is", visible(name), slot.name);
+                known.insert(name.to_string(), Account::Untold(why.clone()));
+                return Ok(Account::Untold(why));
+            }
+            Err(Failed::Http(error)) => return Ok(Account::Untold(self.without_people(&error))),
             Err(failed) => {
                 let error = self.client.error(failed, &format!("cannot look for the account of {name}"));
                 let outcome = Outcome::NotAttempted { reason: error.what.clone() };
@@ -203,12 +234,12 @@ impl JsmTarget {
         let by_mail: Vec<_> = active.iter().filter(|person| same(&person.email_address)).collect();
         let hidden = |person: &&&super::model::Person| person.email_address.as_deref().unwrap_or_default().is_empty();
         let account = match (by_mail.as_slice(), active.as_slice()) {
-            ([person], _) => Some(person.account_id.clone()),
+            ([person], _) => Account::Known(person.account_id.clone()),
             // The one who is found by an address that is kept private.
-            ([], [person]) if hidden(&person) => Some(person.account_id.clone()),
-            _ => None,
+            ([], [person]) if hidden(&person) => Account::Known(person.account_id.clone()),
+            _ => Account::Nobody,
         };
-        if account.is_none() {
+        if let Account::Nobody = account {
             tracing::warn!(
                 "no Atlassian account is found for {}: {:?} stays empty where it is wanted",
                 visible(name),

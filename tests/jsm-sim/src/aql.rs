@@ -218,10 +218,15 @@ impl Parser<'_> {
             other => return Err(format!("{other:?} is no function of HAVING")),
         };
         self.needs("(")?;
+        let begin = self.at;
         let inner = match self.peek() {
             Some(Token::Sign(")")) => Condition::All,
             _ => self.either()?,
         };
+        // Published examples name keys, types and attributes here, and no ids.
+        if self.tokens[begin..self.at].iter().any(|token| token.is("objectId")) {
+            return Err("objectId is not known to references".into());
+        }
         self.needs(")")?;
         Ok(if inbound { Condition::Inbound(Box::new(inner)) } else { Condition::Outbound(Box::new(inner)) })
     }

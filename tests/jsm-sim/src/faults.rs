@@ -7,7 +7,7 @@ use std::time::Duration;
 use sim_server::RetryAfter;
 
 /// One order of misbehaviour. Kinds in the text form: `429` and `503` (argument: seconds, `none`, …), `500`, `504`, `502`,
-/// `login`, `redirect[:ADDRESS]`, `reset`, `cut`, `done:STATUS`, `slow:MILLISECONDS`, `short`, `twice`, `bare`, `odd`.
+/// `login`, `redirect[:ADDRESS]`, `reset`, `cut`, `done:STATUS`, `slow:MILLISECONDS`, `short`, `twice`, `same`, `bare`, `odd`.
 pub type Fault = sim_server::Fault<FaultKind>;
 
 /// What goes wrong.
@@ -36,6 +36,8 @@ pub enum FaultKind {
     Short,
     /// The last object of a page stands on it twice.
     Twice,
+    /// Whatever page is asked for, the first one comes, and whether it is the last is not said.
+    Same,
     /// The objects of a page come without their attributes.
     Bare,
     /// Odd but legal JSON: members nobody heard of, any order, null for what is empty, values as they are shown alone.
@@ -64,12 +66,13 @@ impl sim_server::FaultKind for FaultKind {
             "slow" => Self::Slow(Duration::from_millis(number("milliseconds")?)),
             "short" => Self::Short,
             "twice" => Self::Twice,
+            "same" => Self::Same,
             "bare" => Self::Bare,
             "odd" => Self::Odd,
             other => {
                 return Err(format!(
                     "there is no fault {other:?}: 429 503 500 504 502 login redirect reset cut done:STATUS slow:MS short \
-                     twice bare odd"
+                     twice same bare odd"
                 ));
             }
         })

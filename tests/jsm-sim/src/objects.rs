@@ -238,6 +238,9 @@ fn page<'s>(
 
 fn found<'s>(store: &'s Store, call: &Call<'_>, query: Option<&Value>) -> Result<(Query, Vec<&'s Object>), Reply> {
     let text = query.and_then(Value::as_str).unwrap_or_default();
+    if call.options.refuses_having && text.contains("HAVING") {
+        return Err(reply::error(400, "The query is invalid: HAVING"));
+    }
     let query = aql::parse(store, call.options.flavour, text)
         .map_err(|words| reply::error(400, format!("The query is invalid: {words}")))?;
     let found = store.indexed().filter(|object| query.matches(store, object)).collect();

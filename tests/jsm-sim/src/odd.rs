@@ -3,6 +3,7 @@
 //! Hides what a service may add or leave out without a word. Deliberately never touches ids.
 
 use serde_json::{Map, Value, json};
+use sim_server::Incoming;
 
 use crate::reply::Reply;
 
@@ -43,6 +44,21 @@ pub(crate) fn twice(reply: Reply) -> Reply {
     edited(reply, |page| {
         if let Some(objects) = objects(page) {
             objects.extend(objects.last().cloned());
+        }
+    })
+}
+
+/// A request as if it asked for the first page.
+pub(crate) fn of_first_page(incoming: &Incoming) -> Incoming {
+    let query = incoming.query.split('&').filter(|pair| !pair.starts_with("startAt=") && !pair.starts_with("page="));
+    Incoming { query: query.collect::<Vec<_>>().join("&"), ..incoming.clone() }
+}
+
+/// A page that does not say whether it is the last.
+pub(crate) fn unended(reply: Reply) -> Reply {
+    edited(reply, |page| {
+        if let Some(page) = page.as_object_mut() {
+            page.retain(|name, _| !["isLast", "last", "hasMoreResults"].contains(&name.as_str()));
         }
     })
 }

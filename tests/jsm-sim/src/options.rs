@@ -74,6 +74,8 @@ pub struct Options {
     /// A create keeps nothing of what was sent and says nothing of it, as a public migration script reports of ids that
     /// were sent as texts.
     pub forgets_values: bool,
+    /// A query with `HAVING` is refused.
+    pub refuses_having: bool,
     /// A Data Center of before Assets 10: below `/rest/insight/1.0` alone, and searches by `iql/objects` alone.
     pub is_insight: bool,
     /// Before every answer, in real time.
@@ -111,6 +113,7 @@ impl Options {
             objects_max: None,
             time_factor: 1.0,
             forgets_values: false,
+            refuses_having: false,
             is_insight: false,
             latency: Duration::ZERO,
             faults: Vec::new(),

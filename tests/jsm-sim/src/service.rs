@@ -92,6 +92,7 @@ impl sim_server::Service for Service {
             }
             Some(FaultKind::Short) => odd::short(served()),
             Some(FaultKind::Twice) => odd::twice(served()),
+            Some(FaultKind::Same) => odd::unended(self.serve(&odd::of_first_page(incoming), &mut account)),
             Some(FaultKind::Bare) => odd::bare(served()),
             Some(FaultKind::Odd) => odd::disguised(served()),
         };

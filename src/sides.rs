@@ -68,6 +68,7 @@ fn extend(ty: &mut TypePolicy, job: &Job, mapping: &Mapping) -> Result<()> {
             private: attribute.private,
             unique: false,
             only_read: false,
+            holds: attribute.holds(),
         };
         let at = place(spec, wanted);
         policies.resize(spec.attributes.len(), None);

@@ -25,9 +25,11 @@ pub use read::test_file;
 use crate::distinct;
 use crate::expr::{Expr, Navigate, Subject, Table};
 use crate::plan::change::FindIn;
+pub use crate::plan::change::{Slot, SlotKind};
 use crate::plan::datum::{Datum, Set};
 use crate::plan::policy::{Empty, Recreate, Removal, Side, Write};
 use crate::record::{Collection, Record, Unknown, Value};
+use crate::schema;
 use crate::tree::{Kind, Node};
 
 /// A compiled mapping: one collection of the source into one type of the target.
@@ -102,58 +104,27 @@ pub struct Attribute {
     pub slot: Option<Slot>,
 }
 
-/// The type of an attribute in a target that has types, where the expression's own type does not say enough.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Slot {
-    pub kind: SlotKind,
-    /// What a select or a status may hold.
-    pub options: Vec<String>,
-}
-
-/// What an attribute of a typed target can hold.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum SlotKind {
-    Text,
-    /// Text of any length.
-    Textarea,
-    Integer,
-    Double,
-    Boolean,
-    Date,
-    Time,
-    DateTime,
-    Url,
-    Email,
-    Ip,
-    /// One of some texts.
-    Select,
-    /// A state with a colour.
-    Status,
-    /// One who has an account there, named by mail address.
-    User,
-}
-
-impl SlotKind {
-    /// With the words that mapping files have for them.
-    pub const WORDS: [(&str, SlotKind); 14] = [
-        ("text", SlotKind::Text),
-        ("textarea", SlotKind::Textarea),
-        ("integer", SlotKind::Integer),
-        ("double", SlotKind::Double),
-        ("boolean", SlotKind::Boolean),
-        ("date", SlotKind::Date),
-        ("time", SlotKind::Time),
-        ("datetime", SlotKind::DateTime),
-        ("url", SlotKind::Url),
-        ("email", SlotKind::Email),
-        ("ip", SlotKind::Ip),
-        ("select", SlotKind::Select),
-        ("status", SlotKind::Status),
-        ("user", SlotKind::User),
-    ];
-
-    pub fn word(self) -> &'static str {
-        SlotKind::WORDS.iter().find(|(_, kind)| *kind == self).map_or("", |(word, _)| word)
+impl Attribute {
+    /// What a target whose attributes have types has to hold for it: what the mapping says, else what follows from the
+    /// expression; none where that may be anything.
+    pub fn holds(&self) -> Option<Slot> {
+        let kind = match (&self.slot, &self.value) {
+            (Some(slot), _) => return Some(slot.clone()),
+            (None, AttributeValue::Const(_)) => return None,
+            (None, AttributeValue::Expr(_)) if self.reference.is_some() || self.find.is_some() => return None,
+            (None, AttributeValue::Expr(_)) if self.separator.is_some() => SlotKind::Text,
+            (None, AttributeValue::Expr(expr)) => match expr.ty().kind {
+                schema::Kind::Any => return None,
+                schema::Kind::Bool => SlotKind::Boolean,
+                schema::Kind::Int => SlotKind::Integer,
+                schema::Kind::Double => SlotKind::Double,
+                schema::Kind::Date => SlotKind::Date,
+                schema::Kind::Time => SlotKind::Time,
+                schema::Kind::DateTime => SlotKind::DateTime,
+                _ => SlotKind::Text,
+            },
+        };
+        Some(Slot { kind, options: Vec::new() })
     }
 }
 

@@ -494,6 +494,64 @@ pub struct AttributeSpec {
     /// without it refuses to read, since such a rule would protect or find nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub only_read: bool,
+    /// What it has to be where the target's attributes have types; none is anything. Of no use once the plan is made.
+    #[serde(skip)]
+    pub holds: Option<Slot>,
+}
+
+/// The type of an attribute in a target that has types, where the expression's own type does not say enough.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Slot {
+    pub kind: SlotKind,
+    /// What a select or a status may hold.
+    pub options: Vec<String>,
+}
+
+/// What an attribute of a typed target can hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SlotKind {
+    Text,
+    /// Text of any length.
+    Textarea,
+    Integer,
+    Double,
+    Boolean,
+    Date,
+    Time,
+    DateTime,
+    Url,
+    Email,
+    Ip,
+    /// One of some texts.
+    Select,
+    /// A state with a colour.
+    Status,
+    /// One who has an account there, named by mail address.
+    User,
+}
+
+impl SlotKind {
+    /// With the words that mapping files have for them.
+    pub const WORDS: [(&str, SlotKind); 14] = [
+        ("text", SlotKind::Text),
+        ("textarea", SlotKind::Textarea),
+        ("integer", SlotKind::Integer),
+        ("double", SlotKind::Double),
+        ("boolean", SlotKind::Boolean),
+        ("date", SlotKind::Date),
+        ("time", SlotKind::Time),
+        ("datetime", SlotKind::DateTime),
+        ("url", SlotKind::Url),
+        ("email", SlotKind::Email),
+        ("ip", SlotKind::Ip),
+        ("select", SlotKind::Select),
+        ("status", SlotKind::Status),
+        ("user", SlotKind::User),
+    ];
+
+    pub fn word(self) -> &'static str {
+        SlotKind::WORDS.iter().find(|(_, kind)| *kind == self).map_or("", |(word, _)| word)
+    }
 }
 
 /// Where a reference finds records that the job does not own.

@@ -274,6 +274,51 @@ fn what_was_changed_in_jira_since_last_night_stops_its_type_alone() {
             .says("partial (User in the target)");
         assert!(site.labels("Group").contains("Sales & Marketing"), "groups go on");
         assert_eq!(site.labels("User").len(), 12, "nobody is removed while users cannot be read");
+        site.assets.store().attributes = before.clone();
+        // Values of another kind, and options that went missing: the type waits, whoever asks is told.
+        let type_of = |kind: DefaultType| Kind::Default(kind);
+        let lacking = |attribute: &mut Attribute| attribute.options.retain(|option| option != "Guest");
+        let closed = |attribute: &mut Attribute| match &mut attribute.kind {
+            Kind::Status(allowed) => allowed.truncate(1),
+            other => panic!("{other:?}"),
+        };
+        type Edit<'e> = &'e dyn Fn(&mut Attribute);
+        let edits: [(&str, Edit<'_>, &str); 5] = [
+            (
+                "Department",
+                &|it| it.kind = type_of(DefaultType::Integer),
+                "is Integer in Jira, and the mapping has text",
+            ),
+            (
+                "Account Enabled",
+                &|it| it.kind = type_of(DefaultType::Date),
+                "is Date in Jira, and the mapping has boolean",
+            ),
+            ("Created Date", &|it| it.kind = type_of(DefaultType::Boolean), "is Boolean in Jira"),
+            ("User Type", &lacking, "is a Select of Member in Jira, without \"Guest\""),
+            ("Sync Status", &closed, "is a Status of Active in Jira, without \"Removed from source\""),
+        ];
+        for (name, edit, told) in edits {
+            site.configure("User", name, edit);
+            let told = format!("the attribute {name:?} of \"User\" {told}");
+            site.run(&["check", "job.toml"]).says(&told);
+            site.run(&["plan", "job.toml"]).says(&told);
+            site.run(&["setup", "job.toml"]).exits(3).says(&told);
+            site.run(&["run", "job.toml"]).exits(3).says(&told).says("partial (User in the target)");
+            assert_eq!(site.assets.writes(), 0, "{:?}", site.assets.counters());
+            site.assets.store().attributes = before.clone();
+        }
+        // What takes the values as well is as good.
+        for (name, kind) in [
+            ("Department", DefaultType::Textarea),
+            ("Account Enabled", DefaultType::Text),
+            ("Created Date", DefaultType::Date),
+            ("User Type", DefaultType::Text),
+        ] {
+            site.configure("User", name, |attribute| attribute.kind = Kind::Default(kind));
+        }
+        let ran = site.run(&["plan", "job.toml"]);
+        ran.check(!ran.stderr.contains("in Jira"), "nothing is told of it");
         site.assets.store().attributes = before;
         site.configure("User", "Groups", |attribute| attribute.max = 1);
         site.run(&["run", "job.toml"]).exits(3).says("holds one value in Jira (cardinality 1)");

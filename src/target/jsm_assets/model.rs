@@ -14,7 +14,7 @@ use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
 use super::client::{Call, Client, Failed};
 use crate::diagnostic::nearest;
 use crate::error::{Error, Exit, Result};
-use crate::plan::change::{AttributeSpec, TypeSpec};
+use crate::plan::change::{AttributeSpec, Slot as Holds, SlotKind, TypeSpec};
 
 /// What Assets calls a thing: a text on Cloud, a number on Data Center.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -101,6 +101,30 @@ pub(super) struct Named {
     /// Of a status: 1 active, 0 inactive, 2 pending.
     #[serde(default)]
     pub category: Option<i64>,
+    /// The schema to which it belongs; none is all of them.
+    #[serde(default, rename = "objectSchemaId")]
+    pub of: Option<Id>,
+}
+
+/// What a schema may use of `path`: its own, and those that belong to no schema, which some sites list only where no
+/// schema is named.
+/// <https://developer.atlassian.com/cloud/assets/rest/api-group-config/>
+pub(super) async fn named(client: &Client, path: &str, schema: Option<&Id>) -> Result<Vec<Named>, Failed> {
+    let Some(schema) = schema else { return client.list(&Call::get(path)).await };
+    let mut all: Vec<Named> = client.list(&Call::get(path).with("objectSchemaId", schema)).await?;
+    let common: Vec<Named> = match client.list(&Call::get(path)).await {
+        Ok(common) => common,
+        // The schema's own are enough for most; what lacks is told where it is wanted.
+        Err(Failed::Http(error)) => {
+            tracing::debug!("{path} of all schemas is not told: {error}");
+            Vec::new()
+        }
+        Err(failed) => return Err(failed),
+    };
+    let is_new = |one: &Named| one.of.as_ref().is_none_or(|of| of == schema) && all.iter().all(|own| own.id != one.id);
+    let common: Vec<Named> = common.into_iter().filter(is_new).collect();
+    all.extend(common);
+    Ok(all)
 }
 
 /// A type with its attributes.
@@ -298,8 +322,7 @@ impl Model {
         let failed = |failed| client.error(failed, &format!("cannot read the object schema {wanted:?}"));
         let types =
             client.list(&Call::get(format!("objectschema/{}/objecttypes/flat", schema.id))).await.map_err(failed)?;
-        let statuses = Call::get("config/statustype").with("objectSchemaId", &schema.id);
-        let statuses = client.list(&statuses).await.map_err(failed)?;
+        let statuses = named(client, "config/statustype", Some(&schema.id)).await.map_err(failed)?;
         Ok(Model { schema, types, statuses, learnt: RwLock::default() })
     }
 
@@ -409,8 +432,61 @@ impl Model {
                 _ => Err(format!("refers to objects of another type than {to:?} in Jira")),
             },
             (Some(_), other) => Err(format!("is {other} in Jira, and the mapping has a reference for it")),
-            (None, _) => Ok(()),
+            (None, _) => wanted.holds.as_ref().map_or(Ok(()), |holds| self.takes(holds, slot)),
         }
+    }
+
+    /// Whether values of a kind may stand in Jira's attribute. What a text says only Jira can judge, so that a text may
+    /// stand wherever some texts may.
+    fn takes(&self, holds: &Holds, slot: &Slot) -> Result<(), String> {
+        use SlotKind as Of;
+        let of = |kinds: &[SlotKind]| kinds.contains(&holds.kind);
+        let fits = match &slot.kind {
+            Kind::Text | Kind::Textarea | Kind::Reference { .. } | Kind::Other(_) => true,
+            Kind::Select => !of(&[Of::User]),
+            Kind::Status => of(&[Of::Text, Of::Select, Of::Status]),
+            Kind::Group => of(&[Of::Text]),
+            Kind::User => of(&[Of::Text, Of::Email, Of::User]),
+            Kind::Url => of(&[Of::Text, Of::Textarea, Of::Url]),
+            Kind::Email => of(&[Of::Text, Of::Textarea, Of::Email, Of::User]),
+            Kind::Ip => of(&[Of::Text, Of::Ip]),
+            Kind::Integer | Kind::Double => of(&[Of::Integer, Of::Double]),
+            Kind::Boolean => of(&[Of::Boolean]),
+            Kind::Date | Kind::DateTime => of(&[Of::Date, Of::DateTime]),
+            Kind::Time => of(&[Of::Time]),
+        };
+        if !fits {
+            let word = holds.kind.word();
+            return Err(format!(
+                "is {} in Jira, and the mapping has {word} for it: change it back in Jira, or write what it is as `type` \
+                 in the mapping",
+                slot.kind
+            ));
+        }
+        let known: Vec<&str> = match slot.kind {
+            Kind::Select => slot.options.iter().map(String::as_str).collect(),
+            // An id that leads to no name says nothing of what is allowed.
+            Kind::Status => {
+                let name = |id: &Id| self.statuses.iter().find(|status| status.id == *id).map(|one| one.name.as_str());
+                slot.allowed.iter().map(name).collect::<Option<_>>().unwrap_or_default()
+            }
+            _ => Vec::new(),
+        };
+        let same = |option: &str, known: &str| match slot.kind {
+            Kind::Status => option.eq_ignore_ascii_case(known),
+            _ => option.trim() == known,
+        };
+        let lacks = |option: &&String| !known.iter().any(|known| same(option, known));
+        let missing: Vec<String> = holds.options.iter().filter(lacks).map(|option| format!("{option:?}")).collect();
+        if known.is_empty() || missing.is_empty() {
+            return Ok(());
+        }
+        Err(format!(
+            "is a {} of {} in Jira, without {}: add it there, or take it out of the mapping",
+            slot.kind,
+            known.join(", "),
+            missing.join(", ")
+        ))
     }
 }
 

@@ -10,14 +10,17 @@ use serde_json::{Value, json};
 use super::beyond_recommended;
 use super::client::{Call, Client, Failed};
 use super::model::{self, Id, Kind, Listed, Model, Named, Schema};
+use super::value::TEXT_MAX;
 use crate::error::{Error, Result};
 use crate::http::{Http, HttpError};
 use crate::job::{Job, JsmConfig};
-use crate::mapping::{AttributeValue, KeyRule, Mapping, SlotKind};
+use crate::mapping::{KeyRule, Mapping, Slot, SlotKind};
 use crate::plan::change::AttributeSpec;
 use crate::plan::policy::StepAction;
-use crate::schema;
 use crate::target::Remark;
+
+const STATUSES: &str = "config/statustype";
+const REFERENCE_TYPES: &str = "config/referencetype";
 
 /// What came of it.
 #[derive(Debug, Default)]
@@ -44,6 +47,8 @@ struct Wanted {
     /// It is the key: required, and unique where it is the whole key.
     key: bool,
     unique: bool,
+    /// As the plan asks for it.
+    holds: Option<Slot>,
 }
 
 #[derive(Clone)]
@@ -127,7 +132,14 @@ fn wanted(job: &Job) -> Result<Vec<WantedType>> {
             let StepAction::Flag(flags) = &step.action else { continue };
             for name in flags.keys().filter(|name| !mapping.attributes.iter().any(|own| own.name == **name)) {
                 let kind = WantedKind::Simple(Kind::Text);
-                attributes.push(Wanted { name: name.clone(), kind, many: false, key: false, unique: false });
+                attributes.push(Wanted {
+                    name: name.clone(),
+                    kind,
+                    many: false,
+                    key: false,
+                    unique: false,
+                    holds: None,
+                });
             }
         }
         let at = types.iter().position(|ty| ty.name == mapping.target).unwrap_or_else(|| {
@@ -166,12 +178,16 @@ fn attribute(job: &Job, mapping: &Mapping, index: usize) -> Result<Wanted> {
                 simple => WantedKind::Simple(simple_kind(simple)),
             }
         }
-        (None, None) => WantedKind::Simple(match &attribute.value {
-            AttributeValue::Expr(expr) => kind_of(expr.ty().kind, attribute.max_length.map(|most| most.characters)),
-            AttributeValue::Const(_) => Kind::Text,
-        }),
+        (None, None) => {
+            let is_long = attribute.max_length.is_some_and(|most| most.characters > TEXT_MAX);
+            WantedKind::Simple(match attribute.holds().map_or(SlotKind::Text, |slot| slot.kind) {
+                SlotKind::Text if is_long => Kind::Textarea,
+                kind => simple_kind(kind),
+            })
+        }
     };
-    Ok(Wanted { name: attribute.name.clone(), kind, many: attribute.many, key, unique })
+    let holds = attribute.holds();
+    Ok(Wanted { name: attribute.name.clone(), kind, many: attribute.many, key, unique, holds })
 }
 
 fn simple_kind(kind: SlotKind) -> Kind {
@@ -187,20 +203,6 @@ fn simple_kind(kind: SlotKind) -> Kind {
         SlotKind::Email => Kind::Email,
         SlotKind::Ip => Kind::Ip,
         SlotKind::Text | SlotKind::Select | SlotKind::Status | SlotKind::User => Kind::Text,
-    }
-}
-
-/// What an expression's own type becomes.
-fn kind_of(kind: schema::Kind, longest: Option<usize>) -> Kind {
-    match kind {
-        schema::Kind::Bool => Kind::Boolean,
-        schema::Kind::Int => Kind::Integer,
-        schema::Kind::Double => Kind::Double,
-        schema::Kind::Date => Kind::Date,
-        schema::Kind::Time => Kind::Time,
-        schema::Kind::DateTime => Kind::DateTime,
-        _ if longest.is_some_and(|longest| longest > super::value::TEXT_MAX) => Kind::Textarea,
-        _ => Kind::Text,
     }
 }
 
@@ -221,7 +223,8 @@ impl Wanted {
             WantedKind::Reference(to) => Some(to.clone()),
             _ => None,
         };
-        AttributeSpec { name: self.name.clone(), many: self.many, reference, ..AttributeSpec::default() }
+        let (name, holds) = (self.name.clone(), self.holds.clone());
+        AttributeSpec { name, many: self.many, reference, holds, ..AttributeSpec::default() }
     }
 
     fn words(&self) -> String {
@@ -281,14 +284,10 @@ impl There {
             Some(_) => Some(Model::read(client, wanted).await?),
             None => None,
         };
-        let mut call = Call::get("config/referencetype");
-        if let Some(schema) = &schema {
-            call = call.with("objectSchemaId", schema);
-        }
-        let reference_types = client.list(&call).await.map_err(failed)?;
+        let reference_types = model::named(client, REFERENCE_TYPES, schema.as_ref()).await.map_err(failed)?;
         let statuses = match &model {
             Some(model) => model.statuses.clone(),
-            None => client.list(&Call::get("config/statustype")).await.map_err(failed)?,
+            None => model::named(client, STATUSES, None).await.map_err(failed)?,
         };
         let types = model.as_ref().map(|model| model.types.clone()).unwrap_or_default();
         Ok(There { name: wanted.clone(), schemas, model, schema, types, statuses, reference_types })
@@ -387,13 +386,13 @@ impl There {
             }
             Step::Status { name, active } => {
                 let body = json!({"name": name, "category": u8::from(*active), "objectSchemaId": schema()});
-                let id = client.make("config/statustype", body).await?;
-                self.statuses.push(Named { id, name: name.clone(), category: None });
+                let status = self.make_named(client, STATUSES, name, body).await?;
+                self.statuses.push(status);
             }
             Step::ReferenceType { name } => {
                 let body = json!({"name": name, "objectSchemaId": schema()});
-                let id = client.make("config/referencetype", body).await?;
-                self.reference_types.push(Named { id, name: name.clone(), category: None });
+                let by = self.make_named(client, REFERENCE_TYPES, name, body).await?;
+                self.reference_types.push(by);
             }
             Step::Attribute { ty, wanted } => {
                 let path = format!("objecttypeattribute/{}", self.type_id(ty)?);
@@ -401,6 +400,20 @@ impl There {
             }
         }
         Ok(())
+    }
+
+    /// Makes a status or a kind of reference; one that is there after all, since somebody made it meanwhile or no list
+    /// told of it, is as good.
+    async fn make_named(&self, client: &Client, path: &str, name: &str, body: Value) -> Result<Named, Failed> {
+        match client.make(path, body).await {
+            Ok(id) => Ok(Named { id, name: name.to_owned(), category: None, of: self.schema.clone() }),
+            Err(Failed::Http(HttpError::Refused(refusal))) if matches!(refusal.status(), 400 | 409) => {
+                let there = model::named(client, path, self.schema.as_ref()).await?;
+                let same = there.into_iter().find(|there| there.name.eq_ignore_ascii_case(name));
+                same.ok_or(Failed::Http(HttpError::Refused(refusal)))
+            }
+            Err(failed) => Err(failed),
+        }
     }
 
     fn type_id(&self, name: &str) -> Result<String, Failed> {

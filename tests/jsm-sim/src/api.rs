@@ -385,7 +385,8 @@ fn kind(store: &Store, body: &Value, number: Id) -> Result<Kind, String> {
 
 fn config(store: &mut Store, call: &Call<'_>) -> Reply {
     let schema = call.query("objectSchemaId").and_then(|text| text.parse::<Id>().ok());
-    let seen = |of: Option<Id>| of.is_none() || of == schema;
+    // Those of a schema where one is named, those of all schemas where none is.
+    let seen = |of: Option<Id>| of == schema;
     let body_schema = check::id(call.body.get("objectSchemaId"));
     match (call.method, &call.segments[1..]) {
         ("GET", ["statustype"]) => {

@@ -52,9 +52,9 @@ pub enum Format {
     /// For people.
     #[default]
     Text,
-    /// For programs; a plan is the same bytes as the saved plan file.
+    /// For programs; of a plan the very bytes of the saved file.
     Json,
-    /// For spreadsheets: one row per attribute that changes.
+    /// For spreadsheets; of a plan one row for each attribute that changes.
     Csv,
 }
 

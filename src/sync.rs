@@ -1,6 +1,6 @@
 //! One run of one job: extract, judge, map, compare, hold or apply. [`run`] is the whole of it.
 //!
-//! Hides where state lies, how a run ends in history, and what a dry run leaves out. Deliberately decides nothing about
+//! Hides the order of the steps; what each of them does is [`crate::session`]'s. Deliberately decides nothing about
 //! records (that is [`crate::plan`]) and prints nothing but through [`crate::report`].
 
 use std::path::{Path, PathBuf};

@@ -135,6 +135,7 @@ pub async fn settle(target: &dyn Target, ledger: &mut Ledger, current: RunId, cl
 }
 
 async fn settle_batches(target: &dyn WriteBatches, ledger: &mut Ledger, words: &mut Vec<String>) -> Result<()> {
+    ledger.discard_unmarked()?;
     for batch in ledger.unfinished_batches()? {
         let found = target.settle(&batch.mark).await?;
         crash::point("interrupted batch looked at");

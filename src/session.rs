@@ -7,6 +7,7 @@
 //! files and messages.
 
 mod ending;
+mod options;
 mod planning;
 mod reading;
 mod stale;
@@ -38,10 +39,10 @@ use crate::report::{self, Format, files, to_stdout};
 use crate::sides;
 use crate::snapshot::Snapshot;
 use crate::state::State;
-use crate::sync::{Context, Options};
 use crate::target::{self, Target};
 use crate::trial;
 
+pub use self::options::{Context, Options};
 pub use self::reading::{Read, chosen_snapshot, temporary_folder};
 
 /// One job at work.
@@ -296,6 +297,10 @@ impl<'a> Session<'a> {
             }
             self.options.format.applied(&shown, &self.view(), to)
         })?;
+        if let Some(error) = &applied.stopped {
+            // What stands beside each change that was not sent is only its first line.
+            tracing::error!("{error}");
+        }
         let exit = Exit::worst([exit, self.leave_files(plan, Some(&shown))]);
         self.end(exit, json!({ "plan": plan.header.id, "types": applied.types }))?;
         Ok(exit)

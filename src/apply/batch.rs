@@ -4,10 +4,10 @@
 //! of single records: what is refused and what is done comes from [`Staging`].
 
 use super::{Sink, TypeOutcome, Watch, reason};
-use crate::apply::staging::{Rows, Staged, Staging};
+use crate::apply::staging::{Staged, Staging};
 use crate::crash;
 use crate::error::{Error, Exit, Result};
-use crate::ledger::{Ledger, RunId};
+use crate::ledger::{Batch, Ledger, RunId};
 use crate::plan::Plan;
 use crate::plan::change::Change;
 use crate::report::log::Step;
@@ -39,17 +39,24 @@ impl TypeWork<'_, '_> {
         outcome: &mut TypeOutcome,
     ) -> Result<Option<Error>> {
         let step = Step::begin("stage");
-        let staged = self.stage(target, outcome).await;
+        let mut rows = self.ledger.batch(self.run, &outcome.ty);
+        let staged = self.stage(target, outcome, &mut rows).await;
         step.end(&outcome.ty);
         let (refused, ended) = match staged {
-            Ok(Staged { mark, rows, done, refused }) => {
+            Ok(Staged { mark, done, refused }) => {
                 let ended = match mark {
                     Some(mark) => self.commit(target, &mark, rows).await,
-                    None => self.ledger.write_rows(self.run, &outcome.ty, rows.iter()).map_err(not_attempted),
+                    None => self.ledger.write_batch(rows).map_err(not_attempted),
                 };
                 (refused, ended.map(|()| done))
             }
-            Err((refused, error)) => (refused, Err(not_attempted(error))),
+            Err((refused, error)) => {
+                if let Err(error) = self.ledger.abandon_batch(rows) {
+                    // Nobody sees them, and the next run takes them away.
+                    tracing::warn!("cannot clear away the ledger's waiting rows: {error}");
+                }
+                (refused, Err(not_attempted(error)))
+            }
         };
         match ended {
             Ok(done) => {
@@ -90,9 +97,10 @@ impl TypeWork<'_, '_> {
         &mut self,
         target: &dyn WriteBatches,
         outcome: &mut TypeOutcome,
+        rows: &mut Batch,
     ) -> Result<Staged, (Vec<u32>, Error)> {
         let spec = &self.plan.header.types[self.index].spec;
-        let staging = Staging::new(outcome, self.sink, self.watch).map_err(|error| (Vec::new(), error))?;
+        let staging = Staging::new(outcome, rows, self.sink, self.watch);
         let mark = {
             let mut changes = staging.changes(self.plan, self.index);
             match changes.next() {
@@ -112,7 +120,7 @@ impl TypeWork<'_, '_> {
         crash::point("after stage");
         let refused = staging.refused();
         let error = match staging.finish() {
-            Ok((rows, done)) => return Ok(Staged { mark, rows, done, refused }),
+            Ok(done) => return Ok(Staged { mark, done, refused }),
             Err(error) => error,
         };
         if let Some(mark) = mark {
@@ -121,10 +129,15 @@ impl TypeWork<'_, '_> {
         Err((refused, error))
     }
 
-    async fn commit(&mut self, target: &dyn WriteBatches, mark: &BatchMark, rows: Rows) -> Result<(), (Ending, Error)> {
+    async fn commit(
+        &mut self,
+        target: &dyn WriteBatches,
+        mark: &BatchMark,
+        rows: Batch,
+    ) -> Result<(), (Ending, Error)> {
         let ty = &self.plan.header.types[self.index].spec.name;
         let step = Step::begin("journal");
-        let batch = match self.ledger.journal_batch(self.run, ty, mark, rows.iter()) {
+        let batch = match self.ledger.journal_batch(rows, mark) {
             Ok(batch) => batch,
             Err(error) => {
                 clear_away(target, mark).await;

@@ -1,50 +1,35 @@
 //! One type on its way through the target's stage: what was asked, what was answered, and what the ledger's rows become.
 //!
 //! Hides the bookkeeping that a target reads changes and reports outcomes at its own pace. Holds the target to its
-//! promise: one outcome for each change, in the same order. Rows wait on disk, so memory follows the number of refused
-//! changes alone.
+//! promise: one outcome for each change, in the same order. Rows wait in the ledger, so memory follows the number of
+//! refused changes alone.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{Sink, TypeOutcome, Watch, as_read_back};
 use crate::error::{Error, Result};
-use crate::ledger::Became;
+use crate::ledger::{Batch, Became};
 use crate::plan::Plan;
 use crate::plan::change::{Action, Change};
 use crate::record::Key;
-use crate::spill::{Place, Spill, SpillWriter};
 use crate::target::{BatchMark, Outcome};
 
 /// A type that is ready to be committed.
 pub(super) struct Staged {
     /// `None` when the target has nothing to write.
     pub mark: Option<BatchMark>,
-    pub rows: Rows,
     /// How many changes are done then, by action.
     pub done: BTreeMap<Action, u64>,
     /// Positions, within the type's changes, of those the target refused; ascending.
     pub refused: Vec<u32>,
 }
 
-/// The ledger's rows once the batch is committed.
-pub(super) struct Rows {
-    rows: Spill<Became>,
-    places: Vec<Place>,
-}
-
-impl Rows {
-    pub(super) fn iter(&self) -> impl Iterator<Item = Result<Became>> + '_ {
-        self.places.iter().map(|place| self.rows.get(*place))
-    }
-}
-
 /// Shared by the changes the target reads and the outcomes it reports, which it may interleave as it likes.
 pub(super) struct Staging<'a, 'w>(Mutex<Books<'a, 'w>>);
 
 struct Books<'a, 'w> {
-    rows: SpillWriter<Became>,
-    places: Vec<Place>,
+    rows: &'a mut Batch,
     /// Handed out and not answered yet, with their positions.
     asked: VecDeque<(u32, Key)>,
     refused: Vec<u32>,
@@ -57,14 +42,15 @@ struct Books<'a, 'w> {
 }
 
 impl<'a, 'w> Staging<'a, 'w> {
+    /// `rows` is where the ledger's rows are collected.
     pub(super) fn new(
         outcome: &'a mut TypeOutcome,
+        rows: &'a mut Batch,
         sink: &'a mut Sink,
         watch: &'a mut Watch<'w>,
-    ) -> Result<Staging<'a, 'w>> {
-        Ok(Staging(Mutex::new(Books {
-            rows: SpillWriter::new()?,
-            places: Vec::new(),
+    ) -> Staging<'a, 'w> {
+        Staging(Mutex::new(Books {
+            rows,
             asked: VecDeque::new(),
             refused: Vec::new(),
             done: BTreeMap::new(),
@@ -72,7 +58,7 @@ impl<'a, 'w> Staging<'a, 'w> {
             outcome,
             sink,
             watch,
-        })))
+        }))
     }
 
     fn books(&self) -> MutexGuard<'_, Books<'a, 'w>> {
@@ -144,8 +130,8 @@ impl<'a, 'w> Staging<'a, 'w> {
         self.books().refused.clone()
     }
 
-    /// The rows and what is done once they are committed, if the target kept its promise.
-    pub(super) fn finish(self) -> Result<(Rows, BTreeMap<Action, u64>)> {
+    /// What is done once the rows are committed, if the target kept its promise.
+    pub(super) fn finish(self) -> Result<BTreeMap<Action, u64>> {
         let books = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, key)) = books.asked.front() {
             let ty = &books.outcome.ty;
@@ -155,15 +141,13 @@ impl<'a, 'w> Staging<'a, 'w> {
             let ty = &books.outcome.ty;
             return Err(Error::failed(format!("a defect: the target did not read all changes of {ty}")));
         }
-        Ok((Rows { rows: books.rows.finish()?, places: books.places }, books.done))
+        Ok(books.done)
     }
 }
 
 impl Books<'_, '_> {
     fn done(&mut self, action: Action, became: Became) -> Result<()> {
         *self.done.entry(action).or_default() += 1;
-        let place = self.rows.push(&became)?;
-        self.places.push(place);
-        Ok(())
+        self.rows.push(became)
     }
 }

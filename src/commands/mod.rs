@@ -27,7 +27,8 @@ use crate::error::{Context as _, Exit, Result};
 use crate::recording::Recorder;
 use crate::report::progress::Progress;
 use crate::report::{self, View, log};
-use crate::sync::{self, Context};
+use crate::session::Context;
+use crate::sync;
 
 /// Runs the command and says how it ended; errors have been printed.
 pub fn dispatch(cli: Cli) -> Exit {

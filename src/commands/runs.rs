@@ -12,7 +12,8 @@ use crate::job::jobs_in;
 use crate::ledger::RunId;
 use crate::report::jobs::{self, Row};
 use crate::report::{self, Format, log};
-use crate::sync::{self, Options};
+use crate::session::Options;
+use crate::sync;
 
 /// The whole job, or several one after another.
 pub async fn run(run: &Run, work: &Work<'_>) -> Result<Exit> {

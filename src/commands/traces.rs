@@ -13,8 +13,8 @@ use crate::lock::Lock;
 use crate::record::Key;
 use crate::report::visible::visible;
 use crate::report::{files, say};
+use crate::session::Context;
 use crate::state::State;
-use crate::sync::Context;
 
 use super::decisions::{Desk, identity, typed_key};
 

@@ -222,6 +222,10 @@ impl<'t> Parser<'t> {
     }
 }
 
+fn is_name(word: &str) -> bool {
+    !word.contains(['.', '$', '@'])
+}
+
 fn tallest(nodes: &[Node]) -> u16 {
     nodes.iter().map(|node| node.height).max().unwrap_or(0)
 }

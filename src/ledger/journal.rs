@@ -1,25 +1,26 @@
 //! The journal: what is about to become true, written down before the target is touched.
 //!
-//! A batch's intent and all its rows are durable in one transaction before the target makes the batch visible; another
-//! transaction moves the rows into the records and takes the intent away. Whatever instant the process dies at, the
-//! next run finds either no intent or one it can settle by looking at the target. Hides how rows wait and move.
-//! Deliberately never looks at the target itself.
+//! A batch's rows wait in the ledger ([`super::waiting`]), and its intent is durable with all of them before the target
+//! makes the batch visible; another transaction makes them true and takes the intent away. Whatever instant the process
+//! dies at, the next run finds either no intent or one it can settle by looking at the target. Deliberately never looks
+//! at the target itself.
 
 use jiff::Timestamp;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
 
-use super::records::{COLUMNS, Stored};
-use super::{Ledger, RunId, meta, to_json};
+use super::batch::Batch;
+use super::waiting::{self, Waiting};
+use super::{Ledger, RunId, View, to_json};
 use crate::crash;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::plan::change::{Change, Row, TypeSpec, Written};
 use crate::record::Key;
 use crate::target::BatchMark;
 
 /// Names one entry of the journal.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct EntryId(i64);
+pub struct EntryId(pub(super) i64);
 
 /// A batch whose run died, or whose end could not be recorded.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -77,7 +78,7 @@ impl Ledger {
         self.transact("change intents", |transaction, ledger| {
             let mut ids = Vec::with_capacity(texts.len());
             for (intent, text) in intents.iter().zip(&texts) {
-                let id = insert_intent(transaction, run, "change", &intent.change.ty, text);
+                let id = insert_entry(transaction, run, "change", &intent.change.ty, Some(text));
                 ids.push(id.map_err(|cause| ledger.failed(cause))?);
             }
             Ok(ids)
@@ -88,17 +89,18 @@ impl Ledger {
     pub fn end_changes(&mut self, ends: Vec<ChangeEnd>) -> Result<()> {
         self.transact("change ends", |transaction, ledger| {
             for (id, became) in ends {
-                let ended = match became {
-                    None => take_away(transaction, id),
-                    Some(became) => {
-                        let ty: String = transaction
-                            .query_row("SELECT type FROM journal WHERE id = ?1", [id.0], |row| row.get(0))
-                            .map_err(|cause| ledger.failed(cause))?;
-                        insert_rows(transaction, ledger, id, &ty, std::iter::once(Ok(became)))?;
-                        move_rows(transaction, id)
-                    }
+                let failed = |cause| ledger.failed(cause);
+                let Some(became) = became else {
+                    waiting::take_away(transaction, id).map_err(failed)?;
+                    continue;
                 };
-                ended.map_err(|cause| ledger.failed(cause))?;
+                let whose = transaction.query_row("SELECT run, type FROM journal WHERE id = ?1", [id.0], |row| {
+                    Ok((RunId(row.get(0)?), row.get::<_, String>(1)?))
+                });
+                let (run, ty) = whose.map_err(failed)?;
+                let mut rows = Waiting::under(id, transaction, run, &ty).map_err(failed)?;
+                rows.push(transaction, ledger, became)?;
+                waiting::become_true(transaction, id, &ty, rows.moves).map_err(failed)?;
             }
             Ok(())
         })
@@ -113,52 +115,107 @@ impl Ledger {
         changes.collect()
     }
 
-    /// Writes down that a staged batch is about to be committed, and what each of its records becomes then. Durable when it returns; an error leaves no trace.
-    pub fn journal_batch(
-        &mut self,
-        run: RunId,
-        ty: &str,
-        mark: &BatchMark,
-        rows: impl Iterator<Item = Result<impl Into<Became>>>,
-    ) -> Result<EntryId> {
+    /// Writes down that a staged batch is about to be committed, and what each of its records becomes then. Durable
+    /// when it returns; an error leaves no trace.
+    pub fn journal_batch(&mut self, batch: Batch, mark: &BatchMark) -> Result<EntryId> {
+        let journalled = self.mark_batch(batch, mark);
+        self.unless_failed(journalled)
+    }
+
+    fn mark_batch(&mut self, batch: Batch, mark: &BatchMark) -> Result<EntryId> {
         let intent = to_json(mark)?;
+        let rows = batch.finish()?;
         self.transact("batch intent", |transaction, ledger| {
-            let id = insert_intent(transaction, run, "batch", ty, &intent).map_err(|cause| ledger.failed(cause))?;
-            insert_rows(transaction, ledger, id, ty, rows)?;
-            Ok(id)
+            let query = "UPDATE journal SET intent = ?2, moves = ?3 WHERE id = ?1";
+            let done = transaction.execute(query, params![rows.entry.0, intent, rows.moves]);
+            done.map(|_| rows.entry).map_err(|cause| ledger.failed(cause))
+        })
+    }
+
+    /// Makes true what a batch collected that concerns the ledger alone: all or none of it.
+    pub fn write_batch(&mut self, batch: Batch) -> Result<()> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let ty = batch.ty().to_string();
+        let written = batch.finish().and_then(|rows| {
+            self.transact("ledger rows", |transaction, ledger| {
+                let done = waiting::become_true(transaction, rows.entry, &ty, rows.moves);
+                done.map_err(|cause| ledger.failed(cause))
+            })
+        });
+        self.unless_failed(written)
+    }
+
+    /// Forgets a batch that was never journalled.
+    pub fn abandon_batch(&mut self, batch: Batch) -> Result<()> {
+        batch.stop();
+        self.discard_unmarked()
+    }
+
+    fn unless_failed<T>(&mut self, result: Result<T>) -> Result<T> {
+        if result.is_err() {
+            // Left lying about it does no harm; the error that led here matters more than one of clearing up.
+            let _ = self.discard_unmarked();
+        }
+        result
+    }
+
+    /// Takes away what was collected for batches that were never journalled, and so never became visible: what a run
+    /// that died left behind.
+    pub fn discard_unmarked(&mut self) -> Result<()> {
+        let read = || -> rusqlite::Result<Vec<(i64, String)>> {
+            let query = "SELECT id, type FROM journal WHERE kind = 'batch' AND intent IS NULL";
+            self.connection.prepare(query)?.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        };
+        let unmarked = self.sql("cannot read", read())?;
+        if unmarked.is_empty() {
+            return Ok(());
+        }
+        self.transact("batches abandoned", |transaction, ledger| {
+            for (id, ty) in &unmarked {
+                waiting::forget(transaction, EntryId(*id), ty).map_err(|cause| ledger.failed(cause))?;
+            }
+            Ok(())
         })
     }
 
     /// Makes true what the batch wrote down, and forgets the intent. Moves the generation if ownership or a settled
     /// value changed.
     pub fn commit_batch(&mut self, batch: EntryId) -> Result<()> {
-        self.transact("batch commit", |transaction, ledger| {
-            move_rows(transaction, batch).map_err(|cause| ledger.failed(cause))
+        self.end_batch("batch commit", batch, |transaction, ty| {
+            let moves =
+                transaction.query_row("SELECT moves FROM journal WHERE id = ?1", [batch.0], |row| row.get(0))?;
+            waiting::become_true(transaction, batch, ty, moves)
         })
     }
 
     /// Forgets the intent: the batch never became visible.
     pub fn discard_batch(&mut self, batch: EntryId) -> Result<()> {
-        self.transact("batch discard", |transaction, ledger| {
-            take_away(transaction, batch).map_err(|cause| ledger.failed(cause))
-        })
+        self.end_batch("batch discard", batch, |transaction, ty| waiting::forget(transaction, batch, ty))
     }
 
     /// Forgets the intent and the last values of its records, for a batch of which nobody knows whether it became
     /// visible. Ownership stays as it was before; records the batch would have brought in are not taken over.
     pub fn forget_values(&mut self, batch: EntryId) -> Result<()> {
-        self.transact("batch values forgotten", |transaction, ledger| {
-            let forget = || {
-                let forgotten = transaction.execute(
-                    "UPDATE records SET attributes = '{}' WHERE attributes <> '{}'
-                     AND type = (SELECT type FROM journal WHERE id = ?1)
-                     AND key IN (SELECT key FROM journal_rows WHERE journal = ?1)",
-                    [batch.0],
-                )?;
-                take_away(transaction, batch)?;
-                if forgotten > 0 { advance(transaction) } else { Ok(()) }
-            };
-            forget().map_err(|cause| ledger.failed(cause))
+        self.end_batch("batch values forgotten", batch, |transaction, ty| {
+            if waiting::forget_values(transaction, batch, ty)? {
+                waiting::advance(transaction)?;
+            }
+            waiting::forget(transaction, batch, ty)
+        })
+    }
+
+    fn end_batch(
+        &mut self,
+        step: &str,
+        batch: EntryId,
+        end: impl FnOnce(&Transaction<'_>, &str) -> rusqlite::Result<()>,
+    ) -> Result<()> {
+        self.transact(step, |transaction, ledger| {
+            let ty = transaction
+                .query_row("SELECT type FROM journal WHERE id = ?1", [batch.0], |row| row.get::<_, String>(0));
+            ty.and_then(|ty| end(transaction, &ty)).map_err(|cause| ledger.failed(cause))
         })
     }
 
@@ -184,7 +241,7 @@ impl Ledger {
     /// Entries of one kind: id, run, type and intent.
     fn unfinished(&self, kind: &str) -> Result<Vec<(EntryId, RunId, String, String)>> {
         let read = || {
-            let query = "SELECT id, run, type, intent FROM journal WHERE kind = ?1 ORDER BY id";
+            let query = "SELECT id, run, type, intent FROM journal WHERE kind = ?1 AND intent IS NOT NULL ORDER BY id";
             let mut statement = self.connection.prepare(query)?;
             let entry =
                 |row: &rusqlite::Row<'_>| Ok((EntryId(row.get(0)?), RunId(row.get(1)?), row.get(2)?, row.get(3)?));
@@ -210,18 +267,7 @@ impl Ledger {
     }
 }
 
-/// What a step in a transaction needs to name its errors while the connection is borrowed.
-pub(super) struct View<'a> {
-    path: &'a std::path::Path,
-}
-
-impl View<'_> {
-    pub(super) fn failed(&self, cause: rusqlite::Error) -> Error {
-        super::sqlite_error("cannot write", self.path, cause)
-    }
-}
-
-/// Rows become records through the journal's tables, so that there is one way in which they do.
+/// Rows that become true in the transaction they are written in, all or none of them.
 pub(super) fn rows_at_once(
     transaction: &Transaction<'_>,
     view: &View<'_>,
@@ -229,105 +275,24 @@ pub(super) fn rows_at_once(
     ty: &str,
     rows: impl Iterator<Item = Result<impl Into<Became>>>,
 ) -> Result<()> {
-    let id = insert_intent(transaction, run, "ledger", ty, "null").map_err(|cause| view.failed(cause))?;
-    insert_rows(transaction, view, id, ty, rows)?;
-    move_rows(transaction, id).map_err(|cause| view.failed(cause))
-}
-
-fn insert_intent(to: &Connection, run: RunId, kind: &str, ty: &str, intent: &str) -> rusqlite::Result<EntryId> {
-    let query = "INSERT INTO journal (run, kind, type, intent) VALUES (?1, ?2, ?3, ?4)";
-    to.execute(query, params![run.0, kind, ty, intent])?;
-    Ok(EntryId(to.last_insert_rowid()))
-}
-
-fn insert_rows(
-    to: &Connection,
-    view: &View<'_>,
-    batch: EntryId,
-    ty: &str,
-    rows: impl Iterator<Item = Result<impl Into<Became>>>,
-) -> Result<()> {
-    let query = format!(
-        "INSERT INTO journal_rows (journal, key, written, {COLUMNS})
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
-    );
-    let mut insert = to.prepare(&query).map_err(|cause| view.failed(cause))?;
+    let failed = |cause| view.failed(cause);
+    let entry = insert_entry(transaction, run, "ledger", ty, None).map_err(failed)?;
+    let mut waiting = Waiting::under(entry, transaction, run, ty).map_err(failed)?;
     for row in rows {
-        let Became { key, row, written } = row?.into();
-        let text = key.to_string();
-        let written = written.as_ref().map(to_json).transpose()?;
-        let inserted = match row.map(|row| Stored::new(ty, &key, row)).transpose()? {
-            None => to
-                .prepare_cached("INSERT INTO journal_rows (journal, key, written) VALUES (?1, ?2, ?3)")
-                .and_then(|mut insert| insert.execute(params![batch.0, text, written])),
-            Some(row) => insert.execute(params![
-                batch.0,
-                text,
-                written,
-                row.mapping,
-                row.state,
-                row.origin,
-                row.target_id,
-                row.label,
-                row.attributes,
-                row.leaving,
-                row.leaving_since,
-                row.paused_at,
-                row.missing_since,
-            ]),
-        };
-        inserted.map_err(|cause| match cause.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::ConstraintViolation) => {
-                Error::failed(format!("a defect: the plan changes {ty} {key} twice"))
-                    .because(cause)
-                    .hint("nothing of this type was written; please report this, with the saved plan")
-            }
-            _ => view.failed(cause),
-        })?;
+        waiting.push(transaction, view, row?.into())?;
     }
-    Ok(())
+    waiting::become_true(transaction, entry, ty, waiting.moves).map_err(failed)
 }
 
-/// Whether the waiting rows of batch ?1 change more than timers and labels.
-const MOVES_GENERATION: &str = "SELECT EXISTS (
-    SELECT 1 FROM journal_rows AS next
-    LEFT JOIN records AS now ON now.type = (SELECT type FROM journal WHERE id = ?1) AND now.key = next.key
-    WHERE next.journal = ?1 AND (
-        next.state IS NOT now.state OR next.attributes IS NOT now.attributes OR next.target_id IS NOT now.target_id
-        OR next.mapping IS NOT now.mapping OR next.origin IS NOT now.origin OR next.leaving IS NOT now.leaving))";
-
-fn move_rows(transaction: &Transaction<'_>, batch: EntryId) -> rusqlite::Result<()> {
-    if transaction.query_row(MOVES_GENERATION, [batch.0], |row| row.get(0))? {
-        advance(transaction)?;
-    }
-    super::written::keep(transaction, batch.0)?;
-    let insert = format!(
-        "INSERT OR REPLACE INTO records (type, key, {COLUMNS})
-         SELECT (SELECT type FROM journal WHERE id = ?1), key, {COLUMNS}
-         FROM journal_rows WHERE journal = ?1 AND state IS NOT NULL ORDER BY key"
-    );
-    transaction.execute(&insert, [batch.0])?;
-    transaction.execute(
-        "DELETE FROM records WHERE type = (SELECT type FROM journal WHERE id = ?1)
-         AND key IN (SELECT key FROM journal_rows WHERE journal = ?1 AND state IS NULL)",
-        [batch.0],
-    )?;
-    take_away(transaction, batch)
-}
-
-fn take_away(transaction: &Transaction<'_>, batch: EntryId) -> rusqlite::Result<()> {
-    transaction.execute("DELETE FROM journal WHERE id = ?1", [batch.0])?;
-    let others = transaction.query_row("SELECT EXISTS (SELECT 1 FROM journal)", [], |row| row.get(0))?;
-    if others {
-        transaction.execute("DELETE FROM journal_rows WHERE journal = ?1", [batch.0])?;
-    } else {
-        // Nearly always: emptying the whole table does not visit its rows.
-        transaction.execute("DELETE FROM journal_rows", [])?;
-    }
-    Ok(())
-}
-
-fn advance(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-    let query = "UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE name = ?1";
-    transaction.execute(query, [meta::GENERATION]).map(drop)
+/// A new entry; `kind` is one of the words of `schema.sql`.
+pub(super) fn insert_entry(
+    to: &Connection,
+    run: RunId,
+    kind: &str,
+    ty: &str,
+    intent: Option<&str>,
+) -> rusqlite::Result<EntryId> {
+    let query = "INSERT INTO journal (run, kind, type, intent) VALUES (?1, ?2, ?3, ?4)";
+    to.prepare_cached(query)?.execute(params![run.0, kind, ty, intent])?;
+    Ok(EntryId(to.last_insert_rowid()))
 }

@@ -5,16 +5,18 @@
 //! it is written, and the caller what an older clock or an unfinished run means. It reads no clock either; every time
 //! is given to it.
 //!
-//! The file is meant to be read with the `sqlite3` tool as well; `schema.sql` and `schema-2.sql` beside this file
-//! describe its tables.
+//! The file is meant to be read with the `sqlite3` tool as well; `schema.sql` beside this file describes
+//! its tables.
 
 mod approvals;
+mod batch;
 mod decisions;
 mod journal;
 mod moving;
 mod open;
 mod records;
 mod runs;
+mod waiting;
 mod written;
 
 #[cfg(test)]
@@ -32,6 +34,7 @@ use crate::error::{Error, Result};
 use crate::record::Collection;
 
 pub use approvals::{ApprovalId, HeldPlan, UsedApproval};
+pub use batch::Batch;
 pub use decisions::{Decided, Decision, Rule};
 pub use journal::{Became, ChangeEnd, EntryId, Intent, UnfinishedBatch, UnfinishedChange};
 pub use moving::{Erased, import};
@@ -170,6 +173,17 @@ impl Ledger {
 
     fn damaged(&self, why: &str) -> Error {
         open::damaged(&self.path, why)
+    }
+}
+
+/// What a step in a transaction needs to name its errors while the connection is borrowed.
+struct View<'a> {
+    path: &'a Path,
+}
+
+impl View<'_> {
+    fn failed(&self, cause: rusqlite::Error) -> Error {
+        sqlite_error("cannot write", self.path, cause)
     }
 }
 

@@ -64,12 +64,14 @@ impl Ledger {
     pub fn erase(&mut self, id: Guid) -> Result<Erased> {
         let id = id.to_string();
         self.sql("cannot write", self.connection.pragma_update(None, "secure_delete", true))?;
+        // What a run that died had collected may name the object too.
+        self.discard_unmarked()?;
         let erased = self.transact("person erased", |transaction, view| {
             let erase = || -> rusqlite::Result<Erased> {
                 let mut entries = 0;
                 // What runs wrote and people decided about others may name it as well, as the manager they had.
                 for (table, columns) in [
-                    ("records", "key"),
+                    ("versions", "key"),
                     ("written", "key || written || coalesce(attributes, '')"),
                     ("decisions", "key || coalesce(before, '')"),
                     ("refused", "key || reason"),

@@ -10,20 +10,27 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags};
 
 use super::{Identity, Ledger, meta, sqlite_error};
 use crate::crash;
 use crate::error::{Context, Error, Result};
 
-/// Format n is made from format n - 1 by the step at n - 1; the last one is the format this program writes.
-const STEPS: [&str; 2] = [include_str!("schema.sql"), include_str!("schema-2.sql")];
+/// The tables. A ledger of an older format, once there is one, is brought to this one where it is opened to write.
+const SCHEMA: &str = include_str!("schema.sql");
+
+/// `PRAGMA user_version`.
+const FORMAT: i64 = 1;
 
 /// `PRAGMA application_id`: "EIml" in ASCII. Tells a ledger from any other SQLite file.
 const APPLICATION_ID: i64 = 0x4549_6d6c;
 
 /// First bytes of every SQLite file (<https://sqlite.org/fileformat.html>).
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+
+/// Pages after which what is committed moves from the side file into the ledger: 128 MiB of them, so that a usual night
+/// waits for that once, at its end.
+const CHECKPOINT_PAGES: u32 = 16_384;
 
 /// How long to wait for a reader's or a backup's lock inside SQLite.
 const BUSY: Duration = Duration::from_secs(10);
@@ -40,19 +47,31 @@ pub(super) fn to_write(path: &Path, identity: &Identity) -> Result<Ledger> {
     if !exists(path)? {
         create(path, identity)?;
     }
-    let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    let version = check(&connection, path, identity)?;
-    migrate(&mut connection, version)
-        .map_err(|cause| sqlite_error("cannot bring to the newest format", path, cause))?;
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    check(&connection, path, identity)?;
     let settings = || {
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
         // FULL: a commit is on the disk before the next step begins, which the journal's promise rests on.
         connection.execute_batch(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA cache_size = -65536",
-        )
+        )?;
+        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)
     };
     settings().map_err(|cause| sqlite_error("cannot open", path, cause))?;
     Ok(Ledger { connection, path: path.to_path_buf() })
+}
+
+/// One more connection to a ledger that is open to write, for rows that are not true yet. What it commits is on the disk
+/// once the ledger's own connection has committed after it, or SQLite has moved it from the side file into the ledger.
+pub(super) fn beside(path: &Path) -> Result<Connection> {
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let settings = || {
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        connection.pragma_update(None, "cache_size", -65536)?;
+        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)
+    };
+    settings().map_err(|cause| sqlite_error("cannot open", path, cause))?;
+    Ok(connection)
 }
 
 pub(super) fn to_read(path: &Path, identity: &Identity) -> Result<Option<Ledger>> {
@@ -62,11 +81,7 @@ pub(super) fn to_read(path: &Path, identity: &Identity) -> Result<Option<Ledger>
     let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     // One transaction for all reads: a run that commits meanwhile must not show through half-way.
     connection.execute_batch("BEGIN").map_err(|cause| sqlite_error("cannot read", path, cause))?;
-    let version = check(&connection, path, identity)?;
-    if version < STEPS.len() {
-        let message = format!("the ledger {} has the older format {version}", path.display());
-        return Err(Error::failed(message).hint("run the job once: a run brings its ledger to the newest format"));
-    }
+    check(&connection, path, identity)?;
     Ok(Some(Ledger { connection, path: path.to_path_buf() }))
 }
 
@@ -97,11 +112,12 @@ fn create(path: &Path, identity: &Identity) -> Result<()> {
 }
 
 fn fill(staged: &Path, identity: &Identity) -> rusqlite::Result<()> {
-    let mut connection = Connection::open_with_flags(staged, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let connection = Connection::open_with_flags(staged, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     // Rows are a few hundred bytes: on pages of SQLite's usual 4096 the tree of records would grow deep and slow.
     connection.pragma_update(None, "page_size", 8192)?;
     connection.pragma_update(None, "application_id", APPLICATION_ID)?;
-    migrate(&mut connection, 0)?;
+    connection.execute_batch(SCHEMA)?;
+    connection.pragma_update(None, "user_version", FORMAT)?;
     let values = [
         (meta::JOB, identity.job.as_str()),
         (meta::TENANT, &identity.tenant),
@@ -112,18 +128,6 @@ fn fill(staged: &Path, identity: &Identity) -> rusqlite::Result<()> {
         connection.execute("INSERT INTO meta VALUES (?1, ?2)", [name, value])?;
     }
     connection.close().map_err(|(_, cause)| cause)
-}
-
-fn migrate(connection: &mut Connection, from: usize) -> rusqlite::Result<()> {
-    if from == STEPS.len() {
-        return Ok(());
-    }
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for step in &STEPS[from..] {
-        transaction.execute_batch(step)?;
-    }
-    transaction.pragma_update(None, "user_version", STEPS.len() as i64)?;
-    transaction.commit()
 }
 
 /// Refuses what is no file of SQLite before SQLite makes it one.
@@ -157,24 +161,22 @@ fn not_a_ledger(path: &Path) -> Error {
         .hint("move the file away, or name another state folder in the job's [state]")
 }
 
-/// Refuses what is not an intact ledger of this job; says its format.
-fn check(connection: &Connection, path: &Path, identity: &Identity) -> Result<usize> {
-    let version = is_intact(connection, path)?;
-    belongs(connection, path, identity)?;
-    Ok(version)
+/// Refuses what is not an intact ledger of this job.
+fn check(connection: &Connection, path: &Path, identity: &Identity) -> Result<()> {
+    is_intact(connection, path)?;
+    belongs(connection, path, identity)
 }
 
-/// Refuses what is not an intact ledger of this program; says its format.
-pub(super) fn is_intact(connection: &Connection, path: &Path) -> Result<usize> {
+/// Refuses what is not an intact ledger of this program.
+pub(super) fn is_intact(connection: &Connection, path: &Path) -> Result<()> {
     let read = |cause| sqlite_error("cannot read", path, cause);
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0)).map_err(read);
     if number("application_id")? != APPLICATION_ID {
         return Err(not_a_ledger(path));
     }
     let version = number("user_version")?;
-    let known = STEPS.len() as i64;
-    if version > known {
-        let message = format!("the ledger {} has format {version}; this program knows up to {known}", path.display());
+    if version > FORMAT {
+        let message = format!("the ledger {} has format {version}; this program knows up to {FORMAT}", path.display());
         return Err(Error::failed(message)
             .cause("a newer version of this program wrote it")
             .hint("run the job with that version"));
@@ -184,7 +186,10 @@ pub(super) fn is_intact(connection: &Connection, path: &Path) -> Result<usize> {
     if verdict != "ok" {
         return Err(damaged(path, &verdict));
     }
-    usize::try_from(version).map_err(|_| damaged(path, "its format number is negative"))
+    if version < FORMAT {
+        return Err(damaged(path, &format!("{version} is no number of a format")));
+    }
+    Ok(())
 }
 
 fn damaged_by(path: &Path, cause: rusqlite::Error) -> Error {

@@ -4,11 +4,13 @@
 
 use std::collections::BTreeMap;
 
+use rusqlite::types::ValueRef;
 use rusqlite::{OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
 use super::{Ledger, to_json};
 use crate::error::{Error, Result};
+use crate::plan::agreed::{SettledRow, StoredRow};
 use crate::plan::change::{Cause, Leaving, Origin, Row, State};
 use crate::plan::datum::Datum;
 use crate::plan::matching::{OwnedKey, Ownership};
@@ -35,13 +37,18 @@ pub(super) struct Stored {
 impl Ledger {
     /// Every row of the type, in the order of [`Key`].
     pub fn rows(&self, ty: &str, each: &mut dyn FnMut(Key, Row) -> Result<()>) -> Result<()> {
+        self.stored_rows(ty, &mut |key, row| each(key, row.read()?))
+    }
+
+    /// The same, each read as far as it is asked.
+    pub fn stored_rows(&self, ty: &str, each: &mut dyn FnMut(Key, &dyn StoredRow) -> Result<()>) -> Result<()> {
         // The column's collation is BINARY: bytes of the key's text, which is the order of `Key`.
         let query = format!("SELECT {COLUMNS}, key FROM records WHERE type = ?1 ORDER BY key");
         let mut statement = self.sql("cannot read", self.connection.prepare_cached(&query))?;
         let mut found = self.sql("cannot read", statement.query([ty]))?;
         while let Some(columns) = self.sql("cannot read", found.next())? {
             let key: String = self.sql("cannot read", columns.get(10))?;
-            each(Key::parse(&key), self.row_of(columns)?)?;
+            each(Key::parse(&key), &AtRow { ledger: self, columns })?;
         }
         Ok(())
     }
@@ -143,6 +150,27 @@ impl Ledger {
             }
             _ => return Err(self.damaged(&format!("a record's state {word:?} is incomplete or not known"))),
         })
+    }
+}
+
+/// The row a cursor stands at.
+struct AtRow<'r> {
+    ledger: &'r Ledger,
+    columns: &'r rusqlite::Row<'r>,
+}
+
+impl StoredRow for AtRow<'_> {
+    fn read(&self) -> Result<Row> {
+        self.ledger.row_of(self.columns)
+    }
+
+    fn settled(&self) -> Option<SettledRow<'_>> {
+        let text = |index| self.columns.get_ref(index).ok()?.as_str().ok();
+        let never_missed = self.columns.get_ref(9).is_ok_and(|value| value == ValueRef::Null);
+        if !(never_missed && matches!(text(1)?, "owned" | "pinned")) {
+            return None;
+        }
+        Some(SettledRow { mapping: text(0)?, target_id: text(3)?, values: text(5)? })
     }
 }
 

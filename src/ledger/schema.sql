@@ -8,25 +8,6 @@ CREATE TABLE meta (
     value TEXT NOT NULL
 ) WITHOUT ROWID;
 
--- What the job knows about a record of the target, by target type and source key.
-CREATE TABLE records (
-    type TEXT NOT NULL,
-    key TEXT NOT NULL,
-    mapping TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('owned', 'retired', 'declined', 'deleted_in_target', 'pinned')),
-    origin TEXT NOT NULL CHECK (origin IN ('created', 'adopted')),
-    target_id TEXT NOT NULL,
-    label TEXT NOT NULL,
-    -- Attribute name to the value last applied and settled; {"a": applied, "d": settled} where the two differ.
-    attributes TEXT NOT NULL,
-    -- Of retired records: {"cause", "steps_done", "before"}.
-    leaving TEXT,
-    leaving_since TEXT,
-    paused_at TEXT,
-    missing_since TEXT,
-    PRIMARY KEY (type, key)
-) WITHOUT ROWID;
-
 -- Every invocation that took the lock.
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -42,21 +23,66 @@ CREATE TABLE runs (
 );
 
 -- Writes that were begun and not finished: durable before the target is touched, gone once the ledger agrees with it.
--- Kind 'batch': many records become visible at once; intent is the batch mark as JSON.
+-- Ids are never used twice: what an entry brought is known by it for good.
+-- Kind 'batch': many records become visible at once; intent is the batch mark as JSON, null while rows are collected
+-- and nothing can have been made visible.
 -- Kind 'change': one record, sent by itself; intent is when, the change and its type as JSON.
+-- Kind 'ledger': rows that concern the ledger alone; never seen outside the transaction that takes them over.
 CREATE TABLE journal (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     run INTEGER NOT NULL REFERENCES runs (id),
-    kind TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('batch', 'change', 'ledger')),
     type TEXT NOT NULL,
-    intent TEXT NOT NULL
+    intent TEXT,
+    -- Whether its rows change ownership or settled values.
+    moves INTEGER NOT NULL DEFAULT 0
 );
 
--- What records become once their journal entry is committed; a null state takes the record out.
--- No foreign key: SQLite empties the table in one step only without one.
-CREATE TABLE journal_rows (
-    journal INTEGER NOT NULL,
+-- What the job knows about records of the target, by target type and source key: each row beside the one it will
+-- replace as long as its journal entry is there, and alone from then on. A null state takes the record out.
+CREATE TABLE versions (
+    type TEXT NOT NULL,
     key TEXT NOT NULL,
+    -- The journal entry that brought it.
+    entry INTEGER NOT NULL,
+    mapping TEXT,
+    state TEXT CHECK (state IN ('owned', 'retired', 'declined', 'deleted_in_target', 'pinned')),
+    origin TEXT CHECK (origin IN ('created', 'adopted')),
+    target_id TEXT,
+    label TEXT,
+    -- Attribute name to the value last applied and settled; {"a": applied, "d": settled} where the two differ.
+    attributes TEXT,
+    -- Of retired records: {"cause", "steps_done", "before"}.
+    leaving TEXT,
+    leaving_since TEXT,
+    paused_at TEXT,
+    missing_since TEXT,
+    PRIMARY KEY (type, key, entry)
+) WITHOUT ROWID;
+
+-- Keys for which an entry's version replaces another one, or takes the record out.
+CREATE TABLE replaces (
+    entry INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    PRIMARY KEY (entry, key)
+) WITHOUT ROWID;
+
+-- What is true now.
+CREATE VIEW records AS
+SELECT type, key, mapping, state, origin, target_id, label, attributes, leaving, leaving_since, paused_at, missing_since
+FROM versions WHERE state IS NOT NULL AND entry NOT IN (SELECT id FROM journal);
+
+-- What a run wrote into the target, by record; more than one line where it took several requests. True once its
+-- journal entry is gone.
+-- The columns behind `written` are the record before, as in `versions`, kept of deletes alone.
+CREATE TABLE written (
+    run INTEGER NOT NULL REFERENCES runs (id),
+    type TEXT NOT NULL,
+    key TEXT NOT NULL,
+    -- The journal entry it went through.
+    entry INTEGER NOT NULL,
+    -- {"action", "values": [{"name", "before", "after"}]}; no values of creates and deletes.
+    written TEXT NOT NULL,
     mapping TEXT,
     state TEXT,
     origin TEXT,
@@ -67,8 +93,8 @@ CREATE TABLE journal_rows (
     leaving_since TEXT,
     paused_at TEXT,
     missing_since TEXT,
-    UNIQUE (journal, key)
-);
+    PRIMARY KEY (run, type, key, entry)
+) WITHOUT ROWID;
 
 -- Plans that a limit held, and where they are saved.
 CREATE TABLE held_plans (
@@ -97,4 +123,27 @@ CREATE TABLE approved_records (
     -- What of the record was shown: an attribute, or a fingerprint of the elements taken out. Empty: all of it.
     shown TEXT NOT NULL,
     PRIMARY KEY (approval, type, key, shown)
+) WITHOUT ROWID;
+
+-- What persons decided about single records: resolve, adopt, decline, pin, and taking the last two back.
+CREATE TABLE decisions (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    at TEXT NOT NULL,
+    by TEXT NOT NULL,
+    what TEXT NOT NULL,
+    type TEXT NOT NULL,
+    key TEXT NOT NULL,
+    -- What the ledger held of the record before, as plans print it; null where it held nothing.
+    before TEXT
+);
+
+-- Changes that the target refused: the same content is not sent again for some days.
+CREATE TABLE refused (
+    type TEXT NOT NULL,
+    key TEXT NOT NULL,
+    -- A fingerprint of what was sent.
+    content TEXT NOT NULL,
+    at TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    PRIMARY KEY (type, key)
 ) WITHOUT ROWID;

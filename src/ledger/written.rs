@@ -6,35 +6,45 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use rusqlite::Transaction;
+use rusqlite::{Connection, params};
 
+use super::journal::EntryId;
 use super::records::COLUMNS;
 use super::{Ledger, RunId};
 use crate::error::Result;
-use crate::plan::change::Written;
+use crate::plan::change::{Action, Written};
 use crate::plan::undo::Done;
 use crate::record::Key;
 
-/// Takes what a journal entry wrote into the history, before its rows become records.
-pub(super) fn keep(transaction: &Transaction<'_>, entry: i64) -> rusqlite::Result<()> {
-    let before: Vec<String> = COLUMNS.split(", ").map(|column| format!("old.{column}")).collect();
-    let query = format!(
-        "INSERT INTO written (run, type, key, journal, written, {COLUMNS})
-         SELECT entry.run, entry.type, next.key, entry.id, next.written, {}
-         FROM journal_rows AS next JOIN journal AS entry ON entry.id = next.journal
-         LEFT JOIN records AS old
-           ON next.written LIKE '{{\"action\":\"delete\"%' AND old.type = entry.type AND old.key = next.key
-         WHERE next.journal = ?1 AND next.written IS NOT NULL",
-        before.join(", ")
-    );
-    transaction.prepare_cached(&query)?.execute([entry]).map(drop)
+/// Keeps what one write did to a record (run, type, key, journal entry); of a delete the row as well, which is taken from
+/// the records. `written` is a [`Written`] as JSON.
+pub(super) fn keep(
+    to: &Connection,
+    (run, ty, key, entry): (RunId, &str, &str, EntryId),
+    action: Action,
+    written: &str,
+) -> rusqlite::Result<()> {
+    let values = params![run.0, ty, key, entry.0, written];
+    if action == Action::Delete {
+        let with_row = format!(
+            "INSERT INTO written (run, type, key, entry, written, {COLUMNS})
+             SELECT ?1, ?2, ?3, ?4, ?5, {COLUMNS} FROM (SELECT 1) LEFT JOIN records ON type = ?2 AND key = ?3"
+        );
+        return to.prepare_cached(&with_row)?.execute(values).map(drop);
+    }
+    let insert = "INSERT INTO written (run, type, key, entry, written) VALUES (?1, ?2, ?3, ?4, ?5)";
+    to.prepare_cached(insert)?.execute(values).map(drop)
 }
+
+/// What waits under a journal entry was not written, or nobody knows it yet.
+const IS_TRUE: &str = "entry NOT IN (SELECT id FROM journal)";
 
 impl Ledger {
     /// The types that a run wrote, by name.
     pub fn types_written(&self, run: RunId) -> Result<Vec<String>> {
         let read = || {
-            let mut statement = self.connection.prepare("SELECT DISTINCT type FROM written WHERE run = ?1")?;
+            let query = format!("SELECT DISTINCT type FROM written WHERE run = ?1 AND {IS_TRUE}");
+            let mut statement = self.connection.prepare(&query)?;
             statement.query_map([run.0], |row| row.get(0))?.collect()
         };
         self.sql("cannot read", read())
@@ -42,8 +52,9 @@ impl Ledger {
 
     /// What a run did to the records of a type, in the order of keys.
     pub fn written(&self, run: RunId, ty: &str, each: &mut dyn FnMut(Key, Done) -> Result<()>) -> Result<()> {
-        let query =
-            format!("SELECT {COLUMNS}, key, written FROM written WHERE run = ?1 AND type = ?2 ORDER BY key, journal");
+        let query = format!(
+            "SELECT {COLUMNS}, key, written FROM written WHERE run = ?1 AND type = ?2 AND {IS_TRUE} ORDER BY key, entry"
+        );
         let mut statement = self.sql("cannot read", self.connection.prepare(&query))?;
         let mut found = self.sql("cannot read", statement.query((run.0, ty)))?;
         let mut last: Option<(Key, Done)> = None;
@@ -76,8 +87,8 @@ impl Ledger {
     /// The records of a type that runs after this one wrote.
     pub fn written_since(&self, run: RunId, ty: &str) -> Result<BTreeSet<Key>> {
         let read = || -> rusqlite::Result<Vec<String>> {
-            let mut statement =
-                self.connection.prepare("SELECT DISTINCT key FROM written WHERE run > ?1 AND type = ?2")?;
+            let query = format!("SELECT DISTINCT key FROM written WHERE run > ?1 AND type = ?2 AND {IS_TRUE}");
+            let mut statement = self.connection.prepare(&query)?;
             statement.query_map((run.0, ty), |row| row.get(0))?.collect()
         };
         Ok(self.sql("cannot read", read())?.iter().map(|key| Key::parse(key)).collect())

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::agreed::{Agreement, StoredRow};
 use super::change::{Action, Adoption, Change, Counts, Note, NoteKind, Refusal, Row};
 use super::datum::{Datum, Set};
 use super::decide::{self, Case, Decision, Desired, Found, Source, Times, TypePolicy};
@@ -29,7 +30,7 @@ const REFUSED_FOR: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// The ledger's rows, as the plan walks them.
 pub trait Rows {
     /// Every row of the type, in key order.
-    fn each(&self, ty: &str, each: &mut dyn FnMut(Key, Row) -> Result<()>) -> Result<()>;
+    fn each(&self, ty: &str, each: &mut dyn FnMut(Key, &dyn StoredRow) -> Result<()>) -> Result<()>;
 
     /// The same rows in the same order, no more of each than matching needs: with what the target calls the record.
     fn each_key(&self, ty: &str, each: &mut dyn FnMut(OwnedKey, &str) -> Result<()>) -> Result<()>;
@@ -125,7 +126,8 @@ pub fn build(inputs: Inputs<'_>, types: Vec<TypeInput>) -> Result<Plan> {
     let mut summaries = Vec::with_capacity(joined.len());
     let mut tallies = Vec::with_capacity(joined.len());
     for (index, ty) in joined.iter().enumerate() {
-        let walk = Walk { inputs: &inputs, all: &joined, ty, index };
+        let agreement = Agreement::of(&ty.input.policy)?;
+        let walk = Walk { inputs: &inputs, all: &joined, ty, index, agreement };
         let (summary, tally) = walk.run(&mut writer)?;
         summaries.push(summary);
         tallies.push(tally);
@@ -281,6 +283,7 @@ struct Walk<'a> {
     all: &'a [Joined],
     ty: &'a Joined,
     index: usize,
+    agreement: Agreement<'a>,
 }
 
 /// What a walk collects.
@@ -314,10 +317,10 @@ impl Walk<'_> {
                 next += 1;
             }
             if desired.get(next).is_some_and(|entry| entry.key == key) {
-                self.desired(next, Some((row_index, &row)), writer, &mut collected)?;
+                self.desired(next, Some(row), writer, &mut collected)?;
                 next += 1;
             } else if self.included(&key) {
-                self.undesired(&key, &row, row_index, writer, &mut collected)?;
+                self.undesired(&key, &row.read()?, row_index, writer, &mut collected)?;
             }
             row_index += 1;
             Ok(())
@@ -358,7 +361,7 @@ impl Walk<'_> {
     fn desired(
         &self,
         index: usize,
-        row: Option<(usize, &Row)>,
+        row: Option<&dyn StoredRow>,
         writer: &mut Writer,
         collected: &mut Collected,
     ) -> Result<()> {
@@ -366,6 +369,13 @@ impl Walk<'_> {
         if !self.included(&entry.key) {
             return Ok(());
         }
+        if let Some(row) = row
+            && self.is_agreed(index, row)?
+        {
+            collected.counts.unchanged += 1;
+            return Ok(());
+        }
+        let row = row.map(StoredRow::read).transpose()?;
         let mut notes = Vec::new();
         let source = match &entry.state {
             DesiredState::Mapped(place) => {
@@ -380,13 +390,57 @@ impl Walk<'_> {
             }
         };
         let found = self.found(&self.ty.matched.desired[index])?;
-        let mut decision = self.decide(&entry.key, row.map(|(_, row)| row), source, found, notes);
+        let mut decision = self.decide(&entry.key, row.as_ref(), source, found, notes);
         if let DesiredState::Rejected { label, .. } = &entry.state {
             let mapped = decision.notes.iter_mut().filter(|note| note.kind == NoteKind::Rejected);
             mapped.for_each(|note| note.label = label.to_string());
         }
         self.count_adoption(index, &decision, collected);
         self.keep(&entry.key, decision, writer, collected)
+    }
+
+    /// Whether nothing is to be decided, because all sides agree and nobody wants to know why.
+    fn is_agreed(&self, index: usize, row: &dyn StoredRow) -> Result<bool> {
+        let input = &self.ty.input;
+        let entry = &input.desired.keys[index];
+        let (DesiredState::Mapped(place), Match::There(hit)) = (&entry.state, &self.ty.matched.desired[index]) else {
+            return Ok(false);
+        };
+        if self.inputs.witness.is_some_and(|witness| (witness.wants)(&entry.key)) {
+            return Ok(false);
+        }
+        let Some(row) = row.settled() else { return Ok(false) };
+        let mut refer = |at: usize, text: &str| self.refer_text(at, text);
+        input.desired.records.with_line(*place, |desired| {
+            let current = input.current.keys[*hit as usize].place;
+            input
+                .current
+                .records
+                .with_line(current, |current| self.agreement.is_seen(desired, current, &row, &mut refer))
+        })
+    }
+
+    /// The references of an attribute, as JSON of source keys, as JSON of target ids; `None` where one has no id.
+    fn refer_text(&self, at: usize, text: &str) -> Result<Option<String>> {
+        let (Some(to), Ok(value)) = (&self.ty.input.policy.spec.attributes[at].reference, serde_json::from_str(text))
+        else {
+            return Ok(None);
+        };
+        Ok(self.ids(to, &value).and_then(|ids| serde_json::to_string(&ids).ok()))
+    }
+
+    /// The target ids of source keys; `None` where one of them has none, or is not certain.
+    fn ids(&self, to: &str, keys: &Datum) -> Option<Datum> {
+        let ty = self.all.iter().find(|ty| ty.input.policy.spec.name == to)?;
+        let id = |key: &str| ty.target_id(&Key::parse(key)).map(String::into_boxed_str);
+        match keys {
+            Datum::Empty => Some(Datum::Empty),
+            Datum::One(key) => id(key).map(Datum::One),
+            Datum::Set(set) if set.is_complete() => {
+                Some(Datum::Set(Set::known(set.items.iter().map(|key| id(key)).collect::<Option<Vec<_>>>()?)))
+            }
+            Datum::Set(_) | Datum::Unknown(_) => None,
+        }
     }
 
     /// Decides about one record, before the eyes of whoever wants to know. `notes` come before those of the decision.

@@ -7,8 +7,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::plan::agreed::SettledRow;
 use crate::plan::attributes::AttributePolicy;
-use crate::plan::change::{Cause, Current};
+use crate::plan::change::{Cause, Current, State};
 use crate::plan::decide::MappingPolicy;
 use crate::plan::file;
 use crate::plan::matching::CurrentKey;
@@ -65,11 +66,33 @@ struct Memory {
 
 impl Rows for Memory {
     fn each_key(&self, ty: &str, each: &mut dyn FnMut(OwnedKey, &str) -> Result<()>) -> Result<()> {
-        self.each(ty, &mut |key, row| each(OwnedKey { key, standing: Ownership::of(&row.state) }, &row.target_id))
+        self.each(ty, &mut |key, row| {
+            let row = row.read()?;
+            each(OwnedKey { key, standing: Ownership::of(&row.state) }, &row.target_id)
+        })
     }
 
-    fn each(&self, _: &str, each: &mut dyn FnMut(Key, Row) -> Result<()>) -> Result<()> {
-        self.ledger.iter().try_for_each(|(key, row)| each(key.clone(), row.clone()))
+    fn each(&self, _: &str, each: &mut dyn FnMut(Key, &dyn StoredRow) -> Result<()>) -> Result<()> {
+        let stored = |row: &Row| Stored { row: row.clone(), values: serde_json::to_string(&row.values).unwrap() };
+        self.ledger.iter().try_for_each(|(key, row)| each(key.clone(), &stored(row)))
+    }
+}
+
+/// A row of [`Memory`], with its values as a ledger has them.
+struct Stored {
+    row: Row,
+    values: String,
+}
+
+impl StoredRow for Stored {
+    fn read(&self) -> Result<Row> {
+        Ok(self.row.clone())
+    }
+
+    fn settled(&self) -> Option<SettledRow<'_>> {
+        let Row { mapping, state, target_id, missing_since, .. } = &self.row;
+        let settled = matches!(state, State::Owned | State::Pinned) && missing_since.is_none();
+        settled.then_some(SettledRow { mapping, target_id, values: &self.values })
     }
 }
 

@@ -3,6 +3,7 @@
 //! Rendering, saving and applying are readers of the same [`Plan`]. Nothing here does I/O of its own, reads a clock or
 //! uses randomness: the as-of time is an input, and what is larger than memory lies in a [`Spill`] behind the iterators.
 
+pub mod agreed;
 pub mod approve;
 pub mod attributes;
 pub mod build;

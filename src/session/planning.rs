@@ -14,8 +14,8 @@ use crate::explain::Inquiry;
 use crate::expr::Expr;
 use crate::find::Found;
 use crate::ledger::{Ledger, Run, RunState};
+use crate::plan::agreed::StoredRow;
 use crate::plan::build::{Inputs, Rows, States, TypeInput, build};
-use crate::plan::change::Row;
 use crate::plan::decide::{self, Times, TypePolicy};
 use crate::plan::limits::{Approved, CollectionBase, Orphan};
 use crate::plan::matching::{DesiredSide, OwnedKey};
@@ -302,8 +302,8 @@ impl Session<'_> {
 pub(super) struct LedgerRows<'a>(pub(super) Option<&'a Ledger>);
 
 impl Rows for LedgerRows<'_> {
-    fn each(&self, ty: &str, each: &mut dyn FnMut(Key, Row) -> Result<()>) -> Result<()> {
-        self.0.map_or(Ok(()), |ledger| ledger.rows(ty, each))
+    fn each(&self, ty: &str, each: &mut dyn FnMut(Key, &dyn StoredRow) -> Result<()>) -> Result<()> {
+        self.0.map_or(Ok(()), |ledger| ledger.stored_rows(ty, each))
     }
 
     fn each_key(&self, ty: &str, each: &mut dyn FnMut(OwnedKey, &str) -> Result<()>) -> Result<()> {

@@ -7,8 +7,7 @@ use super::super::cast::EdmType;
 use super::super::functions::{self, Prepared};
 use super::super::lex::Token;
 use super::super::{SyntaxError, nearest};
-use super::paths::is_name;
-use super::{Parser, node, tallest};
+use super::{Parser, is_name, node, tallest};
 
 impl<'t> Parser<'t> {
     /// A name with arguments.

@@ -10,7 +10,7 @@ use super::super::ast::{Binary, End, Head, Lambda, Node, NodeKind, Path, Segment
 use super::super::functions;
 use super::super::lex::Token;
 use super::calls::no_function;
-use super::{Parser, THIS, node, tallest};
+use super::{Parser, THIS, is_name, node, tallest};
 
 impl Parser<'_> {
     /// What a path begins with, and its first property if that is what it begins with.
@@ -180,10 +180,6 @@ impl Parser<'_> {
         self.expect(&Token::Close, "`)`")?;
         Ok(Some(Lambda { variable, body }))
     }
-}
-
-pub(super) fn is_name(word: &str) -> bool {
-    !word.contains(['.', '$', '@'])
 }
 
 fn step(name: &str, span: Span) -> Result<Step, SyntaxError> {

@@ -78,6 +78,9 @@ pub fn print(program: &Path, users: u64) -> io::Result<()> {
     line("the plan, s", &|run| format!("{:.2}", seconds(run, &OF_THE_PLAN)));
     line("  peak memory, MB", &|run| format!("{:.0}", peak_kb(run) as f64 * 1024.0 / 1e6));
     line("applying it, s", &|run| format!("{:.2}", seconds(run, &["apply"])));
+    for step in OF_THE_LEDGER {
+        line(&format!("  {step}, s"), &|run| format!("{:.2}", seconds(run, &[step])));
+    }
     line("  of that the ledger, s", &|run| format!("{:.2}", seconds(run, &OF_THE_LEDGER)));
     line("  of that the ledger, %", &|run| {
         format!("{:.1}", 100.0 * seconds(run, &OF_THE_LEDGER) / seconds(run, &["apply"]).max(1e-3))

@@ -1,0 +1,139 @@
+//! Rows on their way into the ledger: each is written once, beside the row it will replace, and becomes true when its
+//! journal entry goes.
+//!
+//! Hides the two tables this takes (`versions`, `replaces`) and which changes move the generation. Works inside
+//! somebody's transaction; when that commits, and what the target has to do with it, is [`super::journal`]'s business.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::journal::EntryId;
+use super::records::Stored;
+use super::{Became, RunId, View, meta, to_json, written};
+use crate::error::{Error, Result};
+
+/// One entry of the journal, with the rows that are collected under it.
+#[derive(Clone, Debug)]
+pub(super) struct Waiting {
+    pub entry: EntryId,
+    run: RunId,
+    ty: String,
+    /// The type had no rows before: none can be replaced.
+    bare: bool,
+    /// Whether ownership or settled values change by its rows; timers and labels alone do not count.
+    pub moves: bool,
+}
+
+impl Waiting {
+    /// Begins to collect rows of a type under an entry of the journal.
+    pub fn under(entry: EntryId, to: &Connection, run: RunId, ty: &str) -> rusqlite::Result<Waiting> {
+        let any = "SELECT EXISTS (SELECT 1 FROM versions WHERE type = ?1)";
+        let bare = !to.prepare_cached(any)?.query_row([ty], |row| row.get::<_, bool>(0))?;
+        Ok(Waiting { entry, run, ty: ty.to_string(), bare, moves: false })
+    }
+
+    /// Writes down what one record becomes.
+    pub fn push(&mut self, to: &Connection, view: &View<'_>, became: Became) -> Result<()> {
+        let Became { key, row, written } = became;
+        let text = key.to_string();
+        let next = row.map(|row| Stored::new(&self.ty, &key, row)).transpose()?;
+        let json = written.as_ref().map(to_json).transpose()?;
+        let mut insert = || {
+            if let Some((written, json)) = written.as_ref().zip(json.as_ref()) {
+                written::keep(to, (self.run, &self.ty, &text, self.entry), written.action, json)?;
+            }
+            self.insert(to, &text, next.as_ref())
+        };
+        insert().map_err(|cause| match cause.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::ConstraintViolation) => {
+                Error::failed(format!("a defect: the plan changes {} {key} twice", self.ty))
+                    .because(cause)
+                    .hint("nothing of this type was written; please report this, with the saved plan")
+            }
+            _ => view.failed(cause),
+        })
+    }
+
+    fn insert(&mut self, to: &Connection, key: &str, next: Option<&Stored>) -> rusqlite::Result<()> {
+        let differs = self.differs(to, key, next)?;
+        self.moves |= differs.unwrap_or(next.is_some());
+        if differs.is_some() || next.is_none() {
+            let insert = "INSERT INTO replaces (entry, key) VALUES (?1, ?2)";
+            to.prepare_cached(insert)?.execute(params![self.entry.0, key])?;
+        }
+        let insert = "INSERT INTO versions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+        let values = params![
+            self.ty,
+            key,
+            self.entry.0,
+            next.map(|row| &row.mapping),
+            next.map(|row| row.state),
+            next.map(|row| row.origin),
+            next.map(|row| &row.target_id),
+            next.map(|row| &row.label),
+            next.map(|row| &row.attributes),
+            next.and_then(|row| row.leaving.as_ref()),
+            next.and_then(|row| row.leaving_since.as_ref()),
+            next.and_then(|row| row.paused_at.as_ref()),
+            next.and_then(|row| row.missing_since.as_ref()),
+        ];
+        to.prepare_cached(insert)?.execute(values).map(drop)
+    }
+
+    /// Whether the row that is true now is another one, timers and labels aside; `None` where there is none.
+    fn differs(&self, to: &Connection, key: &str, next: Option<&Stored>) -> rusqlite::Result<Option<bool>> {
+        if self.bare {
+            return Ok(None);
+        }
+        let find = "SELECT state IS NOT ?3 OR attributes IS NOT ?4 OR target_id IS NOT ?5 OR mapping IS NOT ?6
+                    OR origin IS NOT ?7 OR leaving IS NOT ?8
+             FROM records WHERE type = ?1 AND key = ?2";
+        let values = params![
+            self.ty,
+            key,
+            next.map(|row| row.state),
+            next.map(|row| &row.attributes),
+            next.map(|row| &row.target_id),
+            next.map(|row| &row.mapping),
+            next.map(|row| row.origin),
+            next.and_then(|row| row.leaving.as_ref()),
+        ];
+        to.prepare_cached(find)?.query_row(values, |row| row.get(0)).optional()
+    }
+}
+
+/// Makes true what waits under an entry of that type, and takes the entry away. `moves`: as [`Waiting::moves`].
+pub(super) fn become_true(to: &Connection, entry: EntryId, ty: &str, moves: bool) -> rusqlite::Result<()> {
+    if moves {
+        advance(to)?;
+    }
+    let replaced = "DELETE FROM versions WHERE type = ?2 AND key IN (SELECT key FROM replaces WHERE entry = ?1)
+                    AND (entry <> ?1 OR state IS NULL)";
+    to.prepare_cached(replaced)?.execute(params![entry.0, ty])?;
+    take_away(to, entry)
+}
+
+/// Forgets what waits under an entry of that type, and the entry.
+pub(super) fn forget(to: &Connection, entry: EntryId, ty: &str) -> rusqlite::Result<()> {
+    to.execute("DELETE FROM versions WHERE type = ?2 AND entry = ?1", params![entry.0, ty])?;
+    to.execute("DELETE FROM written WHERE type = ?2 AND entry = ?1", params![entry.0, ty])?;
+    take_away(to, entry)
+}
+
+/// Forgets the last values of the records that rows wait for under an entry of that type; says whether there were any.
+pub(super) fn forget_values(to: &Connection, entry: EntryId, ty: &str) -> rusqlite::Result<bool> {
+    let forget = "UPDATE versions SET attributes = '{}' WHERE attributes <> '{}' AND type = ?2 AND entry <> ?1
+                  AND key IN (SELECT key FROM replaces WHERE entry = ?1)";
+    Ok(to.execute(forget, params![entry.0, ty])? > 0)
+}
+
+/// Takes an entry out of the journal, under which nothing waits any more.
+pub(super) fn take_away(to: &Connection, entry: EntryId) -> rusqlite::Result<()> {
+    to.prepare_cached("DELETE FROM replaces WHERE entry = ?1")?.execute([entry.0])?;
+    to.prepare_cached("DELETE FROM journal WHERE id = ?1")?.execute([entry.0]).map(drop)
+}
+
+/// Moves the generation on by one.
+pub(super) fn advance(to: &Connection) -> rusqlite::Result<()> {
+    let query = "UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE name = ?1";
+    to.prepare_cached(query)?.execute([meta::GENERATION]).map(drop)
+}

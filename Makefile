@@ -42,8 +42,9 @@ test-browser: ## The HTML report in headless Chromium: hostile data, filters, 50
 faults: ## Random faults of Graph, FAULT_SEEDS of them (default 500) from FAULT_FIRST on a scaled clock; names seeds that fail
 	FAULT_SEEDS=$${FAULT_SEEDS:-500} cargo test --quiet --test it faults:: -- --nocapture
 
-crash: ## Kills a record-wise apply of 1,000 changes at every point there is, in a process of its own each time
+crash: ## Kills an apply of 1,000 changes at every point there is, a process each time: record by record, then whole files
 	CRASH_PEOPLE=750 CRASH_DEATHS=0 cargo test --quiet --lib killed_at_seeded_points -- --nocapture
+	CRASH_PEOPLE=750 cargo test --quiet --test it crash::dying -- --nocapture
 
 referee: ## Lets Prism judge every request and answer by an OpenAPI description of Graph; needs Node.js, npm and a network
 	$(PROGRAMS)

@@ -6,7 +6,7 @@
 //! (`transitiveMembers` costs a request a group), and keeps nothing that grows with the answers.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::record::{Guid, Unknown};
@@ -133,11 +133,15 @@ impl Closure {
             }
         }
         let gaps = self.doubtful().filter_map(|group| Some((group, self.doubt(group)?))).collect();
+        let vanished: BTreeSet<Guid> = self.direct.vanished().collect();
+        // What is not known because of a group that is no more is no loss either, however high above it.
+        let mut lost = self.doubts.clone();
+        lost.retain(|_, origin| vanished.contains(&self.groups[*origin as usize]));
         let rows = self.groups.iter().copied().zip(lists).map(|(group, mut list)| {
             list.sort_unstable();
             (group, list)
         });
-        Members::new(rows, gaps)
+        Members::new(rows, gaps).vanishing(lost.into_keys().map(|at| self.groups[at as usize]))
     }
 
     /// The places of the groups that an object, group or not, is a direct member of.
@@ -308,6 +312,16 @@ mod tests {
         let effective = closure.effective();
         assert_eq!(effective.of(id(1)), Some(&[member(USERS)][..]));
         assert!(effective.gap(id(1)).is_some() && effective.gap(id(5)).is_none());
+    }
+
+    #[test]
+    fn what_a_group_that_is_gone_held_is_unknown_above_it_and_no_loss() {
+        // 4 is gone; the list of 6 broke off.
+        let rows: &[(u32, &[u32])] = &[(1, &[4]), (4, &[]), (5, &[6]), (6, &[])];
+        let closure = Closure::new(lists(rows, &[4, 6]).vanishing([id(4)]).into());
+        let effective = closure.effective();
+        assert_eq!(numbers(effective.gaps().map(|(group, _)| group)), [1, 4, 5, 6]);
+        assert_eq!(numbers(effective.missing().map(|(group, _)| group)), [5, 6]);
     }
 
     #[test]

@@ -107,10 +107,11 @@ impl Diagnostic {
     }
 }
 
-/// The mistakes found so far; several of one file are reported together.
+/// The mistakes found so far, several of one file reported together; and remarks, which stop nothing.
 #[derive(Debug, Default)]
 pub struct Problems {
     found: Vec<Diagnostic>,
+    remarks: Vec<String>,
 }
 
 impl Problems {
@@ -133,6 +134,16 @@ impl Problems {
 
     pub fn is_empty(&self) -> bool {
         self.found.is_empty()
+    }
+
+    /// Notes what is no mistake, and what whoever wrote it should still know.
+    pub fn remark(&mut self, place: &Place, words: &str) {
+        self.remarks.push(format!("{}: {words}", place.line()));
+    }
+
+    /// The remarks so far, each with its file and line; there are none afterwards.
+    pub fn take_remarks(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.remarks)
     }
 
     /// `Err` with every mistake rendered, in the order of their files and lines, when there is any.

@@ -106,6 +106,9 @@ impl<'a> Session<'a> {
         // Again, now that it is known what a person last agreed to: both scopes are compiled into one catalog.
         let accepted = ledger.as_ref().map(Ledger::accepted_scope).transpose()?.flatten();
         let mut job = Job::load(path, accepted.as_deref())?;
+        for remark in &job.remarks {
+            tracing::warn!("{remark}");
+        }
         prepare(&mut job);
         trial::needs(&options.trial, &mut job.catalog);
         let types = sides::types(&job)?;

@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | `manifest.json` | the whole file: [`Manifest`]; a folder that has one is complete on disk |
 //! | `<collection>.jsonl` of objects: users, groups … | an object as Graph returned it, keyed by `id`; a subscribed SKU by `skuId`, that of a custom list by what the manifest says |
-//! | `<collection>.jsonl` of pairs: memberships, group_owners … | `{"id":"<group>","members":[{"id":"…","type":"user"}],"partial":"reason"}` |
+//! | `<collection>.jsonl` of pairs: memberships, group_owners … | `{"id":"<group>","members":[{"id":"…","type":"user"}],"partial":"reason"}`; `"vanished":true` besides where the object itself was gone |
 //! | `deleted.jsonl` | `{"id","type","deletedDateTime"}`: proved deleted |
 //! | `absent.jsonl` | `{"id","type"}`: asked for by id and not found |
 //! | `delta.json` | [`DeltaLinks`]: from where the changes since this very snapshot are read; not in every snapshot |
@@ -157,6 +157,9 @@ pub struct Extent {
     /// Pairs only: lists that are incomplete. Set by the writer.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub partial_lists: u64,
+    /// Pairs only: objects that were listed and gone when their list was asked for. Set by the writer.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub vanished_lists: u64,
     /// The property that the objects of a custom collection are keyed by, where it is not `id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
@@ -271,6 +274,7 @@ impl Extent {
             properties: BTreeSet::new(),
             unreadable: BTreeMap::new(),
             partial_lists: 0,
+            vanished_lists: 0,
             key: None,
             expected: None,
             pages: 0,

@@ -9,7 +9,8 @@ use std::time::Instant;
 
 use crate::apply::Applied;
 use crate::cli::SnapshotChoice;
-use crate::error::{Exit, Result};
+use crate::error::{Error, Exit, Result};
+use crate::job::Job;
 use crate::ledger::RunId;
 use crate::plan::change::Action;
 use crate::plan::{Plan, file};
@@ -82,6 +83,16 @@ pub async fn apply_saved(
     context: &Context<'_>,
 ) -> Result<Exit> {
     let plan = file::read(plan)?;
+    // Before a ledger is made for a job that the plan has nothing to do with.
+    let job = Job::load(path, None)?.name;
+    if plan.header.job != job {
+        let (id, made_from) = (&plan.header.id, &plan.header.job);
+        return Err(Error::usage(format!(
+            "plan {id} is of the job {made_from}, and {} is the job {job}",
+            path.display()
+        ))
+        .hint("name the job file that it was made from with --job"));
+    }
     let mut session = Session::open(path, options, context)?;
     let ended = saved_steps(&mut session, &plan, only).await;
     session.end_of_run(ended).await

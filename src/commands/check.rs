@@ -28,6 +28,8 @@ const ENDS_SOON_DAYS: i64 = 30;
 const HOW_TO_KNOW: &str = "look under Certificates & secrets of the app registration and put the date into a calendar; \
                            with Application.Read.All, `check` sees it itself";
 
+const NOTHING_TO_DO: &str = "nothing has to be done where that is meant";
+
 const APPLICATION_TYPE: &str = "as an application permission with admin consent; where the portal shows it as granted \
                                 already, look at the column Type: Delegated does not count";
 
@@ -56,6 +58,9 @@ async fn job(path: &Path, check: &mut Check, work: &Work<'_>) -> Exit {
     session::prepare(&mut job);
     check.findings.push(good("job and mappings", format!("{} mappings compile", job.mappings.len())));
     check.findings.extend(job.mappings.iter().map(|mapping| good(&about(mapping), facts(mapping))));
+    let told =
+        |remark: &String| finding("job and mappings", Verdict::Warning, remark.clone(), NOTHING_TO_DO.to_owned());
+    check.findings.extend(job.remarks.iter().map(told));
     let source = match &job.source {
         JobSource::Graph(graph) => graph_source(graph, &job, check, work).await,
         JobSource::Snapshot { dir, .. } => match Snapshot::open(dir) {

@@ -131,7 +131,8 @@ pub fn pending(jobs: &[PathBuf], colour: bool) -> Result<Exit> {
 fn pending_of(path: &Path) -> Result<Exit> {
     let job = Job::load(path, None)?;
     let ledger = Ledger::open_to_read(&State::of(&job).ledger(), &identity(&job)?)?;
-    let held = ledger.map(|ledger| ledger.pending()).transpose()?.unwrap_or_default();
+    let held = ledger.as_ref().map(Ledger::pending).transpose()?.unwrap_or_default();
+    let given = ledger.as_ref().map(Ledger::approvals).transpose()?.unwrap_or_default();
     if held.is_empty() {
         say!("{}: nothing is held", job.name);
         return Ok(Exit::Done);
@@ -144,9 +145,17 @@ fn pending_of(path: &Path) -> Result<Exit> {
             names.insert(check.limit);
             say!("  {}: {}", check.limit, visible(&check.words));
         }
-        let limits: Vec<&str> = names.into_iter().map(LimitName::word).collect();
         say!("  look at it:  {}", plan.file.display());
-        say!("  approve it:  entra-import approve {file} {} --limit {}", plan.plan, limits.join(","));
+        for (_, approval) in given.iter().filter(|(_, approval)| approval.plan == plan.plan) {
+            let (limit, by, at) = (approval.limit, visible(&approval.by), approval.at);
+            if names.remove(&limit) {
+                say!("  approved:    {limit} by {by} at {at}; the next run goes by it");
+            }
+        }
+        let limits: Vec<&str> = names.into_iter().map(LimitName::word).collect();
+        if !limits.is_empty() {
+            say!("  approve it:  entra-import approve {file} {} --limit {}", plan.plan, limits.join(","));
+        }
     }
     Ok(Exit::Held)
 }
@@ -175,7 +184,9 @@ pub fn approve(command: &Approve, context: &Context<'_>) -> Result<Exit> {
         .collect::<Result<_>>()?;
     for approval in approvals {
         ledger.approve(&approval)?;
-        say!("{}: {} records of plan {} approved by {by}", approval.limit, approval.records.len(), approval.plan);
+        let count = approval.records.len();
+        let records = if count == 1 { "record" } else { "records" };
+        say!("{}: {count} {records} of plan {} approved by {by}", approval.limit, approval.plan);
     }
     say!("The next run proves each of them anew and goes through; anything beyond holds again.");
     Ok(Exit::Done)

@@ -55,9 +55,12 @@ async fn read(command: &Extract, work: &Work<'_>) -> Result<Exit> {
 
 /// How much came of a collection: of pairs the lists are counted, which a snapshot keeps as they are.
 fn read_of(collection: Collection, extent: &Extent) -> String {
-    match collection.pairs() {
-        Some(_) => format!("{} lists", extent.count),
-        None => extent.count.to_string(),
+    match (collection.pairs(), extent.vanished_lists) {
+        (Some(_), 0) => format!("{} lists", extent.count),
+        (Some(_), vanished) => {
+            format!("{} lists ({vanished} of them of objects that were gone by then)", extent.count)
+        }
+        (None, _) => extent.count.to_string(),
     }
 }
 

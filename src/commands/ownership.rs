@@ -21,6 +21,8 @@ use crate::target;
 
 use super::decisions::{Desk, typed_key};
 
+const AS_PLANS_PRINT_IT: &str = "give the key as plans print it: the Entra object id, of a membership `group/member`";
+
 /// Lets an object of Entra have a record of the target, whatever key the record carries.
 pub async fn adopt(command: &Adopt, context: &Context<'_>) -> Result<Exit> {
     let mut desk = Desk::open(&command.job, context)?;
@@ -151,10 +153,11 @@ pub async fn decline(command: &Decline, context: &Context<'_>) -> Result<Exit> {
     let mut desk = Desk::open(&command.job, context)?;
     let key = typed_key(&command.id);
     let types = desk.types(command.ty.as_deref())?;
-    let mut decisions = Vec::new();
+    let (mut decisions, mut stands) = (Vec::new(), false);
     for ty in &types {
         let Some(row) = desk.ledger.row(ty, &key)? else { continue };
         let is_declined = row.state == State::Declined;
+        stands |= is_declined && !command.revoke;
         let (rule, after) = match (command.revoke, is_declined) {
             (false, true) | (true, false) => continue,
             (false, false) => (Rule::Decline, Some(declined(row.clone()))),
@@ -163,7 +166,7 @@ pub async fn decline(command: &Decline, context: &Context<'_>) -> Result<Exit> {
         let rows = vec![(key.clone(), after)];
         decisions.push(Decision { rule, ty: ty.clone(), key: key.clone(), before: Some(row), rows });
     }
-    if decisions.is_empty() && !command.revoke {
+    if decisions.is_empty() && !command.revoke && !stands {
         // Not known yet: whatever the next run would create or take over.
         let plan = desk.plan(&command.snapshot, context).await?;
         let policies = sides::types(&desk.job)?;
@@ -184,9 +187,16 @@ pub async fn decline(command: &Decline, context: &Context<'_>) -> Result<Exit> {
         }
     }
     if decisions.is_empty() {
-        let what = if command.revoke { "nothing is declined" } else { "there is nothing to decline" };
-        return Err(Error::usage(format!("{what} for {key}"))
-            .hint(format!("`entra-import history {}` lists what was decided", desk.job_file)));
+        let (job, decided) = (&desk.job_file, "lists what was decided");
+        return Err(match (command.revoke, stands) {
+            (true, _) => Error::usage(format!("nothing is declined for {key}"))
+                .hint(format!("`entra-import history {job}` {decided}")),
+            (false, true) => Error::usage(format!("{key} is declined already"))
+                .hint(format!("`entra-import history {job}` {decided}; --revoke takes it back")),
+            (false, false) => Error::usage(format!("there is nothing to decline for {key}"))
+                .cause("the job owns no record of it, and by the last snapshot it would make none")
+                .hint(AS_PLANS_PRINT_IT),
+        });
     }
     desk.decide(command.who.by.as_deref(), &decisions)?;
     for decision in &decisions {
@@ -209,9 +219,10 @@ fn declined(row: Row) -> Row {
 pub fn pin(command: &Pin, context: &Context<'_>) -> Result<Exit> {
     let mut desk = Desk::open(&command.job, context)?;
     let key = typed_key(&command.id);
-    let mut decisions = Vec::new();
+    let (mut decisions, mut stands) = (Vec::new(), false);
     for ty in desk.types(command.ty.as_deref())? {
         let Some(row) = desk.ledger.row(&ty, &key)?.filter(|row| row.state.is_owned()) else { continue };
+        stands = true;
         let (rule, state) = match (command.revoke, row.state == State::Pinned) {
             (false, false) => (Rule::Pin, State::Pinned),
             // Its days count anew from the run that proves again that it left.
@@ -222,9 +233,12 @@ pub fn pin(command: &Pin, context: &Context<'_>) -> Result<Exit> {
         decisions.push(Decision { rule, ty, key: key.clone(), before: Some(row), rows });
     }
     if decisions.is_empty() {
-        let what = if command.revoke { "is pinned" } else { "could be pinned" };
-        return Err(Error::usage(format!("this job owns no record of {key} that {what}"))
-            .hint("give the key as plans print it: the Entra object id, of a membership `group/member`"));
+        return Err(match (stands, command.revoke) {
+            (true, false) => Error::usage(format!("{key} is pinned already")).hint("--revoke takes it back"),
+            (true, true) => Error::usage(format!("{key} is not pinned"))
+                .hint(format!("`entra-import history {}` lists what was decided", desk.job_file)),
+            (false, _) => Error::usage(format!("this job owns no record of {key}")).hint(AS_PLANS_PRINT_IT),
+        });
     }
     desk.decide(command.who.by.as_deref(), &decisions)?;
     for Decision { ty, before, .. } in &decisions {

@@ -60,6 +60,8 @@ pub struct Job {
     pub plan_max_age: SignedDuration,
     /// The properties that filters and mappings read, accepted ones included.
     pub catalog: Catalog,
+    /// What is left out of what was written, with its place: to be told once, and no mistake.
+    pub remarks: Vec<String>,
     hash: String,
 }
 

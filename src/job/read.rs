@@ -183,6 +183,7 @@ fn read(merged: &Merged, path: &Path, options: &LoadOptions<'_>, problems: &mut 
         report,
         plan_max_age,
         catalog,
+        remarks: problems.take_remarks(),
         hash: String::new(),
     })
 }

@@ -194,10 +194,15 @@ fn wrong_values_are_explained() {
 #[test]
 fn removal_ladders_are_checked() {
     refused("removal = \"delete\"\n", &["expected a list of steps or a table, found a text"]);
-    refused("removal = [{ deactivate = {} }]\n", &["a CSV file cannot deactivate"]);
+    refused("removal = [{ deactivate = { at_once = true } }]\n", &["unknown key `at_once` in `deactivate`"]);
+    refused("removal = [{ deactivate = {}, delete = {} }]\n", &["a step does exactly one thing"]);
     refused("removal = [{ delete = {} }, { flag = { S = \"x\" } }]\n", &["nothing can follow `delete`"]);
     refused(
         "removal = [{ flag = { S = \"x\" }, after_days = 9 }, { delete = {}, after_days = 3 }]\n",
+        &["after 3 days, the one before it after 9"],
+    );
+    refused(
+        "removal = [{ deactivate = {}, after_days = 9 }, { delete = {}, after_days = 3 }]\n",
         &["after 3 days, the one before it after 9"],
     );
     refused("removal = [{ delete = {}, flag = { S = \"x\" } }]\n", &["a step does exactly one thing"]);
@@ -211,6 +216,26 @@ fn removal_ladders_are_checked() {
     // A mapping that says its own has nothing of the common one.
     let memberships = &both.mapping("memberships").unwrap().removal;
     assert_eq!(memberships.ladder(CauseKind::Out)[0].action, StepAction::Delete);
+    assert_eq!(both.remarks, [""; 0]);
+}
+
+#[test]
+fn a_step_that_no_target_can_take_is_passed_over_with_words() {
+    let flag = "{ flag = { \"Status\" = \"Left\" } }";
+    let shared = format!(
+        "\n[removal]\ndefault = [{flag}, {{ deactivate = {{}}, after_days = 30 }}, {{ delete = {{}}, after_days = 365 }}]\n\
+         disabled = [{{ deactivate = {{}} }}]\n"
+    );
+    let job = job(&format!("{JOB}{shared}"));
+    let removal = &job.mapping("users").unwrap().removal;
+    let days: Vec<u32> = removal.ladder(CauseKind::Gone).iter().map(|step| step.after_days).collect();
+    assert_eq!(days, [0, 365]);
+    assert_eq!(removal.ladder(CauseKind::Disabled), [], "kept and listed, and not deleted by the default ladder");
+    let line = 2 + JOB.matches('\n').count();
+    for (remark, line) in job.remarks.iter().zip([line + 1, line + 2]) {
+        assert!(remark.contains(&format!("contoso.toml:{line}: the step `deactivate` is passed over")), "{remark}");
+    }
+    assert_eq!(job.remarks.len(), 2, "{:?}", job.remarks);
 }
 
 #[test]

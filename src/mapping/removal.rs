@@ -1,7 +1,8 @@
 //! `removal`: what happens, step by step, to records that are on their way out.
 //!
-//! Hides the two ways to write it (one ladder, or one per cause) and refuses ladders that no target could climb.
-//! Deliberately does not decide when a record is on its way out.
+//! Hides the two ways to write it (one ladder, or one per cause), refuses ladders that no target could climb, and
+//! passes over `deactivate`, with words: ladders are shared between jobs (`extends`), and no target of this version has
+//! a switch for its records. Deliberately does not decide when a record is on its way out.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +12,10 @@ use crate::tree::{Fields, Kind, Node};
 
 /// The longest wait before a step, in days: a hundred years.
 const AFTER_DAYS_MAX: i64 = 36_500;
+
+/// What is said of a step that no target can take.
+const NO_SWITCH: &str = "the step `deactivate` is passed over: neither rows of a CSV file nor objects of Assets can be \
+                         switched off; `{ flag = { \"Status\" = \"Left\" } }` marks them";
 
 /// Reads `removal = [steps]`, or a table with a ladder per cause.
 pub fn read(node: &Node, problems: &mut Problems) -> Removal {
@@ -44,55 +49,59 @@ pub fn read(node: &Node, problems: &mut Problems) -> Removal {
 fn ladder(node: &Node, problems: &mut Problems) -> Vec<Step> {
     let Some(items) = node.list(problems) else { return Vec::new() };
     let mut steps: Vec<Step> = Vec::with_capacity(items.len());
+    let mut days_before = 0;
     for item in items {
-        let Some(step) = step(item, problems) else { continue };
-        match steps.last() {
-            Some(last) if last.action == StepAction::Delete => {
-                problems.add(&item.place, "nothing can follow `delete`: the record is gone then");
-            }
-            Some(last) if last.after_days > step.after_days => problems.add_with_help(
+        let Some((action, after_days)) = step(item, problems) else { continue };
+        if steps.last().is_some_and(|last| last.action == StepAction::Delete) {
+            problems.add(&item.place, "nothing can follow `delete`: the record is gone then");
+        } else if days_before > after_days {
+            problems.add_with_help(
                 &item.place,
-                format!("this step comes after {} days, the one before it after {}", step.after_days, last.after_days),
+                format!("this step comes after {after_days} days, the one before it after {days_before}"),
                 "write the steps in the order of their days, each counted from the first run that proved the cause",
-            ),
-            _ => {}
+            );
         }
-        steps.push(step);
+        days_before = after_days;
+        steps.extend(action.map(|action| Step { action, after_days }));
     }
     steps
 }
 
-fn step(node: &Node, problems: &mut Problems) -> Option<Step> {
+/// What a step does, none where no target can do it, and after how many days.
+fn step(node: &Node, problems: &mut Problems) -> Option<(Option<StepAction>, u32)> {
     let mut fields = Fields::new(node.table(problems)?, &node.place, "a step of `removal`");
     let flag = fields.get("flag");
     let deactivate = fields.get("deactivate");
     let delete = fields.get("delete");
     let days = fields.get("after_days").map_or(Some(0), |node| node.int(0..=AFTER_DAYS_MAX, problems));
     fields.finish(&[("delete_adopted", "beside `default`, in `removal` itself")], problems);
-    if let Some(node) = deactivate {
-        problems.add_with_help(
-            &node.place,
-            "a CSV file cannot deactivate: a row has nothing to switch off",
-            "mark the row with `{ flag = { \"Status\" = \"Left\" } }`, or take it away with `{ delete = {} }`",
-        );
-        return None;
-    }
-    let action = match (flag, delete) {
-        (Some(values), None) => StepAction::Flag(flag_values(values, problems)?),
-        (None, Some(options)) => {
-            Fields::new(options.table(problems)?, &options.place, "`delete`").finish(&[], problems);
-            StepAction::Delete
+    let action = match (flag, deactivate, delete) {
+        (Some(values), None, None) => Some(StepAction::Flag(flag_values(values, problems)?)),
+        (None, Some(options), None) => {
+            no_options(options, "`deactivate`", problems)?;
+            problems.remark(&node.place, NO_SWITCH);
+            None
+        }
+        (None, None, Some(options)) => {
+            no_options(options, "`delete`", problems)?;
+            Some(StepAction::Delete)
         }
         _ => {
             problems.add_with_help(
                 &node.place,
                 "a step does exactly one thing",
-                "write one of `{ flag = { \"Status\" = \"Left\" } }` and `{ delete = {}, after_days = 365 }`",
+                "write one of `{ flag = { \"Status\" = \"Left\" } }`, `{ deactivate = {}, after_days = 30 }` and \
+                 `{ delete = {}, after_days = 365 }`",
             );
             return None;
         }
     };
-    Some(Step { action, after_days: u32::try_from(days?).ok()? })
+    Some((action, u32::try_from(days?).ok()?))
+}
+
+fn no_options(node: &Node, step: &str, problems: &mut Problems) -> Option<()> {
+    Fields::new(node.table(problems)?, &node.place, step).finish(&[], problems);
+    Some(())
 }
 
 fn flag_values(node: &Node, problems: &mut Problems) -> Option<BTreeMap<String, String>> {

@@ -35,7 +35,9 @@ impl Plan {
 pub fn approval(plan: &Plan, limit: LimitName, by: &str, at: Timestamp, scope: &str) -> Result<Approval> {
     let checks: Vec<&LimitCheck> = plan.waiting().into_iter().filter(|check| check.limit == limit).collect();
     if checks.is_empty() {
-        let held: Vec<&str> = plan.waiting().iter().map(|check| check.limit.word()).collect();
+        let mut held: Vec<&str> = plan.waiting().iter().map(|check| check.limit.word()).collect();
+        held.sort_unstable();
+        held.dedup();
         let error = Error::usage(format!("plan {} is not held by the limit {limit}", plan.header.id));
         return Err(match held.is_empty() {
             true => error.hint("nothing of it waits for approval"),

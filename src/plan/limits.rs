@@ -262,7 +262,12 @@ fn per_type(limits: &Limits, ty: &TypeBase<'_>, approved: &Approved, checks: &mu
             approved: 0,
             // They wait, and nothing of theirs is in the plan: the rest may go through.
             held: false,
-            words: format!("{} records of {} left only because the job was edited", ty.edited, ty.name),
+            words: format!(
+                "{} {} of {} left only because the job was edited",
+                ty.edited,
+                if ty.edited == 1 { "record" } else { "records" },
+                ty.name
+            ),
         });
     }
     for (attribute, (count, approved)) in &ty.tally.attributes {

@@ -218,7 +218,7 @@ fn readers_and_schemas_know_the_same_keys() {
          [[test]]\ngiven = { value = \"a\" }\nexpect = {}\n",
     );
     let job = format!(
-        "{WHOLE_JOB}removal = {{ gone = [{{ delete = {{}} }}] }}\n[[mapping]]\nuse = \"users.toml\"\n[scope]\nexclude.users = {{ file = \"exclude.txt\" }}\n\
+        "{WHOLE_JOB}removal = {{ gone = [{{ deactivate = {{}} }}, {{ delete = {{}} }}] }}\n[[mapping]]\nuse = \"users.toml\"\n[scope]\nexclude.users = {{ file = \"exclude.txt\" }}\n\
          [limits]\nremovals = {{ floor = 1 }}\n[[accept]]\nwhat = \"rejected\"\nid = \"x\"\n[state]\n\
          [report.mail]\nto = [\"it@contoso.com\"]\nfrom = \"it@contoso.com\"\nsendmail = \"sendmail\"\n\
          [[report.webhook]]\nkind = \"json\"\nurl = {{ env = \"HOOK\" }}\n\

@@ -260,7 +260,7 @@ impl Session<'_> {
     fn coverage(&self, directory: &Directory<'_>, judge: &Judge<'_>, collection: Collection) -> (Coverage, bool) {
         let coverage = judge.coverage(collection);
         if let (Coverage::Complete, Some(pairs)) = (&coverage, collection.pairs()) {
-            let gaps: Vec<(Guid, &Unknown)> = directory.lists(pairs.lists).gaps().collect();
+            let gaps: Vec<(Guid, &Unknown)> = directory.lists(pairs.lists).missing().collect();
             let Some((first, reason)) = gaps.first() else { return (coverage, false) };
             let accepts = |(of, gap): &(Guid, &Unknown)| {
                 is_because_hidden(gap) && self.accepts(AcceptWhat::HiddenMembership, &of.to_string())

@@ -373,6 +373,7 @@ pub struct Members {
     starts: Vec<usize>,
     members: Vec<Member>,
     gaps: BTreeMap<Guid, Unknown>,
+    vanished: BTreeSet<Guid>,
 }
 
 impl Members {
@@ -391,6 +392,22 @@ impl Members {
     /// All incomplete lists, by group.
     pub fn gaps(&self) -> impl Iterator<Item = (Guid, &Unknown)> {
         self.gaps.iter().map(|(group, reason)| (*group, reason))
+    }
+
+    /// The same lists, of which the gaps of these groups come of a group that is gone.
+    pub fn vanishing(mut self, groups: impl IntoIterator<Item = Guid>) -> Members {
+        self.vanished = groups.into_iter().collect();
+        self
+    }
+
+    /// Groups that were gone when their list was asked for, ascending. Each has a [`Members::gap`] too.
+    pub fn vanished(&self) -> impl Iterator<Item = Guid> {
+        self.vanished.iter().copied()
+    }
+
+    /// Incomplete lists of groups that are there.
+    pub fn missing(&self) -> impl Iterator<Item = (Guid, &Unknown)> {
+        self.gaps().filter(|(group, _)| !self.vanished.contains(group))
     }
 
     /// Groups that a list was read for, ascending.
@@ -428,6 +445,7 @@ impl Members {
         let mut rows: HashMap<Guid, (usize, usize)> = HashMap::new();
         let mut edges: Vec<Member> = Vec::new();
         let mut gaps = BTreeMap::new();
+        let mut vanished = BTreeSet::new();
         each_line(path, |text| {
             let line: MembersLine = serde_json::from_str(text).map_err(|cause| cause.to_string())?;
             let id = |text: &str| text.parse::<Guid>().map_err(|cause| format!("id {text:?}: {cause}"));
@@ -442,10 +460,14 @@ impl Members {
                 Some(reason) => gaps.insert(group, reason),
                 None => gaps.remove(&group),
             };
+            match line.vanished {
+                true => vanished.insert(group),
+                false => vanished.remove(&group),
+            };
             Ok(())
         })?;
         check_count(path, rows.len(), extent)?;
-        Ok(Members::packed(&rows, &edges, gaps))
+        Ok(Members::packed(&rows, &edges, gaps).vanishing(vanished))
     }
 
     fn packed(rows: &HashMap<Guid, (usize, usize)>, edges: &[Member], gaps: BTreeMap<Guid, Unknown>) -> Members {
@@ -468,6 +490,8 @@ struct MembersLine<'a> {
     #[serde(borrow)]
     members: Vec<MemberText<'a>>,
     partial: Option<Unknown>,
+    #[serde(default)]
+    vanished: bool,
 }
 
 #[derive(Deserialize)]

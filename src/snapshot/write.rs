@@ -40,6 +40,7 @@ struct Lines {
     file: BufWriter<File>,
     seen: HashSet<Guid>,
     partial: HashSet<Guid>,
+    vanished: HashSet<Guid>,
 }
 
 #[derive(Serialize)]
@@ -48,6 +49,8 @@ struct MemberLine<'a> {
     members: Vec<MemberEntry>,
     #[serde(skip_serializing_if = "Option::is_none")]
     partial: Option<&'a Unknown>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    vanished: bool,
 }
 
 #[derive(Serialize)]
@@ -105,7 +108,8 @@ impl Writer {
             match lines_of(collection) {
                 Some(super::Lines::Lists) => {
                     let lists = snapshot.lists(collection)?;
-                    lines.partial = lists.gaps().map(|(of, _)| of).collect();
+                    lines.partial = lists.missing().map(|(of, _)| of).collect();
+                    lines.vanished = lists.vanished().collect();
                     lines.seen = lists.groups().iter().copied().collect();
                 }
                 Some(super::Lines::Objects) if matches!(collection, Collection::Custom(_)) => {
@@ -140,15 +144,27 @@ impl Writer {
     /// snapshot is read.
     pub fn list(&self, collection: Collection, of: Guid, members: &[Member], gap: Option<&Unknown>) -> Result<()> {
         let entries = members.iter().map(|member| MemberEntry { id: member.id, r#type: member.kind.name() }).collect();
+        self.list_line(collection, MemberLine { id: of, members: entries, partial: gap, vanished: false })
+    }
+
+    /// Notes that an object was listed and gone when its own list was asked for: what belonged to it is not known, for
+    /// this reason, but nothing is missing of what there is.
+    pub fn vanished(&self, collection: Collection, of: Guid, reason: &Unknown) -> Result<()> {
+        self.list_line(collection, MemberLine { id: of, members: Vec::new(), partial: Some(reason), vanished: true })
+    }
+
+    fn list_line(&self, collection: Collection, line: MemberLine<'_>) -> Result<()> {
         let lines = self.lines(collection.name())?;
         let mut lines = locked(&lines);
-        lines.seen.insert(of);
-        if gap.is_some() {
-            lines.partial.insert(of);
-        } else {
-            lines.partial.remove(&of);
+        lines.seen.insert(line.id);
+        lines.partial.remove(&line.id);
+        lines.vanished.remove(&line.id);
+        if line.vanished {
+            lines.vanished.insert(line.id);
+        } else if line.partial.is_some() {
+            lines.partial.insert(line.id);
         }
-        lines.json(&MemberLine { id: of, members: entries, partial: gap })
+        lines.json(&line)
     }
 
     /// Notes that an object was found among the deleted ones.
@@ -186,6 +202,12 @@ impl Writer {
         ids.filter(unseen).copied().collect()
     }
 
+    /// Objects of a collection of pairs that were gone when their list was asked for.
+    pub fn count_vanished(&self, collection: Collection) -> u64 {
+        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        files.get(collection.name()).map_or(0, |lines| locked(lines).vanished.len() as u64)
+    }
+
     /// Fills in the counts, syncs everything to disk and puts the folder into place. Returns the folder.
     pub fn seal(self, mut manifest: Manifest) -> Result<PathBuf> {
         for (collection, extent) in &mut manifest.collections {
@@ -193,6 +215,7 @@ impl Writer {
             let lines = locked(&lines);
             extent.count = lines.seen.len() as u64;
             extent.partial_lists = lines.partial.len() as u64;
+            extent.vanished_lists = lines.vanished.len() as u64;
         }
         for lines in self.files.lock().unwrap_or_else(PoisonError::into_inner).values() {
             locked(lines).sync()?;
@@ -239,7 +262,9 @@ fn digest(key: &Key) -> Guid {
 impl Lines {
     fn create(path: PathBuf) -> Result<Lines> {
         let file = File::create(&path).failing(|| format!("cannot create {}", path.display()))?;
-        Ok(Lines { path, file: BufWriter::with_capacity(1 << 16, file), seen: HashSet::new(), partial: HashSet::new() })
+        let file = BufWriter::with_capacity(1 << 16, file);
+        let (seen, partial, vanished) = <(HashSet<Guid>, HashSet<Guid>, HashSet<Guid>)>::default();
+        Ok(Lines { path, file, seen, partial, vanished })
     }
 
     fn append(&mut self, write: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>) -> Result<()> {

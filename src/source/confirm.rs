@@ -37,9 +37,8 @@ struct DeletedRow {
 type Found = Option<(ObjectRow, Box<RawValue>)>;
 
 impl Reader<'_> {
-    /// Looks everything up and writes what it learns. Returns how many groups vanished meanwhile.
-    pub(super) async fn confirm(&self, missing: Vec<Missing>, manifest: &mut Manifest) -> Result<u64> {
-        let mut vanished = 0;
+    /// Looks everything up and writes what it learns.
+    pub(super) async fn confirm(&self, missing: Vec<Missing>, manifest: &mut Manifest) -> Result<()> {
         for resource in [&USERS, &GROUPS, &DEVICES, &ADMINISTRATIVE_UNITS, &DIRECTORY_ROLES] {
             let collection = resource.collection;
             let ids: BTreeSet<Guid> = missing.iter().filter(|(of, _)| *of == collection).map(|(_, id)| *id).collect();
@@ -52,11 +51,10 @@ impl Reader<'_> {
             add_lookups(manifest, collection, &extent);
             if self.needs.memberships && !groups.is_empty() {
                 let read = self.members(&groups, Tally::new(self), None).await?;
-                vanished += read.vanished;
-                add_lookups(manifest, Collection::Memberships, &read.extent);
+                add_lookups(manifest, Collection::Memberships, &read);
             }
         }
-        Ok(vanished)
+        Ok(())
     }
 
     /// Notes which of `ids` are among the deleted objects; returns the others.

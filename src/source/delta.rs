@@ -19,7 +19,7 @@ use url::Url;
 use super::changes::{Entry, Round, RoundWriter};
 use super::collections::{self, GROUPS, HIDDEN_MEMBERS, Resource};
 use super::graph::{List, Stop, Walk, read_page};
-use super::members::{MembersRead, Tally};
+use super::members::Tally;
 use super::objects::{Group, ObjectRow, Read, Why};
 use super::strategy::{Choice, Seen};
 use super::units::{Price, units};
@@ -92,7 +92,7 @@ fn is_untracked(property: &str) -> bool {
 }
 
 /// What was read by changes, or why that did not do.
-type Outcome = Result<(Read, Option<MembersRead>), String>;
+type Outcome = Result<(Read, Option<Extent>), String>;
 
 /// A round that came to its end.
 struct Told {
@@ -111,7 +111,7 @@ impl<'a> Reader<'a> {
         &self,
         resource: &'static Resource,
         extent: &mut Extent,
-    ) -> Result<Option<(Read, Option<MembersRead>)>> {
+    ) -> Result<Option<(Read, Option<Extent>)>> {
         if !has_delta(resource.collection) {
             return Ok(None);
         }
@@ -347,7 +347,7 @@ impl<'a> Reader<'a> {
         base: Option<&Snapshot>,
         told: Told,
         of_groups: &Extent,
-    ) -> Result<MembersRead> {
+    ) -> Result<Extent> {
         let before = base.map(Snapshot::members).transpose()?.unwrap_or_default();
         let mut again = Vec::new();
         for group in groups {
@@ -362,7 +362,7 @@ impl<'a> Reader<'a> {
             }
         }
         let mut read = self.members(&again, told.tally, told.choice).await?;
-        read.extent.how = of_groups.how.clone();
+        read.how = of_groups.how.clone();
         Ok(read)
     }
 }

@@ -16,14 +16,14 @@ use serde::Deserialize;
 
 use super::collections::{GROUPS, is_hidden};
 use super::graph::{List, Stop};
-use super::members::{MemberRow, MembersRead, Tally, shown_whole};
+use super::members::{MemberList, MemberRow, Tally, shown_whole};
 use super::objects::{Group, Read};
 use super::strategy::{Choice, Memberships, Seen};
 use super::units::{Price, units};
 use super::{Reader, selection};
 use crate::error::Result;
-use crate::record::{Collection, Guid, Unknown};
-use crate::snapshot::{Member, Strategy};
+use crate::record::{Collection, Guid};
+use crate::snapshot::{Extent, Member, Strategy};
 
 /// So many groups in no particular order tell what the others are like: how many are large, and how their names lie.
 const SAMPLE: u64 = 300;
@@ -57,7 +57,7 @@ struct State {
     /// All groups; none until they have been listed to the end.
     listed: Option<HashSet<Guid>>,
     /// Members that were read before the groups had been listed.
-    held: Vec<(Guid, Vec<Member>, Option<Unknown>)>,
+    held: Vec<(Guid, MemberList)>,
     /// Groups shown without members, while no group has shown one.
     empty: Vec<Group>,
     members: u64,
@@ -82,7 +82,7 @@ enum Ended {
 impl Reader<'_> {
     /// Lists the groups and reads their members, both at the same time. Fails only when the snapshot cannot be
     /// written.
-    pub(super) async fn groups_and_members(&self) -> Result<(Option<Read>, Option<MembersRead>)> {
+    pub(super) async fn groups_and_members(&self) -> Result<(Option<Read>, Option<Extent>)> {
         if !self.needs.wants(Collection::Groups) {
             return Ok((None, None));
         }
@@ -113,8 +113,8 @@ impl Reader<'_> {
         let pass = &pass;
         let listing = waiting
             .map(|group: Group| async move {
-                let (members, gap) = self.members_of(&group, &pass.tally).await?;
-                pass.put(&mut pass.state(), group.id, members, gap)
+                let list = self.members_of(&group, &pass.tally).await?;
+                pass.put(&mut pass.state(), group.id, list)
             })
             .buffer_unordered(self.source.config.in_flight_max.max(1))
             .try_collect::<()>();
@@ -124,14 +124,14 @@ impl Reader<'_> {
             choice.reason = format!("not by delta: {why}; {}", choice.reason);
         }
         let mut members = pass.tally.sum(&read.extent.coverage, Some(choice));
-        members.extent.how = read.extent.how.clone();
+        members.how = read.extent.how.clone();
         log_cost(&members);
         Ok((Some(read), Some(members)))
     }
 }
 
-fn log_cost(members: &MembersRead) {
-    if let Some(by) = &members.extent.read_by {
+fn log_cost(members: &Extent) {
+    if let Some(by) = &members.read_by {
         let (estimate, cost) = (by.estimate.to_string(), by.cost.to_string());
         tracing::info!(strategy = by.strategy.name(), reason = by.reason, estimate, cost, "memberships were read");
     }
@@ -304,15 +304,15 @@ impl Pass<'_> {
 
     fn put_whole(&self, state: &mut State, group: &Group, members: Vec<Member>) -> Result<()> {
         let gap = self.reader.gap_of_whole(group, &members);
-        self.put(state, group.id, members, gap)
+        self.put(state, group.id, MemberList { members, gap, vanished: false })
     }
 
     /// Writes the members of a group down, unless it is not among those listed; holds them while that is not known.
-    fn put(&self, state: &mut State, group: Guid, members: Vec<Member>, gap: Option<Unknown>) -> Result<()> {
+    fn put(&self, state: &mut State, group: Guid, list: MemberList) -> Result<()> {
         match &state.listed {
-            None => state.held.push((group, members, gap)),
+            None => state.held.push((group, list)),
             Some(listed) if listed.contains(&group) => {
-                self.reader.writer.members(group, &members, gap.as_ref())?;
+                list.write(self.reader.writer, Collection::Memberships, group)?;
                 let done = self.reader.writer.count(Collection::Memberships);
                 self.reader.tell(Collection::Memberships, done, Some(listed.len() as u64));
             }
@@ -326,8 +326,8 @@ impl Pass<'_> {
     fn listed(&self, groups: &[Group]) -> Result<()> {
         let mut state = self.state();
         state.listed = Some(groups.iter().map(|group| group.id).collect());
-        for (group, members, gap) in std::mem::take(&mut state.held) {
-            self.put(&mut state, group, members, gap)?;
+        for (group, list) in std::mem::take(&mut state.held) {
+            self.put(&mut state, group, list)?;
         }
         Ok(())
     }

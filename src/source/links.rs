@@ -14,12 +14,12 @@ use serde::Deserialize;
 use super::Reader;
 use super::collections::{GROUPS, HIDDEN_MEMBERS, Resource, is_hidden, row_of};
 use super::graph::Stop;
-use super::members::{Gathered, MemberRow, hidden, shown_whole};
+use super::members::{Gathered, MemberList, MemberRow, hidden, shown_whole};
 use super::objects::denied;
 use super::units::units;
 use crate::error::Result;
 use crate::record::{Collection, Coverage, Guid, Unknown};
-use crate::snapshot::{Extent, Member};
+use crate::snapshot::Extent;
 
 /// An object with what it is joined to, where that was expanded.
 #[derive(Deserialize)]
@@ -81,7 +81,7 @@ impl Reader<'_> {
         by_list: &mut Vec<Asked>,
         extent: &mut Extent,
     ) -> Result<Option<Stop>> {
-        let container = resource.collection.pairs().and_then(|pairs| row_of(pairs.of)).unwrap_or(&GROUPS);
+        let container = container(resource);
         let select = match container.collection {
             Collection::AdministrativeUnits => "$select=id,visibility",
             _ => "$select=id",
@@ -125,20 +125,17 @@ impl Reader<'_> {
         let efforts: Vec<Effort> = futures::stream::iter(lists)
             .map(|asked| async {
                 let (of, mut effort) = (asked.of, Effort::default());
-                let (members, gap) = match known() {
-                    Some(reason) => (Vec::new(), Some(reason)),
+                let list = match known() {
+                    Some(reason) => MemberList::unknown(reason),
                     None => {
-                        let (members, lacking, stop) = self.list(resource, asked, &mut effort).await?;
-                        let reason = stop.as_ref().map(|stop| self.gap_of_list(resource, stop));
-                        if let (Some(reason), true) =
-                            (&reason, stop.is_some_and(|stop| self.is_hopeless(resource, &stop)))
-                        {
-                            hopeless.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason.clone());
+                        let (list, stop) = self.list(resource, asked, &mut effort).await?;
+                        if stop.is_some_and(|stop| self.is_hopeless(resource, &stop)) {
+                            *hopeless.lock().unwrap_or_else(PoisonError::into_inner) = list.gap.clone();
                         }
-                        (members, reason.or(lacking))
+                        list
                     }
                 };
-                self.writer.list(resource.collection, of, &members, gap.as_ref())?;
+                list.write(self.writer, resource.collection, of)?;
                 self.progress.at(resource.collection, self.writer.count(resource.collection), total);
                 Ok(effort)
             })
@@ -152,15 +149,10 @@ impl Reader<'_> {
         Ok(known())
     }
 
-    /// One object's list: its members, what is known to be missing of them, and why it ended early.
-    async fn list(
-        &self,
-        resource: &Resource,
-        asked: Asked,
-        effort: &mut Effort,
-    ) -> Result<(Vec<Member>, Option<Unknown>, Option<Stop>)> {
+    /// One object's list, and why it ended early.
+    async fn list(&self, resource: &Resource, asked: Asked, effort: &mut Effort) -> Result<(MemberList, Option<Stop>)> {
         if asked.hidden && !self.rights.any(&[HIDDEN_MEMBERS]) {
-            return Ok((Vec::new(), Some(hidden()), None));
+            return Ok((MemberList::unknown(hidden()), None));
         }
         let path = resource.path.replace("{id}", &asked.of.to_string());
         let mut query = vec!["$select=id".to_owned()];
@@ -172,22 +164,26 @@ impl Reader<'_> {
         effort.pages += walk.pages;
         effort.requests += walk.requests;
         let stop = walk.stop.take();
-        let (members, mut lacking) = gathered.finish(&walk);
+        let (members, mut gap) = gathered.finish(&walk);
         // Graph shows an empty list in place of a hidden one, and nobody knows what this token may do.
         if asked.hidden && members.is_empty() && !self.rights.surely(&[HIDDEN_MEMBERS]) {
-            lacking.get_or_insert_with(hidden);
+            gap.get_or_insert_with(hidden);
+        }
+        match &stop {
+            Some(Stop::Local(_)) => {}
+            Some(stop) if stop.is_not_found() => {
+                effort.requests += 1;
+                if self.is_gone(container(resource), asked.of).await {
+                    return Ok((MemberList::vanished(), None));
+                }
+                gap = Some(self.gap_of_links(resource, stop));
+            }
+            Some(stop) => gap = Some(self.gap_of_links(resource, stop)),
+            None => {}
         }
         match stop {
             Some(Stop::Local(error)) => Err(error),
-            stop => Ok((members, lacking, stop)),
-        }
-    }
-
-    /// Why one object's list is not whole.
-    fn gap_of_list(&self, resource: &Resource, stop: &Stop) -> Unknown {
-        match stop.is_not_found() {
-            true => Unknown::new("the object was gone when its list was asked for"),
-            false => self.gap_of_links(resource, stop),
+            stop => Ok((MemberList { members, gap, vanished: false }, stop)),
         }
     }
 
@@ -201,4 +197,9 @@ impl Reader<'_> {
             None => format!("{collection} could not be read: {stop}"),
         })
     }
+}
+
+/// The collection whose objects have these lists.
+fn container(resource: &Resource) -> &'static Resource {
+    resource.collection.pairs().and_then(|pairs| row_of(pairs.of)).unwrap_or(&GROUPS)
 }

@@ -12,26 +12,73 @@ use futures::{StreamExt, TryStreamExt};
 use serde::Deserialize;
 
 use super::Reader;
-use super::collections::{HIDDEN_MEMBERS, MEMBERS, Resource};
+use super::collections::{GROUPS, HIDDEN_MEMBERS, MEMBERS, Resource};
 use super::graph::{List, Stop, Walk};
 use super::objects::{Group, denied};
 use super::strategy::Choice;
-use super::units::units;
+use super::units::{Price, units};
 use crate::clock::Clock;
 use crate::error::Result;
-use crate::record::{Coverage, Guid, Unknown};
-use crate::snapshot::{Extent, Figures, Member, MemberKind, ReadBy};
+use crate::http::Request;
+use crate::record::{Collection, Coverage, Guid, Unknown};
+use crate::snapshot::{Extent, Figures, Manifest, Member, MemberKind, ReadBy, Writer};
 
 /// The most that an expansion shows of a relationship.
 /// <https://learn.microsoft.com/graph/known-issues#query-parameters>
 const SHOWN_MAX: usize = 20;
 
-/// What came of all lists together.
-#[derive(Debug)]
-pub(super) struct MembersRead {
-    pub extent: Extent,
-    /// Groups gone since they were listed.
-    pub vanished: u64,
+/// So many of the objects that were listed may be gone when their own lists are asked for, or so many in a hundred of
+/// them. That more vanish within the minutes of a read is not believed.
+const VANISHED_MAX: u64 = 10;
+const VANISHED_PERCENT_MAX: u64 = 5;
+
+/// What came of one object's list.
+#[derive(Debug, Default)]
+pub(super) struct MemberList {
+    /// Ascending, each once.
+    pub members: Vec<Member>,
+    /// Why these are not all, or not known to be.
+    pub gap: Option<Unknown>,
+    /// The gap is that the object itself is gone.
+    pub vanished: bool,
+}
+
+impl MemberList {
+    /// Nothing is known of it.
+    pub fn unknown(reason: Unknown) -> MemberList {
+        MemberList { gap: Some(reason), ..MemberList::default() }
+    }
+
+    /// The object was gone when its list was asked for.
+    pub fn vanished() -> MemberList {
+        MemberList {
+            vanished: true,
+            ..MemberList::unknown(Unknown::new("it was gone when its members were asked for"))
+        }
+    }
+
+    pub fn write(&self, writer: &Writer, collection: Collection, of: Guid) -> Result<()> {
+        match &self.gap {
+            Some(reason) if self.vanished => writer.vanished(collection, of, reason),
+            gap => writer.list(collection, of, &self.members, gap.as_ref()),
+        }
+    }
+}
+
+/// Tells of objects that vanished since `manifest` was last written, and makes a collection partial where these are too
+/// many.
+pub(super) fn doubt_vanished(manifest: &mut Manifest, writer: &Writer) {
+    for (collection, extent) in &mut manifest.collections {
+        let (vanished, lists) = (writer.count_vanished(*collection), writer.count(*collection));
+        if vanished <= extent.vanished_lists {
+            continue;
+        }
+        tracing::warn!(%collection, vanished, "objects were gone when their lists were asked for");
+        if vanished > VANISHED_MAX.max(lists * VANISHED_PERCENT_MAX / 100) && extent.coverage.is_complete() {
+            let words = "were gone when their lists were asked for: so many do not vanish during one read";
+            extent.coverage = Coverage::partial(format!("{vanished} of {lists} objects {words}"));
+        }
+    }
 }
 
 /// An element of a member list. <https://learn.microsoft.com/graph/api/group-list-members?view=graph-rest-1.0>
@@ -103,7 +150,6 @@ pub(super) struct Tally {
     pub walk_pages: AtomicU64,
     requests: AtomicU64,
     units: AtomicU64,
-    vanished: AtomicU64,
     /// Why no further group need be asked.
     hopeless: Mutex<Option<Unknown>>,
 }
@@ -118,7 +164,6 @@ impl Tally {
             walk_pages: AtomicU64::new(0),
             requests: AtomicU64::new(0),
             units: AtomicU64::new(0),
-            vanished: AtomicU64::new(0),
             hopeless: Mutex::default(),
         }
     }
@@ -144,7 +189,7 @@ impl Tally {
 
     /// What came of it. `of_groups` is how much of the groups themselves came: memberships cannot be more complete
     /// than that.
-    pub fn sum(&self, of_groups: &Coverage, choice: Option<Choice>) -> MembersRead {
+    pub fn sum(&self, of_groups: &Coverage, choice: Option<Choice>) -> Extent {
         let hopeless = self.hopeless.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut extent = Extent::new(match (of_groups.gap(), hopeless) {
             (Some(reason), _) => Coverage::partial(format!("the groups are incomplete: {reason}")),
@@ -157,19 +202,19 @@ impl Tally {
         let cost = Figures::new(extent.requests, self.units.load(Relaxed), self.seconds());
         extent.read_by =
             choice.map(|Choice { strategy, reason, estimate, .. }| ReadBy { strategy, reason, estimate, cost });
-        MembersRead { extent, vanished: self.vanished.load(Relaxed) }
+        extent
     }
 }
 
 impl Reader<'_> {
     /// Reads the members of a few `groups`, each by its list, and sums up: with what `tally` has so far, as the end of
     /// the way that was chosen, if one was.
-    pub(super) async fn members(&self, groups: &[Group], tally: Tally, choice: Option<Choice>) -> Result<MembersRead> {
+    pub(super) async fn members(&self, groups: &[Group], tally: Tally, choice: Option<Choice>) -> Result<Extent> {
         let in_flight = self.source.config.in_flight_max.max(1);
         futures::stream::iter(groups)
             .map(|group| async {
-                let (members, gap) = self.members_of(group, &tally).await?;
-                self.writer.members(group.id, &members, gap.as_ref())
+                let list = self.members_of(group, &tally).await?;
+                list.write(self.writer, Collection::Memberships, group.id)
             })
             .buffer_unordered(in_flight)
             .try_collect::<()>()
@@ -177,13 +222,13 @@ impl Reader<'_> {
         Ok(tally.sum(&Coverage::Complete, choice))
     }
 
-    /// One group's members, and why the list is incomplete, if it is.
-    pub(super) async fn members_of(&self, group: &Group, tally: &Tally) -> Result<(Vec<Member>, Option<Unknown>)> {
+    /// One group's members.
+    pub(super) async fn members_of(&self, group: &Group, tally: &Tally) -> Result<MemberList> {
         if !self.may_see_members(group) {
-            return Ok((Vec::new(), Some(hidden())));
+            return Ok(MemberList::unknown(hidden()));
         }
         if let Some(reason) = tally.hopeless.lock().unwrap_or_else(PoisonError::into_inner).clone() {
-            return Ok((Vec::new(), Some(reason)));
+            return Ok(MemberList::unknown(reason));
         }
         let (mut gathered, mut walk) = self.walk_members(group.id, tally).await;
         if let Some(Stop::Expired(_)) = walk.stop {
@@ -193,10 +238,23 @@ impl Reader<'_> {
         let (members, lacking) = gathered.finish(&walk);
         let gap = match stop {
             Some(Stop::Local(error)) => return Err(error),
+            Some(stop) if stop.is_not_found() && self.is_gone(&GROUPS, group.id).await => {
+                return Ok(MemberList::vanished());
+            }
             Some(stop) => Some(self.gap(&stop, walk.pages, tally)),
             None => lacking.or_else(|| self.gap_of_whole(group, &members)),
         };
-        Ok((members, gap))
+        Ok(MemberList { members, gap, vanished: false })
+    }
+
+    /// Whether an object whose list Graph did not find is not there either: deleted since it was listed, or so new that
+    /// not every replica knows it.
+    pub(super) async fn is_gone(&self, container: &Resource, id: Guid) -> bool {
+        let graph = self.graph();
+        let url = graph.url(&format!("{}/{id}", container.path), &["$select=id".to_owned()]);
+        let request = Request::get(url).units(units(Price::Other, false));
+        let answer = graph.fetch(&graph.lane, request, |_| Ok(())).await;
+        answer.is_err_and(|stop| stop.is_not_found())
     }
 
     /// Whether it is worth asking for a group's members.
@@ -226,10 +284,6 @@ impl Reader<'_> {
     fn gap(&self, stop: &Stop, pages: u64, tally: &Tally) -> Unknown {
         let refusal = stop.refusal();
         let reason = match refusal.filter(|refusal| matches!(refusal.status(), 401 | 403)) {
-            _ if stop.is_not_found() => {
-                tally.vanished.fetch_add(1, Relaxed);
-                "the group was gone when its members were asked for".to_owned()
-            }
             Some(refusal) => {
                 format!("the app may not read its members: {}", denied(self.rights, MEMBERS.permissions, refusal))
             }

@@ -240,8 +240,6 @@ impl Progress for () {
 #[derive(Debug)]
 pub struct Extracted {
     pub snapshot: Snapshot,
-    /// Groups that were listed but gone when their members were asked for; their lists are partial.
-    pub vanished_groups: u64,
     /// What the source's requests came to since it was made.
     pub counts: Counts,
     /// Objects that a delta query told of in a way that only a lookup by id settles: give them to [`Source::confirm`].
@@ -368,11 +366,8 @@ impl Source {
         for link in links {
             manifest.collections.extend(link?);
         }
-        let mut vanished_groups = 0;
-        if let Some(members) = members {
-            vanished_groups = members.vanished;
-            manifest.collections.insert(Collection::Memberships, members.extent);
-        }
+        manifest.collections.extend(members.map(|members| (Collection::Memberships, members)));
+        members::doubt_vanished(&mut manifest, &writer);
         for (collection, expected) in counts {
             // What was filtered was compared with a count of its own.
             if let Some(extent) = manifest.collections.get_mut(&collection).filter(|extent| extent.filter().is_none()) {
@@ -386,7 +381,7 @@ impl Source {
         manifest.links = links;
         manifest.drop_doubtful_links();
         let snapshot = Snapshot::open(&writer.seal(manifest)?)?;
-        Ok(Extracted { snapshot, vanished_groups, counts: self.counts(), doubtful })
+        Ok(Extracted { snapshot, counts: self.counts(), doubtful })
     }
 
     fn reader<'a>(
@@ -414,7 +409,7 @@ impl Source {
         let token = self.sign_in().await?;
         if token.is_delegated() {
             // What a user does not find may be there.
-            return Ok(Extracted { snapshot, vanished_groups: 0, counts: self.counts(), doubtful: Vec::new() });
+            return Ok(Extracted { snapshot, counts: self.counts(), doubtful: Vec::new() });
         }
         let rights = token.rights();
         let mut manifest = snapshot.manifest().clone();
@@ -422,10 +417,11 @@ impl Source {
         drop(snapshot);
         let delta = Delta::new(Since::Never);
         let reader = self.reader(needs, &rights, &writer, progress, &delta);
-        let vanished_groups = reader.confirm(missing, &mut manifest).await?;
+        reader.confirm(missing, &mut manifest).await?;
+        members::doubt_vanished(&mut manifest, &writer);
         manifest.drop_doubtful_links();
         let snapshot = Snapshot::open(&writer.seal(manifest)?)?;
-        Ok(Extracted { snapshot, vanished_groups, counts: self.counts(), doubtful: Vec::new() })
+        Ok(Extracted { snapshot, counts: self.counts(), doubtful: Vec::new() })
     }
 }
 

@@ -54,6 +54,21 @@ impl MemoryTarget {
         id
     }
 
+    /// A target that takes changes one by one and holds these already; `ids` have been given away so far.
+    pub fn holding(types: BTreeMap<String, Vec<Current>>, ids: u64) -> MemoryTarget {
+        let target = MemoryTarget::of_records();
+        {
+            let mut store = target.store.lock().unwrap();
+            (store.types, store.next_id) = (types, ids);
+        }
+        target
+    }
+
+    /// The record of that id.
+    pub fn record(&self, ty: &str, id: &str) -> Option<Current> {
+        self.store.lock().unwrap().types.get(ty)?.iter().find(|record| record.id == id).cloned()
+    }
+
     /// All records of a type.
     pub fn records(&self, ty: &str) -> Vec<Current> {
         self.store.lock().unwrap().types.get(ty).cloned().unwrap_or_default()
@@ -265,15 +280,16 @@ impl WriteRecords for MemoryTarget {
 fn find(ty: &TypeSpec, change: &Change, records: &[Current]) -> Vec<Current> {
     let written = |at: usize| {
         let attribute = change.attributes.iter().find(|written| written.name == ty.attributes[at].name);
-        attribute.map(|written| &written.after)
+        (at, attribute.map(|written| &written.after))
+    };
+    // Where the key lives in the ledger alone, whatever is written tells the record.
+    let told: Vec<(usize, Option<&Datum>)> = match ty.key.is_empty() {
+        true => (0..ty.attributes.len()).map(written).filter(|(_, written)| written.is_some()).collect(),
+        false => ty.key.iter().map(|at| written(*at)).collect(),
     };
     let is_it = |record: &&Current| match &change.target_id {
         Some(id) => record.id == *id,
-        // The key lives in the ledger alone.
-        None if ty.key.is_empty() => {
-            (0..record.values.len()).all(|at| written(at).is_none_or(|written| *written == record.values[at]))
-        }
-        None => ty.key.iter().all(|at| written(*at) == Some(&record.values[*at])),
+        None => told.iter().all(|(at, written)| *written == Some(&record.values[*at])),
     };
     records.iter().filter(is_it).cloned().collect()
 }

@@ -299,6 +299,31 @@ fn a_job_that_cannot_be_read_hides_no_other_from_pending() {
 }
 
 #[test]
+fn a_plan_of_another_job_is_told_and_leaves_nothing_behind() {
+    let world = users_world();
+    world.run(["plan", "job.toml", "--out", "plan.json"]).exits(0);
+    world.write("other.toml", &world.read("job.toml").replace("name = \"contoso\"", "name = \"fabrikam\""));
+    let ran = world.run(["apply", "plan.json", "--job", "other.toml"]);
+    ran.exits(2).contacts_nobody();
+    ran.says_all(&["is of the job contoso", "other.toml is the job fabrikam", "to do: "]);
+    assert!(!world.path("state/fabrikam").exists());
+}
+
+#[test]
+fn a_decision_that_stands_already_is_told_as_such() {
+    let world = users_world();
+    for (command, state) in [("pin", "pinned"), ("decline", "declined")] {
+        let ada = id(3);
+        world.run([command, "job.toml", &ada]).exits(0);
+        let again = world.run([command, "job.toml", &ada]);
+        again.exits(2).says(&format!("{ada} is {state} already")).says("--revoke takes it back");
+        world.run([command, "job.toml", &ada, "--revoke"]).exits(0);
+        world.run([command, "job.toml", &ada, "--revoke"]).exits(2).says(state).says("lists what was decided");
+        world.run([command, "job.toml", &id(999)]).exits(2).says("owns no record of").says("as plans print it");
+    }
+}
+
+#[test]
 fn a_stale_plan_is_refused_whatever_moved() {
     type Moved = (&'static str, &'static str, fn(&World));
     let moved: [Moved; 6] = [
@@ -315,7 +340,7 @@ fn a_stale_plan_is_refused_whatever_moved() {
         ("a mapping's attribute", "edited", |world| {
             world.edit("job.toml", "use = \"csv/users@1\"", "use = \"csv/users@1\"\nattributes.\"City\" = false");
         }),
-        ("time", "max_age", |world| world.pass(SignedDuration::from_hours(25))),
+        ("time", "max_age in [limits] allows (24h)", |world| world.pass(SignedDuration::from_hours(25))),
         ("a value", "target moved", |world| {
             world.edit("export/users.csv", "user8@contoso.com,,,,Sales", "user8@contoso.com,,,,By hand")
         }),

@@ -42,6 +42,16 @@ fn each_right_is_present_wider_missing_or_in_excess() {
 }
 
 #[test]
+fn a_step_that_the_target_cannot_take_is_told_by_check_and_by_each_run() {
+    let world = world(&["Directory.Read.All"]);
+    world.job(&["users"], "[removal]\ndefault = [{ deactivate = {} }, { delete = {}, after_days = 9 }]\n");
+    world.run(["check", "job.toml"]).exits(0).says("the step `deactivate` is passed over").says("leavers take 1 step");
+    let ran = world.run(["run", "job.toml"]);
+    ran.exits(0).says("the step `deactivate` is passed over");
+    ran.check(ran.stderr.matches("passed over").count() == 1, "once");
+}
+
+#[test]
 fn a_job_that_refuses_excess_rights_reads_nothing_with_them() {
     for roles in [&["Directory.Read.All"][..], &[LEAST[0], LEAST[1], LEAST[2], LEAST[3], "Mail.Read"]] {
         let world = refusing(roles);

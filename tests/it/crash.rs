@@ -1,23 +1,53 @@
 //! Killed at any instant and run again: the same files as an undisturbed run leaves, and then nothing left to do.
+//!
+//! `CRASH_PEOPLE` adds so many people to the tenant (`make crash`): a third of them change in the night, a third go, and
+//! as many come.
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
 use std::time::Instant;
 
-use crate::world::{ALL, DELETE, NO_LIMITS, SCOPE, World, all_rights, busy_night, contoso};
+use graph_sim::{Deletion, Kind, Member, Tenant};
+
+use crate::world::{ALL, DELETE, NO_LIMITS, SCOPE, World, all_rights, busy_night, contoso, id, user};
 
 const ABORTED: i32 = 1006;
 const KILLED: i32 = 9;
 
+fn crowd() -> std::ops::Range<u32> {
+    let people = std::env::var("CRASH_PEOPLE").ok().and_then(|people| people.parse().ok()).unwrap_or(0);
+    1_000..1_000 + people
+}
+
+fn tenant() -> Tenant {
+    let mut tenant = contoso();
+    for n in crowd() {
+        tenant.put(Kind::User, user(n));
+        assert!(tenant.add_member(&id(103), Member::new(Kind::User, id(n))));
+    }
+    tenant
+}
+
+fn night(tenant: &mut Tenant) {
+    busy_night(tenant);
+    for n in crowd() {
+        match n % 3 {
+            0 => assert!(tenant.remove(Kind::User, &id(n), Deletion::Soft)),
+            1 => assert!(tenant.set(Kind::User, &id(n), "department", "Legal".into())),
+            _ => drop(tenant.put(Kind::User, user(100_000 + n))),
+        }
+    }
+}
+
 /// A world before the run that is disturbed, and the files that an undisturbed one leaves.
 fn worlds(mappings: &[&str]) -> [(&'static str, World, BTreeMap<String, String>); 2] {
     let tables = format!("{DELETE}{NO_LIMITS}{SCOPE}");
-    let first = World::new(contoso());
+    let first = World::new(tenant());
     first.job(mappings, &tables);
-    let night = World::imported_with(contoso(), all_rights(), mappings, &tables);
-    night.night(busy_night);
-    night.save();
-    [("the first run", first), ("a busy night", night)].map(|(name, world)| {
+    let busy = World::imported_with(tenant(), all_rights(), mappings, &tables);
+    busy.night(night);
+    busy.save();
+    [("the first run", first), ("a busy night", busy)].map(|(name, world)| {
         world.run(["run", "job.toml"]).exits(0);
         let undisturbed = world.export();
         world.restore();

@@ -306,7 +306,12 @@ fn an_edited_filter_removes_only_after_approval() {
     ran.exits(4).says("filter-edit");
     assert_eq!(world.rows("users"), before);
     let plan = held_plan(&world);
+    let refused = world.run(["approve", "job.toml", &plan, "--limit", "retires"]);
+    refused.exits(2).says("it waits for: filter-edit\n");
     world.run(["approve", "job.toml", &plan, "--limit", "filter-edit"]).exits(0).contacts_nobody();
+    let pending = world.run(["pending", "job.toml"]);
+    pending.exits(4).says("approved:    filter-edit by uid").says("the next run goes by it");
+    pending.check(!pending.stdout.contains("approve it:"), "nothing is left to approve");
     world.next_night();
     world.run(["run", "job.toml"]).exits(0);
     assert_eq!(world.rows("users").len(), 6);
@@ -683,4 +688,22 @@ fn the_same_inputs_give_byte_identical_plans() {
         assert_eq!(world.read("again.json"), world.read("first.json"));
         world.sim.clear_faults();
     }
+}
+
+#[test]
+fn a_group_that_vanishes_while_it_is_read_costs_nothing_until_it_is_proved_gone() {
+    let world = World::imported();
+    world.edit("job.toml", "[target]", "memberships = \"per-group\"\n[target]");
+    let before = world.records();
+    let members = |world: &World| world.rows("memberships").keys().filter(|key| key.starts_with(&id(101))).count();
+    assert!(members(&world) > 0);
+    world.next_night();
+    world.sim.add_fault(Fault::new(&format!("/groups/{}", id(101)), FaultKind::Status(404)));
+    world.run(["run", "job.toml"]).exits(0);
+    assert_eq!(world.records(), before);
+    world.sim.clear_faults();
+    world.night(|tenant| assert!(tenant.remove(Kind::Group, &id(101), Deletion::Soft)));
+    world.run(["run", "job.toml"]).exits(0);
+    assert_eq!(members(&world), 0);
+    assert!(!world.rows("groups").contains_key(&id(101)));
 }

@@ -221,7 +221,7 @@ async fn a_link_to_another_host_is_refused_and_the_token_stays_here() {
 
 #[tokio::test]
 async fn a_group_whose_list_fails_is_partial_and_the_others_are_whole() {
-    for (status, words) in [(404, "gone"), (403, "may not read"), (500, "HTTP 500")] {
+    for (status, words) in [(404, "HTTP 404"), (403, "may not read"), (500, "HTTP 500")] {
         let world = World::new(all_rights()).await;
         let group = world.sim.read_tenant().list(Kind::Group).next().unwrap().id().to_string();
         world.sim.add_fault(Fault::new(&format!("groups/{group}/members"), FaultKind::Status(status)));
@@ -230,10 +230,31 @@ async fn a_group_whose_list_fails_is_partial_and_the_others_are_whole() {
         let gaps: Vec<_> = members.gaps().map(|(id, reason)| (id.to_string(), reason.to_string())).collect();
         assert_eq!(gaps.len(), 1, "{gaps:?}");
         assert!(gaps[0].0 == group && gaps[0].1.contains(words), "{gaps:?}");
-        assert_eq!(extracted.vanished_groups, u64::from(status == 404));
         assert!(extracted.snapshot.coverage(Collection::Memberships).is_complete());
         assert_eq!(extracted.snapshot.manifest().collections[&Collection::Memberships].partial_lists, 1);
         assert_eq!(world.differences(&extracted.snapshot), [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn groups_that_vanish_while_they_are_read_are_counted_and_many_are_not_believed() {
+    for (gone, kind) in [(1, FaultKind::Status(404)), (11, FaultKind::Status(404)), (1, FaultKind::Nowhere)] {
+        let world = World { memberships: Memberships::PerGroup, ..World::new(all_rights()).await };
+        let ids: Vec<String> =
+            world.sim.read_tenant().list(Kind::Group).map(|group| group.id().to_string()).take(gone).collect();
+        ids.iter().for_each(|id| world.sim.add_fault(Fault::new(&format!("/groups/{id}"), kind.clone())));
+        let snapshot = world.extract().await.unwrap().snapshot;
+        let extent = &snapshot.manifest().collections[&Collection::Memberships];
+        let vanished = if kind == FaultKind::Nowhere { 0 } else { gone as u64 };
+        assert_eq!((extent.vanished_lists, extent.partial_lists), (vanished, gone as u64 - vanished), "{kind:?}");
+        assert_eq!(extent.coverage.is_complete(), gone == 1, "{:?}", extent.coverage);
+        let members = snapshot.members().unwrap();
+        for id in ids {
+            let id = id.parse().unwrap();
+            assert!(snapshot.objects(Collection::Groups).contains(id), "the list says that it is there");
+            assert!(members.gap(id).is_some() && members.of(id).unwrap().is_empty());
+        }
+        assert_eq!(members.missing().count() as u64, gone as u64 - vanished);
     }
 }
 

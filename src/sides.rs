@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use futures::StreamExt;
 use futures::stream;
 
-use crate::directory::Directory;
+use crate::directory::{self, Directory};
 use crate::error::{Error, Result};
 use crate::expr::{self, Catalog, Expr};
 use crate::find::{Found, Tally};
@@ -24,7 +24,7 @@ use crate::plan::decide::{Desired, MappingPolicy, TypePolicy, protect_name};
 use crate::plan::matching::{CurrentKey, CurrentSide, DesiredKey, DesiredSide, DesiredState, Ownership, target_key};
 use crate::plan::policy::{Removal, StepAction};
 use crate::record::{Coverage, Key, Value};
-use crate::scope::{self, Judge, Standing};
+use crate::scope::{Judge, Standing};
 use crate::spill::SpillWriter;
 use crate::target::{Target, WriteRecords, Writes};
 
@@ -186,7 +186,7 @@ pub fn desired(
             if judge.standing(&record)? != Standing::In {
                 return Ok(());
             }
-            let label = scope::label(directory, &job.catalog, &record);
+            let label = directory::label(directory, &job.catalog, &record);
             if mapping.each.is_none() {
                 let mapped = mapping.apply(&record, &sight);
                 return wanted.take(&maker, record.key, label, mapped);
@@ -194,7 +194,7 @@ pub fn desired(
             for part in mapping.parts(&record, &sight) {
                 let label = match &part.element {
                     Some(Element { value: Value::Record(item), .. }) => {
-                        format!("{label}: {}", scope::label(directory, &job.catalog, item))
+                        format!("{label}: {}", directory::label(directory, &job.catalog, item))
                     }
                     Some(element) => format!("{label}: {}", element.spelling),
                     None => label.clone(),

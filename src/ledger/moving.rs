@@ -127,11 +127,10 @@ pub fn import(from: &Path, to: &Path, identity: &Identity, moved: bool) -> Resul
     std::io::copy(&mut File::open(from).failing(failed)?, &mut into).failing(failed)?;
     into.sync_all().failing(failed)?;
     drop(into);
-    let checked = adjust(&staged, identity, moved);
-    if checked.is_err() {
+    adjust(&staged, identity, moved).map_err(|error| {
         let _ = fs::remove_file(&staged);
-    }
-    checked?;
+        of_the_given(error, from, &staged)
+    })?;
     let mut kept = None;
     if to.try_exists().failing(failed)? {
         // Its log, if a run died, belongs to it.
@@ -151,6 +150,16 @@ pub fn import(from: &Path, to: &Path, identity: &Identity, moved: bool) -> Resul
     let folder = to.parent().unwrap_or(Path::new("."));
     File::open(folder).and_then(|folder| folder.sync_all()).failing(failed)?;
     Ok(kept)
+}
+
+/// What is wrong with the copy, told of the file that was given: the copy is gone, and advice about a ledger in its place
+/// would lead astray.
+fn of_the_given(mut error: Error, from: &Path, staged: &Path) -> Error {
+    error.what = error.what.replace(&staged.display().to_string(), &from.display().to_string());
+    error.hint(
+        "give a file that `entra-import state export` wrote for this job, in this version or an older one; with --moved \
+         also of another job, tenant or target",
+    )
 }
 
 fn adjust(staged: &Path, identity: &Identity, moved: bool) -> Result<()> {

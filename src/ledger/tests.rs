@@ -676,13 +676,20 @@ fn a_ledger_is_exported_and_imported_for_its_own_job_only_unless_it_moved() {
     let moved = Identity { target: "csv:/mnt/export".into(), ..identity() };
     let refused = import(&out, &new, &moved, false).unwrap_err().to_string();
     assert!(refused.contains("belongs to the target") && !new.exists(), "{refused}");
+    assert!(refused.contains(&format!("the ledger {} ", out.display())) && refused.contains("--moved"), "{refused}");
     assert_eq!(import(&out, &new, &moved, true).unwrap(), None);
     assert_eq!(Ledger::open(&new, &moved).unwrap().row("users", &key).unwrap(), Some(row("x")));
     // The one that is there is kept beside it.
     let kept = import(&out, &new, &moved, true).unwrap().unwrap();
     assert!(kept.exists() && new.exists());
 
-    fs::write(&out, "no ledger").unwrap();
+    let good = fs::read(&out).unwrap();
+    for bad in [&good[..good.len() / 2], b"no ledger"] {
+        fs::write(&out, bad).unwrap();
+        let refused = import(&out, &new, &moved, true).unwrap_err().to_string();
+        assert!(refused.contains(&out.display().to_string()), "{refused}");
+        assert!(!refused.contains(".import") && refused.contains("`entra-import state export` wrote"), "{refused}");
+    }
     assert!(import(&out, &new, &moved, true).unwrap_err().to_string().contains("is not a ledger"));
     assert_eq!(Ledger::open(&new, &moved).unwrap().count_owned("users").unwrap(), 1);
     assert!(

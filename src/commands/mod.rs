@@ -15,6 +15,7 @@ mod permissions;
 mod setup;
 mod traces;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,6 +33,7 @@ use crate::report::{self, Format, View, log, say};
 use crate::session;
 use crate::snapshot::{Extent, is_snapshot};
 use crate::source::{self, Source, SourceNeeds};
+use crate::state::State;
 use crate::sync::{self, Context, Options};
 
 /// Runs the command and says how it ended; errors have been printed.
@@ -199,6 +201,7 @@ impl Work<'_> {
         let jobs = jobs_in(paths)?;
         if jobs.len() > 1 {
             options(&jobs[0]).files.refuse_shared()?;
+            refuse_shared_ledger(&jobs)?;
         }
         let mut rows = Vec::with_capacity(jobs.len());
         for job in &jobs {
@@ -253,6 +256,21 @@ impl Work<'_> {
         say!("{} requests; written to {}", read.counts.requests, extract.out.display());
         Ok(exit)
     }
+}
+
+/// Two jobs of one name would take each other's records for their own. One that cannot be loaded says so in its turn.
+fn refuse_shared_ledger(jobs: &[PathBuf]) -> Result<()> {
+    let mut ledgers: BTreeMap<PathBuf, &Path> = BTreeMap::new();
+    for path in jobs {
+        let Ok(job) = Job::load(path, None) else { continue };
+        if let Some(other) = ledgers.insert(State::of(&job).ledger(), path) {
+            let (one, two) = (other.display(), path.display());
+            return Err(Error::usage(format!("{one} and {two} are both the job \"{}\"", job.name))
+                .cause("they would share one ledger, and each would take what the other made for its own")
+                .hint("give one of them another `name`; if one is an old copy, move it out of the folder, or put `_` before its name"));
+        }
+    }
+    Ok(())
 }
 
 /// Ends a recording, also that of a run that failed: then it is wanted most.

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use futures::StreamExt;
 use futures::stream;
 
-use crate::directory::Directory;
+use crate::directory::{self, Directory};
 use crate::error::{Error, Result};
 use crate::expr::{self, Catalog, Expr};
 use crate::find::{Found, Tally};
@@ -24,8 +24,7 @@ use crate::plan::decide::{Desired, MappingPolicy, TypePolicy, protect_name};
 use crate::plan::matching::{CurrentKey, CurrentSide, DesiredKey, DesiredSide, DesiredState, Ownership, target_key};
 use crate::plan::policy::{Removal, StepAction};
 use crate::record::{Coverage, Key, Value};
-use crate::report::visible::visible;
-use crate::scope::{self, Judge, Standing};
+use crate::scope::{Judge, Standing};
 use crate::spill::SpillWriter;
 use crate::target::{Target, WriteRecords, Writes};
 
@@ -190,7 +189,7 @@ pub fn desired(
             if judge.standing(&record)? != Standing::In {
                 return Ok(());
             }
-            let label = scope::label(directory, &job.catalog, &record);
+            let label = directory::label(directory, &job.catalog, &record);
             if mapping.each.is_none() {
                 let mapped = mapping.apply(&record, &sight);
                 return wanted.take(&maker, record.key, label, mapped);
@@ -198,7 +197,7 @@ pub fn desired(
             for part in mapping.parts(&record, &sight) {
                 let label = match &part.element {
                     Some(Element { value: Value::Record(item), .. }) => {
-                        format!("{label}: {}", scope::label(directory, &job.catalog, item))
+                        format!("{label}: {}", directory::label(directory, &job.catalog, item))
                     }
                     Some(element) => format!("{label}: {}", element.spelling),
                     None => label.clone(),
@@ -355,7 +354,7 @@ async fn refuse_lost(target: &dyn Target, spec: &TypeSpec, ledger: Option<&Ledge
     for at in lacks.attributes {
         let name = &spec.attributes[at].name;
         if ledger.has_filled(&spec.name, name)? {
-            lost.push(format!("\"{}\"", visible(name)));
+            lost.push(format!("{name:?}"));
         }
     }
     if lost.is_empty() {
@@ -365,7 +364,7 @@ async fn refuse_lost(target: &dyn Target, spec: &TypeSpec, ledger: Option<&Ledge
         1 => ("column", "it", "it was"),
         _ => ("columns", "them", "they were"),
     };
-    let others: Vec<String> = lacks.others.iter().take(8).map(|name| format!("\"{}\"", visible(name))).collect();
+    let others: Vec<String> = lacks.others.iter().take(8).map(|name| format!("{name:?}")).collect();
     let others = if others.is_empty() { String::new() } else { format!(" (not of this job: {})", others.join(", ")) };
     Err(Error::failed(format!("{} lost the {columns} {}", lacks.place, lost.join(", ")))
         .cause(format!("this job filled {them}; what stands there now is not known, and nothing was written"))

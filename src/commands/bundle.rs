@@ -10,9 +10,9 @@ use crate::error::{Exit, Result};
 use crate::job::{Job, Source};
 use crate::ledger::Ledger;
 use crate::report::say;
-use crate::session;
+use crate::session::{self, Context};
 use crate::state::State;
-use crate::sync::{self, Context};
+use crate::sync;
 
 /// Makes the bundle, and plans from it once, to prove that this can be done.
 pub async fn bundle(command: &cli::Bundle, context: &Context<'_>) -> Result<Exit> {

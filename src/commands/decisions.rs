@@ -16,9 +16,9 @@ use crate::plan::{LimitName, Plan, approve as approving, file};
 use crate::record::Key;
 use crate::report::visible::{shell_word, visible};
 use crate::report::{self, say};
+use crate::session::Context;
 use crate::snapshot::Snapshot;
 use crate::state::State;
-use crate::sync::Context;
 use crate::target;
 
 /// Who decides, for the ledger: user id, `SUDO_USER`, and what `--by` says.

@@ -8,23 +8,7 @@ use crate::mapping::KeyRule;
 use crate::plan::policy::{CauseKind, Empty, Recreate, StepAction, Write};
 use crate::record::Collection;
 use crate::secret::SecretFrom;
-
-/// The smallest job that says everything that must be said.
-const JOB: &str = r#"format = "job/1"
-name = "contoso"
-
-[source]
-tenant = "contoso.onmicrosoft.com"
-client_id = "00001111-aaaa-2222-bbbb-3333cccc4444"
-credential = { secret = { env = "ENTRA_SECRET" } }
-
-[target]
-kind = "csv"
-path = "export"
-
-[[mapping]]
-use = "csv/users@1"
-"#;
+use crate::testing::JOB;
 
 /// A folder of files that goes away with the test.
 struct World {

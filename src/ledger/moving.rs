@@ -182,7 +182,9 @@ fn settle_log(ledger: &Path) -> Result<bool> {
         Ok(true) => Ok(true),
         Ok(false) => Err(Error::failed(format!("{} is in use by another program", ledger.display()))
             .hint("close what has the ledger open, and import again; nothing was changed")),
-        Err(cause) if matches!(cause.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)) => {
+        Err(cause)
+            if matches!(cause.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)) =>
+        {
             Ok(false)
         }
         Err(cause) => Err(sqlite_error("cannot read", ledger, cause)),

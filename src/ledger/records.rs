@@ -110,7 +110,8 @@ impl Ledger {
     /// Whether a record of ours holds something in that attribute, as far as was last seen.
     pub fn has_filled(&self, ty: &str, attribute: &str) -> Result<bool> {
         // Most lines are passed over unread.
-        let query = "SELECT attributes, leaving FROM records WHERE type = ?1 AND state IN ('owned', 'retired', 'pinned')
+        let query =
+            "SELECT attributes, leaving FROM records WHERE type = ?1 AND state IN ('owned', 'retired', 'pinned')
              AND (instr(attributes, ?2) > 0 OR instr(coalesce(leaving, ''), ?2) > 0)";
         let mut statement = self.sql("cannot read", self.connection.prepare_cached(query))?;
         let mut found = self.sql("cannot read", statement.query(params![ty, to_json(&attribute)? + ":"]))?;
@@ -118,7 +119,8 @@ impl Ledger {
             let text = self.sql("cannot read", columns.get::<_, String>(0))?;
             let values: BTreeMap<String, Held> = self.json("the values of a record", &text)?;
             let leaving = self.sql("cannot read", columns.get::<_, Option<String>>(1))?;
-            let leaving = leaving.map(|text| self.json::<StoredLeaving>("why a record is leaving", &text)).transpose()?;
+            let leaving =
+                leaving.map(|text| self.json::<StoredLeaving>("why a record is leaving", &text)).transpose()?;
             // A mark that is gone with its column was taken back by nobody.
             let flag = leaving.as_ref().and_then(|leaving| leaving.before.get(attribute)).map(|(_, flag)| flag);
             let held = values.get(attribute).map(|held| &held.applied);

@@ -708,7 +708,9 @@ fn a_ledger_is_exported_and_imported_for_its_own_job_only_unless_it_moved() {
 #[test]
 fn a_full_disk_is_thought_of_where_sqlite_cannot_read_or_write() {
     // 4874: it cannot make the shared index beside the ledger (SQLITE_IOERR_SHMSIZE); 13: it says what it is itself.
-    for (code, advice) in [(4874, "full"), (778, "full"), (13, "free some space"), (8, "let the account"), (5, "close it")] {
+    for (code, advice) in
+        [(4874, "full"), (778, "full"), (13, "free some space"), (8, "let the account"), (5, "close it")]
+    {
         let cause = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
         let error = sqlite_error("cannot read", Path::new("ledger.sqlite3"), cause);
         assert!(error.hint.as_ref().is_some_and(|hint| hint.contains(advice)), "{code}: {error}");

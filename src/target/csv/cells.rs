@@ -218,7 +218,10 @@ mod tests {
         assert_eq!(normalise(Form::Text, Datum::text("\0")), Datum::Empty);
         assert_eq!(normalise(Form::Text, Datum::text("a\r\nb\rc")), Datum::text("a\nb\nc"));
         let doubtful = Datum::Set(Set::new(vec!["a".into()], vec!["b\0".into()], None));
-        assert_eq!(normalise(Form::Set, doubtful.clone()), Datum::Set(Set::new(vec!["a".into()], vec!["b".into()], None)));
+        assert_eq!(
+            normalise(Form::Set, doubtful.clone()),
+            Datum::Set(Set::new(vec!["a".into()], vec!["b".into()], None))
+        );
         assert!(matches!(normalise(Form::Text, doubtful.clone()), Datum::Unknown(_)));
         assert_eq!((to_cell(Form::Set, doubtful.clone()), to_cell(Form::Text, doubtful)), (None, None));
     }

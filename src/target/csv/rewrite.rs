@@ -2,8 +2,8 @@
 //!
 //! Hides how changes find their rows. In memory: the keys that changes name and what became of each change; the
 //! changes themselves lie in a [`Spill`], and of the file only one row is held. A first file needs no looking for rows:
-//! its changes are written as they come. Rows nobody changes are copied byte
-//! for byte, as are the cells of columns that are not ours. Deliberately knows nothing of files and renames.
+//! its changes are written as they come. Rows nobody changes are copied byte for byte, as are the cells of columns that
+//! are not ours. Deliberately knows nothing of files and renames.
 
 use std::collections::HashMap;
 use std::io::{self, Write};

@@ -8,10 +8,10 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek};
 use std::path::Path;
 
+use super::cells::Form;
 use super::files::Hashed;
 use super::ids::KEY_SEPARATOR;
 use super::rows::{Broken, Row, Rows};
-use super::cells::Form;
 use super::{cells, files};
 use crate::error::{Context, Error, Result};
 use crate::plan::change::TypeSpec;

@@ -587,8 +587,11 @@ fn key_query(spec: &TypeSpec, meant: &Meant, change: &Change) -> Option<String> 
         let Some(text) = written(spec, change, at).and_then(Datum::as_text) else {
             if spec.key.is_empty() { continue } else { return None }
         };
-        says = true;
         let slot = meant.slot(at);
+        if spec.key.is_empty() && !slot.kind.is_found_as_written() {
+            continue;
+        }
+        says = true;
         query.push_str(&match slot.kind {
             Kind::Reference { .. } => {
                 format!(" AND object HAVING outboundReferences(objectId = {})", text.parse::<u64>().ok()?)

@@ -5,37 +5,16 @@
 # should.
 set -eu
 
-root=$(cd "$(dirname "$0")/.." && pwd)
-samples=$root/samples
-programs=${CARGO_TARGET_DIR:-$root/target}/debug
-out=$root/target/demo-jsm                 # git-ignored, made anew each time
-graph= assets=
-
-end() { [ -z "$1" ] || { kill "$1" 2>/dev/null || true; wait "$1" 2>/dev/null || true; }; }
-stop() { end "$graph"; end "$assets"; graph= assets=; }
-trap stop EXIT
+# The folder, and the functions say, fail, address, serve and step.
+demo=demo-jsm
+. "$(dirname "$0")/common.sh"
+assets=
+trap 'end "$graph"; end "$assets"' EXIT
 trap 'exit 130' INT TERM
 
-say() { if [ -t 1 ]; then printf '\n\033[1m== %s\033[0m\n' "$*"; else printf '\n== %s\n' "$*"; fi; }
-fail() { printf '\ndemo: %s\n' "$*" >&2; exit 1; }
-
-# Waits for the address that a simulator prints.
-address() {
-    tries=0
-    while ! found=$(sed -n "s/^$1: //p" "$2") || [ -z "$found" ]; do
-        tries=$((tries + 1))
-        [ "$tries" -lt 200 ] && kill -0 "$3" 2>/dev/null || { cat "$2.log" >&2; fail "$1 did not start"; }
-        sleep 0.05
-    done
-}
-
-# Serves one night on a free port, and points the job at both simulators.
+# Serves one night, and points the job at both simulators.
 night() {
-    end "$graph"
-    : > "$out/graph"
-    "$programs/graph-sim" --from "$samples/contoso/$1" > "$out/graph" 2> "$out/graph.log" &
-    graph=$!
-    address graph-sim "$out/graph" "$graph"
+    serve "$1"
     cat > "$out/contoso.toml" <<JOB
 format  = "job/1"
 extends = "$samples/jsm-assets/contoso.toml"
@@ -63,22 +42,10 @@ assets() {
     answer=$(tail -n 1 "$out/assets")
 }
 
-# Runs the program as of a time, shows the command, and checks how it ended.
-step() {
-    expected=$1 time=$2
-    shift 2
-    printf '$ entra-import %s\n' "$*" >&2
-    ended=0
-    (cd "$out" && ENTRA_IMPORT_AS_OF=$time "$programs/entra-import" "$@") || ended=$?
-    [ "$ended" -eq "$expected" ] || fail "entra-import $* ended with exit code $ended, expected $expected"
-}
-
 holds() { case $answer in *"$1"*) ;; *) fail "Assets does not hold $1: $answer" ;; esac; }
 
-rm -rf "$out"
-mkdir -p "$out"
-# The simulators' own secrets. A job only names the variables.
-export ENTRA_SECRET='Sim8Q~secret+with/odd=chars&more' JIRA_TOKEN='classic-token'
+# The simulated Assets' own secret. A job only names the variable.
+export JIRA_TOKEN='classic-token'
 
 mkfifo "$out/control"
 : > "$out/assets"

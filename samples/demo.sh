@@ -4,37 +4,21 @@
 # Run it with `make demo`, which builds the two programs first. Ends with 0 if every step ended as it should.
 set -eu
 
-root=$(cd "$(dirname "$0")/.." && pwd)
-samples=$root/samples
-programs=${CARGO_TARGET_DIR:-$root/target}/debug
-out=$root/target/demo                     # git-ignored, made anew each time
-simulator=
-
-stop() { [ -z "$simulator" ] || { kill "$simulator" 2>/dev/null || true; wait "$simulator" 2>/dev/null || true; simulator=; }; }
-trap stop EXIT
+# The folder, and the functions say, fail, serve and step.
+demo=demo
+. "$(dirname "$0")/common.sh"
+trap 'end "$graph"' EXIT
 trap 'exit 130' INT TERM
 
-say() { if [ -t 1 ]; then printf '\n\033[1m== %s\033[0m\n' "$*"; else printf '\n== %s\n' "$*"; fi; }
-fail() { printf '\ndemo: %s\n' "$*" >&2; exit 1; }
-
-# Serves one night on a free port, and points the job at it.
+# Serves one night, and points the job at it.
 night() {
-    stop
-    : > "$out/simulator"
-    "$programs/graph-sim" --from "$samples/contoso/$1" > "$out/simulator" 2> "$out/simulator.log" &
-    simulator=$!
-    tries=0
-    while ! address=$(sed -n 's/^graph-sim: //p' "$out/simulator") || [ -z "$address" ]; do
-        tries=$((tries + 1))
-        [ "$tries" -lt 100 ] && kill -0 "$simulator" 2>/dev/null || { cat "$out/simulator.log" >&2; fail "the simulator did not start"; }
-        sleep 0.05
-    done
+    serve "$1"
     cat > "$out/contoso.toml" <<JOB
 format  = "job/1"
 extends = "$samples/contoso/contoso.toml"
 [source]
-authority = "$address"
-graph     = "$address"
+authority = "$found"
+graph     = "$found"
 [target]
 path = "$out/export"
 [state]
@@ -42,24 +26,9 @@ dir = "$out/state"
 JOB
 }
 
-# Runs the program as of a time, shows the command, and checks how it ended.
-step() {
-    expected=$1 time=$2
-    shift 2
-    printf '$ entra-import %s\n' "$*" >&2
-    ended=0
-    (cd "$out" && ENTRA_IMPORT_AS_OF=$time "$programs/entra-import" "$@") || ended=$?
-    [ "$ended" -eq "$expected" ] || fail "entra-import $* ended with exit code $ended, expected $expected"
-}
-
 # A file of the export has a line that matches.
 holds() { grep -q "$2" "$out/export/$1" || fail "$1 has no line with $2"; }
 lacks() { ! grep -q "$2" "$out/export/$1" || fail "$1 still has a line with $2"; }
-
-rm -rf "$out"
-mkdir -p "$out"
-# The simulator's own secret. A job only names the variable.
-export ENTRA_SECRET='Sim8Q~secret+with/odd=chars&more'
 
 say "Night one: the company's directory answers over HTTP."
 night night-1

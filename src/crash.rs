@@ -2,8 +2,9 @@
 //!
 //! `ENTRA_IMPORT_CRASH_AT=n` aborts the process at the n-th point it passes, counted from 1; a test raises n until the
 //! program ends by itself. `ENTRA_IMPORT_WAIT_AT=NAME` makes it wait, the first time it passes the point of that name,
-//! until its standard input ends, so that a test can do something in the middle of a run without guessing how long that takes. Compiled into every build, so that what
-//! is tested is what is shipped; without the variables a point costs a lock and a load. Deliberately offers no other way to fail.
+//! until its standard input ends, so that a test can do something in the middle of a run without guessing how long that
+//! takes. Compiled into every build, so that what is tested is what is shipped; without the variables a point costs a
+//! lock and a load. Deliberately offers no other way to fail.
 
 use std::io::Read;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -4,6 +4,8 @@
 //! memberships in memory and decodes records when they are asked for. Deliberately judges nothing: what is in scope is
 //! [`crate::scope`]'s business.
 
+mod label;
+
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -13,6 +15,7 @@ use std::sync::{Arc, LazyLock};
 use jiff::Timestamp;
 use serde::Deserialize;
 
+pub use self::label::{label, label_needs};
 use crate::closure::Closure;
 use crate::error::{Context, Result};
 use crate::expr::{Catalog, Field, Navigate};

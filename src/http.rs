@@ -58,6 +58,8 @@ pub struct HttpSettings {
     pub try_timeout: Duration,
     /// Tries of one request, the first included.
     pub tries_max: u32,
+    /// How many of them may end without a connection: few where it is an answer that nobody is there.
+    pub unsent_max: u32,
     /// Retries of a whole lane: this many, and one more for every five requests.
     pub retries_max: u64,
     /// First wait of the exponential back-off; it doubles, with jitter, up to `wait_max`.
@@ -76,6 +78,7 @@ impl Default for HttpSettings {
             read_timeout: Duration::from_secs(60),
             try_timeout: Duration::from_secs(300),
             tries_max: 8,
+            unsent_max: 8,
             retries_max: 500,
             wait_min: Duration::from_secs(1),
             wait_max: Duration::from_secs(60),

@@ -1,8 +1,10 @@
 //! `lookup`: one user, group or device with what hangs on it, or what of a collection a filter keeps.
 //!
 //! Plain data and how it is found in a snapshot; whoever asks a tenant reads what [`needs`] names into a snapshot first.
-//! Hides how people name an object and what "nearest" means. What the snapshot cannot tell is said, never left out.
-//! Deliberately judges no scope and maps nothing: that is the plan's business.
+//! How people name an object is in [`who`]. What the snapshot cannot tell is said, never left out. Deliberately judges no
+//! scope and maps nothing: that is the plan's business.
+
+mod who;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -12,30 +14,21 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use self::who::words;
+pub use self::who::{Unidentified, identify, names_needed};
 use crate::closure::Closure;
 use crate::directory::Directory;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Result};
 use crate::expr::{Catalog, Expr, Truth};
 use crate::record::{Collection, Guid};
-use crate::report::visible::quoted;
 use crate::sku_names;
 use crate::snapshot::{Member, MemberKind, Snapshot, type_name};
 
 /// The collections whose objects can be looked up.
 pub const OBJECTS: [Collection; 3] = [Collection::Users, Collection::Groups, Collection::Devices];
 
-/// By what a person may call an object, besides its id.
-const NAMES: [&str; 4] = ["userPrincipalName", "mail", "displayName", "deviceId"];
 /// Properties that are told apart from the others.
 const TOLD_APART: [&str; 3] = ["id", "manager", "licenseAssignmentStates"];
-/// Objects that an error names.
-const NAMED_MAX: usize = 10;
-/// Names that are offered in place of one that nothing carries.
-const NEAREST_MAX: usize = 3;
-/// A name less alike than this (0 to 1) is not offered.
-const ALIKE_MIN: f64 = 0.8;
-/// Characters of a name that an error shows.
-const NAME_WIDTH: usize = 60;
 
 /// An object, in short.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -147,14 +140,6 @@ pub fn needs(collection: Collection) -> Catalog {
     catalog
 }
 
-/// Adds by what objects of `collection` are called. What the schema does not know of it (a device has no mail) is not
-/// asked for.
-pub fn names_needed(collection: Collection, catalog: &mut Catalog) {
-    for name in NAMES {
-        let _ = catalog.require(collection, name);
-    }
-}
-
 /// Properties and ways that an answer about one object goes by, besides its names.
 fn details(collection: Collection) -> &'static [&'static str] {
     match collection {
@@ -217,28 +202,15 @@ pub struct Parts {
 /// What the snapshot holds of an object that is in it.
 pub fn about(snapshot: &Snapshot, collection: Collection, id: Guid, parts: Parts) -> Result<Found> {
     let mut properties = object(snapshot, collection, id)?.unwrap_or_default();
-    let names = Names { snapshot, known: RefCell::default() };
-    let mut unknown: Vec<String> = snapshot
-        .unreadable(collection)
-        .iter()
-        .filter(|(property, _)| !TOLD_APART.contains(&property.as_str()))
-        .map(|(property, why)| format!("{property}: {why}"))
-        .collect();
-    let manager = match parts.manager {
-        true => manager(snapshot, collection, &properties, &names, &mut unknown)?,
-        false => None,
-    };
-    let licenses = match parts.licenses {
-        true => licenses(snapshot, collection, &properties, &names, &mut unknown)?,
-        false => None,
-    };
-    let Around { groups, members } = match parts.memberships {
-        true => memberships(snapshot, collection, id, &names, &mut unknown)?,
-        false => Around::default(),
-    };
+    let mut look = Look { snapshot, collection, id, names: Names::of_snapshot(snapshot), unknown: Vec::new() };
+    look.note_unreadable();
+    let manager = if parts.manager { look.manager(&properties)? } else { None };
+    let licenses = if parts.licenses { look.licenses(&properties)? } else { None };
+    let Around { groups, members } = if parts.memberships { look.memberships()? } else { Around::default() };
     // Annotations of the protocol are no properties.
     properties.retain(|name, _| !TOLD_APART.contains(&name.as_str()) && !name.starts_with('@'));
-    let object = names.of(id, type_name(collection))?;
+    let object = look.names.of(id, type_name(collection))?;
+    let unknown = look.unknown;
     Ok(Found { as_of: snapshot.as_of(), object, properties, manager, groups, members, licenses, unknown })
 }
 
@@ -273,64 +245,10 @@ pub fn keep(
     })?;
     unknown.extend(snapshot.coverage(collection).gap().map(|gap| format!("some {collection}: {gap}")));
     unknown.extend(left_out(snapshot, collection));
-    let names = Names { snapshot, known: RefCell::default() };
+    let names = Names::of_snapshot(snapshot);
     let first = ids.into_iter().map(|id| names.of(id, type_name(collection))).collect::<Result<_>>()?;
     let filter = filter.to_string();
     Ok(Kept { as_of: snapshot.as_of(), collection, filter, read, count, doubtful, first, unknown })
-}
-
-/// Why a name leads to no object.
-#[derive(Debug)]
-pub enum Unidentified {
-    /// Nothing is called so.
-    Nobody(Error),
-    /// Several are; the error names them.
-    Several(Error),
-    /// The snapshot cannot be read.
-    Failed(Error),
-}
-
-impl Unidentified {
-    pub fn into_error(self) -> Error {
-        match self {
-            Unidentified::Nobody(error) | Unidentified::Several(error) | Unidentified::Failed(error) => error,
-        }
-    }
-}
-
-/// The object of one of `collections` that a person means, by id or by any of its names, whatever their case.
-pub fn identify(
-    snapshot: &Snapshot,
-    collections: &[Collection],
-    who: &str,
-) -> Result<(Collection, Guid), Unidentified> {
-    let id = who.parse::<Guid>().ok();
-    if let Some(id) = id
-        && let Some(home) = collections.iter().find(|home| snapshot.objects(**home).contains(id))
-    {
-        return Ok((*home, id));
-    }
-    let wanted = who.to_lowercase();
-    let mut found = Vec::new();
-    for collection in collections {
-        let each = each_named(snapshot, *collection, &mut |brief, names| {
-            if names.iter().any(|name| name.to_lowercase() == wanted) {
-                found.push((*collection, brief));
-            }
-        });
-        each.map_err(Unidentified::Failed)?;
-    }
-    match found.as_slice() {
-        [(collection, one)] => Ok((*collection, one.id)),
-        [] => Err(match nobody(snapshot, collections, who, id) {
-            Ok(error) => Unidentified::Nobody(error),
-            Err(error) => Unidentified::Failed(error),
-        }),
-        several => {
-            let candidates: Vec<&Brief> = several.iter().map(|(_, brief)| brief).collect();
-            Err(Unidentified::Several(ambiguous(collections, who, &candidates)))
-        }
-    }
 }
 
 /// What of a collection the snapshot does not hold because nobody asked for it.
@@ -339,139 +257,105 @@ fn left_out(snapshot: &Snapshot, collection: Collection) -> Option<String> {
     Some(format!("of the {collection} only those were asked for that {} lets through", asked.filter))
 }
 
-/// Collections in a sentence: "users, groups and devices".
-fn listed(collections: &[Collection]) -> String {
-    let names: Vec<&str> = collections.iter().map(|collection| collection.name()).collect();
-    match names.as_slice() {
-        [] => "objects".to_owned(),
-        [one] => (*one).to_owned(),
-        [first @ .., last] => format!("{} and {last}", first.join(", ")),
-    }
-}
-
-/// Walks the objects of a collection, each with all that it is called.
-fn each_named(snapshot: &Snapshot, collection: Collection, each: &mut dyn FnMut(Brief, Vec<&str>)) -> Result<()> {
-    let mut objects = snapshot.objects(collection).iter();
-    while let Some((id, line)) = objects.next()? {
-        let object = parsed(line)?;
-        let names = NAMES.iter().filter_map(|name| object.get(*name)?.as_str()).collect();
-        each(brief(id, type_name(collection), Some(&object)), names);
-    }
-    Ok(())
-}
-
-/// The error for a name that several objects carry.
-fn ambiguous(collections: &[Collection], who: &str, candidates: &[&Brief]) -> Error {
-    let more = candidates.len().saturating_sub(NAMED_MAX);
-    let (count, what) = (candidates.len(), listed(collections));
-    let mut error = Error::usage(format!("{count} {what} are called {}", quoted(who, NAME_WIDTH)));
-    for candidate in candidates.iter().take(NAMED_MAX) {
-        error = error.cause(words(candidate));
-    }
-    if more > 0 {
-        error = error.cause(format!("and {more} more"));
-    }
-    error.hint("give the id of the one you mean")
-}
-
-/// The error for a name that nothing carries: what is known of such an id, and the names that come nearest.
-fn nobody(snapshot: &Snapshot, collections: &[Collection], who: &str, id: Option<Guid>) -> Result<Error> {
-    let what = listed(collections);
-    let mut error = Error::usage(format!("none of the {what} is called {}", quoted(who, NAME_WIDTH)));
-    if id.is_some_and(|id| snapshot.deleted(id)) {
-        error = error.cause("it was deleted");
-    }
-    // What was not read may hold it.
-    for collection in collections {
-        if let Some(gap) = snapshot.coverage(*collection).gap() {
-            error = error.cause(format!("not all {collection} were read: {gap}"));
-        }
-        error = left_out(snapshot, *collection).into_iter().fold(error, Error::cause);
-    }
-    let wanted = who.to_lowercase();
-    let mut near: Vec<(f64, Brief)> = Vec::new();
-    for collection in collections {
-        each_named(snapshot, *collection, &mut |brief, names| {
-            let alike = names.iter().map(|name| strsim::jaro_winkler(&wanted, &name.to_lowercase()));
-            let alike = alike.fold(0.0, f64::max);
-            if id.is_none() && alike >= ALIKE_MIN {
-                near.push((alike, brief));
-                near.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.id.cmp(&b.1.id)));
-                near.truncate(NEAREST_MAX);
-            }
-        })?;
-    }
-    let near: Vec<String> = near.iter().map(|(_, brief)| words(brief)).collect();
-    Ok(match near.is_empty() {
-        true => error.hint("give an id, a user principal name, a mail address or a display name"),
-        false => error.hint(format!("did you mean {}?", near.join(" or "))),
-    })
-}
-
-/// An object in a sentence.
-fn words(brief: &Brief) -> String {
-    let name = brief.name.as_deref().map_or_else(|| "without a name".to_owned(), |name| quoted(name, NAME_WIDTH));
-    match &brief.address {
-        Some(address) => format!("{name} {} ({})", quoted(address, NAME_WIDTH), brief.id),
-        None => format!("{name} ({})", brief.id),
-    }
-}
-
-fn manager(
-    snapshot: &Snapshot,
+/// A look at what hangs on one object.
+struct Look<'a> {
+    snapshot: &'a Snapshot,
     collection: Collection,
-    user: &Map<String, Value>,
-    names: &Names<'_>,
-    unknown: &mut Vec<String>,
-) -> Result<Option<Brief>> {
-    if collection != Collection::Users || !was_read(snapshot, "manager", unknown) {
-        return Ok(None);
-    }
-    let id = user.get("manager").and_then(|manager| guid(manager, "id"));
-    id.map(|id| names.of(id, "user")).transpose()
+    id: Guid,
+    names: Names<'a>,
+    /// What is not known of it, and why, as far as it was looked at.
+    unknown: Vec<String>,
 }
 
-fn licenses(
-    snapshot: &Snapshot,
-    collection: Collection,
-    user: &Map<String, Value>,
-    names: &Names<'_>,
-    unknown: &mut Vec<String>,
-) -> Result<Option<Vec<License>>> {
-    if collection != Collection::Users || !was_read(snapshot, "licenseAssignmentStates", unknown) {
-        return Ok(None);
+impl Look<'_> {
+    /// Notes the properties that Graph did not let us read.
+    fn note_unreadable(&mut self) {
+        let unreadable = self.snapshot.unreadable(self.collection).iter();
+        let told = unreadable.filter(|(property, _)| !TOLD_APART.contains(&property.as_str()));
+        self.unknown.extend(told.map(|(property, why)| format!("{property}: {why}")));
     }
-    let states = user.get("licenseAssignmentStates").and_then(Value::as_array).into_iter().flatten();
-    let licenses = states.filter_map(|state| Some((state, guid(state, "skuId")?))).map(|(state, sku)| {
-        Ok(License {
-            sku,
-            product: product(snapshot, sku)?,
-            state: state.get("state").and_then(Value::as_str).map(str::to_owned),
-            through: guid(state, "assignedByGroup").map(|group| names.of(group, "group")).transpose()?,
-        })
-    });
-    licenses.collect::<Result<_>>().map(Some)
-}
 
-/// Whether the users came with this property; if not, that is noted as unknown.
-fn was_read(snapshot: &Snapshot, property: &str, unknown: &mut Vec<String>) -> bool {
-    let read = snapshot.properties(Collection::Users).contains(property);
-    if !read {
-        let what = if property == "manager" { property } else { "licenses" };
-        match snapshot.unreadable(Collection::Users).get(property) {
-            Some(why) => unknown.push(format!("{what}: {why}")),
-            None => unknown.push(format!("{what}: {property} of users was not read")),
+    fn manager(&mut self, user: &Map<String, Value>) -> Result<Option<Brief>> {
+        if !self.was_read("manager", "manager") {
+            return Ok(None);
         }
+        let id = user.get("manager").and_then(|manager| guid(manager, "id"));
+        id.map(|id| self.names.of(id, "user")).transpose()
     }
-    read
-}
 
-fn product(snapshot: &Snapshot, sku: Guid) -> Result<Option<String>> {
-    if let Some(name) = sku_names::lookup(sku) {
-        return Ok(Some(name.product_name.to_string()));
+    fn licenses(&mut self, user: &Map<String, Value>) -> Result<Option<Vec<License>>> {
+        if !self.was_read("licenseAssignmentStates", "licenses") {
+            return Ok(None);
+        }
+        let states = user.get("licenseAssignmentStates").and_then(Value::as_array).into_iter().flatten();
+        let licenses = states.filter_map(|state| Some((state, guid(state, "skuId")?))).map(|(state, sku)| {
+            Ok(License {
+                sku,
+                product: self.product(sku)?,
+                state: state.get("state").and_then(Value::as_str).map(str::to_owned),
+                through: guid(state, "assignedByGroup").map(|group| self.names.of(group, "group")).transpose()?,
+            })
+        });
+        licenses.collect::<Result<_>>().map(Some)
     }
-    let product = object(snapshot, Collection::Licenses, sku)?;
-    Ok(product.and_then(|product| Some(product.get("skuPartNumber")?.as_str()?.to_owned())))
+
+    fn product(&self, sku: Guid) -> Result<Option<String>> {
+        if let Some(name) = sku_names::lookup(sku) {
+            return Ok(Some(name.product_name.to_string()));
+        }
+        let product = object(self.snapshot, Collection::Licenses, sku)?;
+        Ok(product.and_then(|product| Some(product.get("skuPartNumber")?.as_str()?.to_owned())))
+    }
+
+    /// Whether it is a user and the users came with this property; of a user without it, that is noted as unknown.
+    fn was_read(&mut self, property: &str, what: &str) -> bool {
+        if self.collection != Collection::Users {
+            return false;
+        }
+        let read = self.snapshot.properties(Collection::Users).contains(property);
+        if !read {
+            self.unknown.push(match self.snapshot.unreadable(Collection::Users).get(property) {
+                Some(why) => format!("{what}: {why}"),
+                None => format!("{what}: {property} of users was not read"),
+            });
+        }
+        read
+    }
+
+    /// The groups that hold it and, of a group, what it holds: through all nestings, with the way of each.
+    fn memberships(&mut self) -> Result<Around> {
+        let (snapshot, names, id) = (self.snapshot, &self.names, self.id);
+        let is_group = self.collection == Collection::Groups;
+        let what = if is_group { "groups and members" } else { "groups" };
+        let coverage = snapshot.coverage(Collection::Memberships);
+        if !snapshot.manifest().collections.contains_key(&Collection::Memberships) {
+            self.unknown.extend(coverage.gap().map(|gap| format!("{what}: {gap}")));
+            return Ok(Around::default());
+        }
+        self.unknown.extend(coverage.gap().map(|gap| format!("some {what}: {gap}")));
+        let closure = Closure::new(Arc::new(snapshot.members()?));
+        let containing = closure.containing(id);
+        let way = |group: Guid, member: Guid| {
+            let path = closure.path(group, member).unwrap_or_default();
+            path.into_iter().map(|group| names.of(group, "group")).collect::<Result<Vec<Brief>>>()
+        };
+        let held = |group: &Guid| Ok(Held { object: names.of(*group, "group")?, path: way(*group, id)? });
+        let groups = nearest_first(containing.iter().map(held).collect::<Result<_>>()?);
+        for group in closure.doubtful().filter(|group| *group != id && containing.binary_search(group).is_err()) {
+            let why = closure.doubt(group).map(|why| why.to_string()).unwrap_or_default();
+            self.unknown.push(format!("whether it is in {}: {why}", words(&names.of(group, "group")?)));
+        }
+        if !is_group {
+            return Ok(Around { groups: Some(groups), members: None });
+        }
+        self.unknown.extend(closure.doubt(id).map(|why| format!("some members: {why}")));
+        let members = closure.contained(id).into_iter().map(|member: Member| {
+            let kind = if member.kind == MemberKind::Other { "object" } else { member.kind.name() };
+            Ok(Held { object: names.of(member.id, kind)?, path: way(id, member.id)? })
+        });
+        let members = nearest_first(members.collect::<Result<_>>()?);
+        Ok(Around { groups: Some(groups), members: Some(members) })
+    }
 }
 
 /// The memberships above an object and, of a group, below it.
@@ -479,45 +363,6 @@ fn product(snapshot: &Snapshot, sku: Guid) -> Result<Option<String>> {
 struct Around {
     groups: Option<Vec<Held>>,
     members: Option<Vec<Held>>,
-}
-
-/// The groups that hold an object and, of a group, what it holds: through all nestings, with the way of each.
-fn memberships(
-    snapshot: &Snapshot,
-    collection: Collection,
-    id: Guid,
-    names: &Names<'_>,
-    unknown: &mut Vec<String>,
-) -> Result<Around> {
-    let what = if collection == Collection::Groups { "groups and members" } else { "groups" };
-    let coverage = snapshot.coverage(Collection::Memberships);
-    if !snapshot.manifest().collections.contains_key(&Collection::Memberships) {
-        unknown.extend(coverage.gap().map(|gap| format!("{what}: {gap}")));
-        return Ok(Around::default());
-    }
-    unknown.extend(coverage.gap().map(|gap| format!("some {what}: {gap}")));
-    let closure = Closure::new(Arc::new(snapshot.members()?));
-    let containing = closure.containing(id);
-    let way = |group: Guid, member: Guid| {
-        let path = closure.path(group, member).unwrap_or_default();
-        path.into_iter().map(|group| names.of(group, "group")).collect::<Result<Vec<Brief>>>()
-    };
-    let groups = containing.iter().map(|group| Ok(Held { object: names.of(*group, "group")?, path: way(*group, id)? }));
-    let groups = nearest_first(groups.collect::<Result<_>>()?);
-    for group in closure.doubtful().filter(|group| *group != id && containing.binary_search(group).is_err()) {
-        let why = closure.doubt(group).map(|why| why.to_string()).unwrap_or_default();
-        unknown.push(format!("whether it is in {}: {why}", words(&names.of(group, "group")?)));
-    }
-    if collection != Collection::Groups {
-        return Ok(Around { groups: Some(groups), members: None });
-    }
-    unknown.extend(closure.doubt(id).map(|why| format!("some members: {why}")));
-    let members = closure.contained(id).into_iter().map(|member: Member| {
-        let kind = if member.kind == MemberKind::Other { "object" } else { member.kind.name() };
-        Ok(Held { object: names.of(member.id, kind)?, path: way(id, member.id)? })
-    });
-    let members = nearest_first(members.collect::<Result<_>>()?);
-    Ok(Around { groups: Some(groups), members: Some(members) })
 }
 
 /// Direct memberships come first: that is what people look for.
@@ -535,7 +380,11 @@ struct Names<'a> {
     known: RefCell<HashMap<Guid, Brief>>,
 }
 
-impl Names<'_> {
+impl<'a> Names<'a> {
+    fn of_snapshot(snapshot: &'a Snapshot) -> Names<'a> {
+        Names { snapshot, known: RefCell::default() }
+    }
+
     /// An object of that Graph type; without a name where the snapshot does not hold it.
     fn of(&self, id: Guid, kind: &'static str) -> Result<Brief> {
         if let Some(known) = self.known.borrow().get(&id) {

@@ -3,17 +3,24 @@
 //! Hides how clauses are judged, how pairs and assignments take the least certain state of their ends, and how an
 //! edited scope is told from changed data. Deliberately knows no target and decides no change.
 
+mod depend;
+mod rule;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
 use jiff::Timestamp;
 
+use self::depend::{container, is_looked_up, member_homes};
+pub use self::depend::{ends, missing};
+use self::rule::{DISABLED, NOT_TRUE, Rule, UNTIL_EDITED, left_out_by, told};
+pub use self::rule::{Effect, Opinion, shared_clauses};
 use crate::directory::Directory;
 use crate::distinct::Values;
 use crate::error::Result;
-use crate::expr::{Catalog, Expr, Navigate, Truth};
-use crate::job::{self, Exclude, Job};
+use crate::expr::Navigate;
+use crate::job::{self, Job};
 use crate::mapping::{Distinct, Each, Mapping, each};
 use crate::plan::LimitName;
 use crate::plan::build::States;
@@ -23,7 +30,7 @@ use crate::plan::limits::Approved;
 use crate::plan::policy::CauseKind;
 use crate::record::{Collection, Coverage, Form, Guid, Key, Record, Unknown, Value};
 use crate::schema::Navigation;
-use crate::snapshot::{MemberKind, Members, Snapshot};
+use crate::snapshot::MemberKind;
 
 /// How one record stands to the scope.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,95 +48,6 @@ pub enum Standing {
     Unknown(Unknown),
 }
 
-/// The filter and the exclude list of one collection, ready to judge.
-struct Rule<'a> {
-    filter: Option<&'a Expr>,
-    /// In the order written, each with its normal form.
-    clauses: Vec<(Expr, String)>,
-    exclude: Option<&'a Exclude>,
-}
-
-impl<'a> Rule<'a> {
-    fn new(scope: &'a job::Scope, collection: Collection) -> Rule<'a> {
-        let filter = scope.filters.get(&collection).map(|filter| &filter.expr);
-        let named = filter.map(Expr::clauses).unwrap_or_default().into_iter().map(|clause| {
-            let words = clause.to_string();
-            (clause, words)
-        });
-        Rule { filter, clauses: named.collect(), exclude: scope.exclude.get(&collection) }
-    }
-
-    /// `Err` names the clause that is false. What each clause did is added to `effects`, if that has room for it.
-    fn judge(&self, record: &Record, navigate: &dyn Navigate, effects: &mut [Effect]) -> Result<Standing, &str> {
-        let mut doubt = None;
-        match self.exclude.map(|exclude| exclude.covers(record, navigate)) {
-            Some(Ok(true)) => return Err(EXCLUDE),
-            Some(Err(reason)) => doubt = Some(reason),
-            _ => {}
-        }
-        let mut unknown = Vec::new();
-        for (index, (clause, words)) in self.clauses.iter().enumerate() {
-            match clause.truth(record, navigate) {
-                Truth::True => {}
-                Truth::False => {
-                    effects.get_mut(index).into_iter().for_each(|effect| effect.dropped += 1);
-                    return Err(words);
-                }
-                Truth::Unknown(reason) => {
-                    unknown.push(index);
-                    doubt = doubt.or(Some(reason));
-                }
-            }
-        }
-        for index in unknown {
-            effects.get_mut(index).into_iter().for_each(|effect| effect.unknown += 1);
-        }
-        Ok(doubt.map_or(Standing::In, Standing::Unknown))
-    }
-
-    /// What each part says of a record, whatever the others say. Without a record nothing is said.
-    fn opinion(&self, record: Option<&Record>, navigate: &dyn Navigate) -> Opinion {
-        let excluded = |exclude: &&Exclude| {
-            Some(match exclude.covers(record?, navigate) {
-                Ok(true) => Truth::True,
-                Ok(false) => Truth::False,
-                Err(reason) => Truth::Unknown(reason),
-            })
-        };
-        let clause =
-            |(clause, _): &(Expr, String)| (clause.clone(), record.map(|record| clause.truth(record, navigate)));
-        Opinion {
-            filter: self.filter.map(Expr::to_string),
-            excluded: self.exclude.as_ref().and_then(excluded),
-            clauses: self.clauses.iter().map(clause).collect(),
-        }
-    }
-
-    /// Room for what each clause does.
-    fn effects(&self) -> Vec<Effect> {
-        vec![Effect::default(); self.clauses.len()]
-    }
-}
-
-/// What a scope says of one record, part by part.
-pub struct Opinion {
-    /// The filter in its normal form.
-    pub filter: Option<String>,
-    /// Whether the list of excluded records names it; none where there is no list, or no record.
-    pub excluded: Option<Truth>,
-    /// In the order written.
-    pub clauses: Vec<(Expr, Option<Truth>)>,
-}
-
-/// What one clause of a filter did to the records of its collection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Effect {
-    /// Records for which it is the first clause that is false.
-    pub dropped: u64,
-    /// Records that no clause dropped and of which this one is not known.
-    pub unknown: u64,
-}
-
 /// Standings of all objects of one collection: most are alike, so each distinct one is kept once.
 #[derive(Default)]
 struct Verdicts {
@@ -140,6 +58,9 @@ struct Verdicts {
     left_out: BTreeMap<String, u64>,
     effects: Vec<Effect>,
 }
+
+/// Of a record that left since the mapping that made it was edited.
+const UNTIL_RECAST: &str = "not made since an edit of the mapping ";
 
 /// Judges every record of one snapshot under one job.
 pub struct Judge<'a> {
@@ -609,176 +530,10 @@ fn least_certain_of(standings: Vec<Standing>) -> Standing {
     standings.into_iter().min_by_key(rank).unwrap_or(Standing::In)
 }
 
-/// Stands for the job's list of excluded records, in the place of a clause.
-const EXCLUDE: &str = "exclude";
-const UNTIL_EDITED: &str = "in scope until the scope was edited; now left out: ";
-const UNTIL_RECAST: &str = "not made since an edit of the mapping ";
-const DISABLED: &str = "disabled: ";
-const NOT_TRUE: &str = " is not true";
-
-fn told(clause: &str) -> String {
-    match clause {
-        EXCLUDE => "excluded by the job".into(),
-        clause => format!("{clause}{NOT_TRUE}"),
-    }
-}
-
-/// The clause alone, for counting: "980 left out by accountEnabled eq true".
-fn left_out_by(standing: &Standing) -> Option<&str> {
-    let (Standing::Out(Cause { words, .. }) | Standing::LeftOut(Cause { words, .. }) | Standing::Edited(words)) =
-        standing
-    else {
-        return None;
-    };
-    let words = words.strip_prefix(UNTIL_EDITED).or(words.strip_prefix(DISABLED)).unwrap_or(words);
-    Some(words.strip_suffix(NOT_TRUE).unwrap_or("the job's exclude list"))
-}
-
-/// The clauses of today's filter that every accepted scope has too, in their normal form: what they leave out is out
-/// whichever of the scopes is asked.
-pub fn shared_clauses(job: &Job, collection: Collection) -> BTreeSet<String> {
-    let of = |scope: &job::Scope| -> BTreeSet<String> {
-        let filter = scope.filters.get(&collection).map(|filter| filter.expr.clauses());
-        filter.unwrap_or_default().iter().map(Expr::to_string).collect()
-    };
-    let accepted = job.accepted.iter().map(|accepted| of(&accepted.scope));
-    accepted.fold(of(&job.scope), |shared, clauses| shared.intersection(&clauses).cloned().collect())
-}
-
-/// The objects that a row's key speaks of, with the collection that each is most likely in.
-pub fn ends(mapping: &Mapping, key: &Key) -> Vec<(Collection, Guid)> {
-    let source = mapping.source;
-    match (key, source.pairs()) {
-        (key, _) if mapping.each.is_some() => each::split(key).map(|(id, _)| (source, id)).into_iter().collect(),
-        (Key::Guid(id), None) => vec![(source, *id)],
-        (Key::Pair(of, member), Some(pairs)) => vec![(pairs.of, *of), (pairs.members[0], *member)],
-        (Key::Assignment(parts), _) => vec![(Collection::Users, parts.0)],
-        _ => Vec::new(),
-    }
-}
-
-/// Whether members of that kind have a collection of their own.
-fn is_read(kind: MemberKind) -> bool {
-    matches!(kind, MemberKind::User | MemberKind::Group | MemberKind::Device)
-}
-
-/// The collections in which the member of a pair may be found. What is no user is not gone: it may be a device, and a
-/// lookup finds an object only under its own type.
-fn member_homes(pairs: Collection, catalog: &Catalog) -> Vec<Collection> {
-    let homes = pairs.pairs().map_or(&[][..], |pairs| pairs.members);
-    // Without devices in the job a member that is none of its users is judged as the user it was.
-    homes.iter().copied().filter(|home| *home != Collection::Devices || catalog.uses(*home)).collect()
-}
-
-/// What the first end of a pair is.
-fn container(pairs: Collection) -> Collection {
-    pairs.pairs().map_or(Collection::Groups, |pairs| pairs.of)
-}
-
-/// Whether an object of the collection can be looked up by its id, so that one that a list does not show is known.
-fn is_looked_up(collection: Collection) -> bool {
-    use Collection::{AdministrativeUnits, Devices, DirectoryRoles, Groups, Users};
-    matches!(collection, Users | Groups | Devices | AdministrativeUnits | DirectoryRoles)
-}
-
 fn ended_words(pairs: Collection) -> &'static str {
     match pairs {
         Collection::GroupOwners | Collection::DeviceOwners => "no longer an owner",
         Collection::DeviceUsers => "no longer a user of the device",
         _ => "no longer a member",
-    }
-}
-
-/// Every id that the ledger's rows of this job depend on and that the snapshot did not return: to be looked up.
-/// `lists` are those that pairs of the mapping's source come from.
-pub fn missing(
-    snapshot: &Snapshot,
-    lists: &Members,
-    catalog: &Catalog,
-    mapping: &Mapping,
-    key: &Key,
-    missing: &mut BTreeSet<(Collection, Guid)>,
-) {
-    if mapping.distinct.is_some() {
-        return;
-    }
-    let mut need = |collection: Collection, id: Guid| {
-        if !snapshot.objects(collection).contains(id) {
-            missing.insert((collection, id));
-        }
-    };
-    match key {
-        key if mapping.each.is_some() => {
-            if let Some((id, _)) = each::split(key).filter(|_| is_looked_up(mapping.source)) {
-                need(mapping.source, id);
-            }
-        }
-        Key::Guid(id) if is_looked_up(mapping.source) => need(mapping.source, *id),
-        Key::Pair(of, member) => {
-            need(container(mapping.source), *of);
-            // Contacts and service principals are in no collection: while they are listed there is nothing to look up.
-            let listed = lists.of(*of).unwrap_or_default();
-            if listed.binary_search_by_key(member, |member| member.id).is_ok_and(|at| !is_read(listed[at].kind)) {
-                return;
-            }
-            let homes = member_homes(mapping.source, catalog);
-            if !homes.iter().any(|home| snapshot.objects(*home).contains(*member)) {
-                missing.extend(homes.iter().map(|home| (*home, *member)));
-            }
-        }
-        Key::Assignment(parts) => need(Collection::Users, parts.0),
-        Key::Guid(_) | Key::Text(_) => {}
-    }
-}
-
-/// A text for people, from the record itself; needs the properties that [`label_needs`] asks for.
-pub fn label(directory: &Directory<'_>, catalog: &Catalog, record: &Record) -> String {
-    let text = |record: &Record, name: &str| {
-        let slot = catalog.shape(record.collection).slot(name)?;
-        match record.slots.get(slot) {
-            Some(Some(Value::Text(text))) => Some(text.to_string()),
-            _ => None,
-        }
-    };
-    let object = |collection: Collection, id: Guid| {
-        let record = directory.followed(collection, id).ok().flatten();
-        record.and_then(|record| text(&record, "displayName")).unwrap_or_else(|| id.to_string())
-    };
-    match (&record.key, record.collection) {
-        (Key::Pair(of, member), pairs) => {
-            let kinds = [Collection::Users, Collection::Groups, Collection::Devices];
-            let home = kinds.into_iter().find(|kind| directory.snapshot().objects(*kind).contains(*member));
-            let member = home.map_or_else(|| member.to_string(), |home| object(home, *member));
-            let (between, home) = match pairs {
-                Collection::GroupOwners | Collection::DeviceOwners => ("owner of", pairs.pairs()),
-                Collection::DeviceUsers => ("user of", pairs.pairs()),
-                _ => ("in", pairs.pairs()),
-            };
-            format!("{member} {between} {}", object(home.map_or(Collection::Groups, |pairs| pairs.of), *of))
-        }
-        (Key::Assignment(parts), _) => {
-            let product = text(record, "productName").unwrap_or_else(|| parts.1.to_string());
-            format!("{product} of {}", object(Collection::Users, parts.0))
-        }
-        (_, Collection::Licenses) => text(record, "productName").unwrap_or_else(|| record.key.to_string()),
-        _ => text(record, "displayName").unwrap_or_else(|| record.key.to_string()),
-    }
-}
-
-/// Adds what [`label`] reads for records of that collection.
-pub fn label_needs(catalog: &mut Catalog, collection: Collection) {
-    let name = |collection: Collection| (collection, "displayName");
-    let needs: Vec<(Collection, &str)> = match (collection, collection.form()) {
-        (Collection::Licenses, _) => vec![(collection, "productName")],
-        // Groups in groups: nobody's rights to read users are needed for that.
-        (_, Form::Pairs(pairs)) => vec![name(pairs.of), name(pairs.members[0])],
-        (_, Form::Assignments) => vec![name(Collection::Users), (collection, "productName")],
-        // A list that nothing is known of may refuse to select what it does not have.
-        (Collection::SignInActivity, _) | (_, Form::Custom) => vec![],
-        (_, Form::Objects) => vec![name(collection)],
-    };
-    for (collection, name) in needs {
-        // These are properties of the schema; a catalog that is full leaves labels to be ids.
-        let _ = catalog.require(collection, name);
     }
 }

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use futures::StreamExt;
 use futures::stream;
 
-use crate::directory::Directory;
+use crate::directory::{self, Directory};
 use crate::error::{Error, Result};
 use crate::expr::{self, Catalog, Expr};
 use crate::find::{Found, Tally};
@@ -24,7 +24,7 @@ use crate::plan::decide::{Desired, MappingPolicy, TypePolicy, protect_name};
 use crate::plan::matching::{CurrentKey, CurrentSide, DesiredKey, DesiredSide, DesiredState, Ownership, target_key};
 use crate::plan::policy::{Removal, StepAction};
 use crate::record::{Coverage, Key, Value};
-use crate::scope::{self, Judge, Standing};
+use crate::scope::{Judge, Standing};
 use crate::spill::SpillWriter;
 use crate::target::{Target, WriteRecords, Writes};
 
@@ -66,6 +66,7 @@ fn extend(ty: &mut TypePolicy, job: &Job, mapping: &Mapping) -> Result<()> {
             reference: reference.map(|mapping| mapping.target.clone()),
             find: attribute.find.as_ref().map(|find| find.among.clone()),
             private: attribute.private,
+            boolean: attribute.is_boolean(),
             unique: false,
             only_read: false,
             holds: attribute.holds(),
@@ -129,10 +130,12 @@ fn place(spec: &mut TypeSpec, wanted: AttributeSpec) -> usize {
         return spec.attributes.len() - 1;
     };
     let there = &mut spec.attributes[at];
+    let boolean = there.boolean || wanted.boolean;
     // What one mapping only looks at, another one writes.
     if there.only_read {
         *there = wanted;
     }
+    there.boolean = boolean;
     at
 }
 
@@ -187,7 +190,7 @@ pub fn desired(
             if judge.standing(&record)? != Standing::In {
                 return Ok(());
             }
-            let label = scope::label(directory, &job.catalog, &record);
+            let label = directory::label(directory, &job.catalog, &record);
             if mapping.each.is_none() {
                 let mapped = mapping.apply(&record, &sight);
                 return wanted.take(&maker, record.key, label, mapped);
@@ -195,7 +198,7 @@ pub fn desired(
             for part in mapping.parts(&record, &sight) {
                 let label = match &part.element {
                     Some(Element { value: Value::Record(item), .. }) => {
-                        format!("{label}: {}", scope::label(directory, &job.catalog, item))
+                        format!("{label}: {}", directory::label(directory, &job.catalog, item))
                     }
                     Some(element) => format!("{label}: {}", element.spelling),
                     None => label.clone(),
@@ -326,6 +329,7 @@ const LOOKED_UP_MAX: usize = 1000;
 /// taken for deleted because it is new.
 pub async fn current(target: &dyn Target, policy: &TypePolicy, ledger: Option<&Ledger>) -> Result<CurrentSide> {
     let spec = &policy.spec;
+    refuse_lost(target, spec, ledger).await?;
     let mut records = SpillWriter::new()?;
     let mut keys = Vec::new();
     let coverage = target
@@ -341,6 +345,34 @@ pub async fn current(target: &dyn Target, policy: &TypePolicy, ledger: Option<&L
         side.look_up_owned(writes, spec, ledger).await?;
     }
     Ok(CurrentSide { keys: side.keys, records: side.records.finish()?, coverage: side.coverage })
+}
+
+/// Refuses a type that lost the place of an attribute which the job filled: its values would look as if someone had
+/// cleared each of them by hand.
+async fn refuse_lost(target: &dyn Target, spec: &TypeSpec, ledger: Option<&Ledger>) -> Result<()> {
+    let (Some(lacks), Some(ledger)) = (target.lacks(spec).await?, ledger) else { return Ok(()) };
+    let mut lost = Vec::new();
+    for at in lacks.attributes {
+        let name = &spec.attributes[at].name;
+        if ledger.has_filled(&spec.name, name)? {
+            lost.push(format!("{name:?}"));
+        }
+    }
+    if lost.is_empty() {
+        return Ok(());
+    }
+    let (columns, them, they_were) = match lost.len() {
+        1 => ("column", "it", "it was"),
+        _ => ("columns", "them", "they were"),
+    };
+    let others: Vec<String> = lacks.others.iter().take(8).map(|name| format!("{name:?}")).collect();
+    let others = if others.is_empty() { String::new() } else { format!(" (not of this job: {})", others.join(", ")) };
+    Err(Error::failed(format!("{} lost the {columns} {}", lacks.place, lost.join(", ")))
+        .cause(format!("this job filled {them}; what stands there now is not known, and nothing was written"))
+        .hint(format!(
+            "if {they_were} renamed, give back the name{others}; else put back the file as it was, or take the attribute out \
+             of the mapping. Out for one run and in again, it is filled anew"
+        )))
 }
 
 /// What was read of a type, while more may come.

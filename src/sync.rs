@@ -1,6 +1,6 @@
 //! One run of one job: extract, judge, map, compare, hold or apply. [`run`] is the whole of it.
 //!
-//! Hides where state lies, how a run ends in history, and what a dry run leaves out. Deliberately decides nothing about
+//! Hides the order of the steps; what each of them does is [`crate::session`]'s. Deliberately decides nothing about
 //! records (that is [`crate::plan`]) and prints nothing but through [`crate::report`].
 
 use std::path::{Path, PathBuf};
@@ -8,63 +8,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crate::apply::Applied;
-use crate::cli::{SnapshotChoice, Trial};
-use crate::clock::Clock;
+use crate::cli::SnapshotChoice;
 use crate::error::{Error, Exit, Result};
-use crate::http::{Http, HttpSettings};
 use crate::job::Job;
 use crate::ledger::RunId;
 use crate::plan::change::Action;
-use crate::plan::{LimitName, Plan, file};
+use crate::plan::{Plan, file};
 use crate::report::figures::Figures;
-use crate::report::files::Wanted;
-use crate::report::progress::Progress;
-use crate::report::{Format, View};
-use crate::session::{Session, Took};
+use crate::session::{Context, Options, Session, Took};
 use crate::target::{self, Target};
-
-/// What a person asked for, beyond the job.
-#[derive(Default)]
-pub struct Options {
-    /// Writes nothing but what is printed and asked for.
-    pub dry_run: bool,
-    /// Reads everything, whatever could be told by changes alone.
-    pub full: bool,
-    /// Where a dry run saves its plan.
-    pub out: Option<PathBuf>,
-    /// Exit 8 when a dry run finds changes.
-    pub detailed_exitcode: bool,
-    pub trial: Trial,
-    pub snapshot: Option<SnapshotChoice>,
-    /// Limits approved at once, by whoever runs this.
-    pub approve: Vec<LimitName>,
-    /// Sends also what the target refused lately.
-    pub retry_rejected: bool,
-    /// Who that is.
-    pub by: String,
-    pub format: Format,
-    /// Files to write beside what is printed.
-    pub files: Wanted,
-    pub view: View,
-}
-
-/// What all jobs of one invocation share.
-pub struct Context<'a> {
-    pub http: Http,
-    pub progress: &'a Progress,
-    /// Set by a signal: what is in flight is finished, the rest is left for the next run.
-    pub stop: &'a AtomicBool,
-}
-
-impl<'a> Context<'a> {
-    pub fn new(clock: Clock, progress: &'a Progress, stop: &'a AtomicBool) -> Context<'a> {
-        Context { http: Http::new(clock, HttpSettings::default()), progress, stop }
-    }
-
-    pub fn clock(&self) -> &Clock {
-        self.http.clock()
-    }
-}
 
 /// True while an apply is under way: only then is there something worth finishing when a signal comes.
 static APPLYING: AtomicBool = AtomicBool::new(false);
@@ -153,6 +105,7 @@ async fn saved_steps(session: &mut Session<'_>, plan: &Plan, only: &[Action]) ->
     session.refuse_stale(plan, target.as_ref()).await?;
     let plan = if only.is_empty() { plan.clone() } else { plan.only(only)? };
     // Applying a saved plan by name is the approval of what it shows: limits do not hold it again.
+    let plan = session.approve_by_name(plan)?;
     let applied = apply(session, &plan, target.as_ref()).await?;
     session.finish(
         &plan,

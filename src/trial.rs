@@ -1,7 +1,6 @@
 //! A trial on a few: which keys `--only WHO…` and `--first N` stand for, with what they refer to.
 //!
-//! Hides what hangs together. Deliberately leaves it to the plan that a trial creates and
-//! updates but never removes.
+//! Hides what hangs together. Deliberately leaves it to the plan that a trial creates and updates but never removes.
 
 use std::collections::BTreeSet;
 

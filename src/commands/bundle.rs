@@ -10,9 +10,9 @@ use crate::error::{Exit, Result};
 use crate::job::{Job, Source};
 use crate::ledger::Ledger;
 use crate::report::say;
-use crate::session;
+use crate::session::{self, Context};
 use crate::state::State;
-use crate::sync::{self, Context};
+use crate::sync;
 
 /// Makes the bundle, and plans from it once, to prove that this can be done.
 pub async fn bundle(command: &cli::Bundle, context: &Context<'_>) -> Result<Exit> {
@@ -29,7 +29,7 @@ pub async fn bundle(command: &cli::Bundle, context: &Context<'_>) -> Result<Exit
     bundle.figures(&real, &job.name)?;
     let ledger = Ledger::open_to_read(&State::of(&job).ledger(), &decisions::identity(&job)?)?;
     bundle.history(ledger.as_ref())?;
-    bundle.plan(&sync::plan_from(&bundle.job_file(), bundle.snapshot(), context).await?)?;
+    bundle.plan(sync::plan_from(&bundle.job_file(), bundle.snapshot(), context).await?)?;
     bundle.finish(now)?;
     say!(
         "The bundle is in {}: job.toml, the masked snapshot, plan.txt, figures.json, history.json.",

@@ -16,9 +16,9 @@ use crate::plan::{LimitName, Plan, approve as approving, file};
 use crate::record::Key;
 use crate::report::visible::{shell_word, visible};
 use crate::report::{self, say};
+use crate::session::Context;
 use crate::snapshot::Snapshot;
 use crate::state::State;
-use crate::sync::Context;
 use crate::target;
 
 /// Who decides, for the ledger: user id, `SUDO_USER`, and what `--by` says.
@@ -184,11 +184,17 @@ pub fn approve(command: &Approve, context: &Context<'_>) -> Result<Exit> {
         .collect::<Result<_>>()?;
     for approval in approvals {
         ledger.approve(&approval)?;
-        let count = approval.records.len();
+        let count = approving::covered(&plan, &approval);
         let records = if count == 1 { "record" } else { "records" };
         say!("{}: {count} {records} of plan {} approved by {by}", approval.limit, approval.plan);
     }
-    say!("The next run proves each of them anew and goes through; anything beyond holds again.");
+    match &plan.header.undoes {
+        None => say!("The next run proves each of them anew and goes through; anything beyond holds again."),
+        Some(run) => say!(
+            "Now take the run back again: entra-import undo {} {run}. Runs in between leave this approval alone.",
+            command.job.display()
+        ),
+    }
     Ok(Exit::Done)
 }
 

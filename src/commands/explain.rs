@@ -5,8 +5,7 @@ use crate::cli;
 use crate::error::{Exit, Result};
 use crate::explain::Inquiry;
 use crate::report::to_stdout;
-use crate::session::Session;
-use crate::sync::Options;
+use crate::session::{Options, Session};
 use crate::target;
 
 /// Answers. What is not known makes it partial.

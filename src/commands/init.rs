@@ -12,7 +12,7 @@ use crate::error::{Context as _, Error, Exit, Result};
 use crate::job::{Job, TargetConfig};
 use crate::report::say;
 use crate::report::visible::visible;
-use crate::sync::Context;
+use crate::session::Context;
 use crate::target::jsm_assets::propose::{Proposal, propose, quoted};
 
 /// Shipped mappings of a job without a schema to follow.

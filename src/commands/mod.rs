@@ -1,38 +1,34 @@
 //! The commands: each is a few lines that call the piece that does the work and show what came of it.
 //!
-//! Hides how several jobs follow one another and how signals end a run. Deliberately holds no rule of the product.
+//! Hides how signals end a run, and what is recorded. Deliberately holds no rule of the product.
 
 mod bundle;
 mod check;
 mod decisions;
 mod explain;
+mod extract;
 mod history;
 mod init;
 mod lookup;
 mod offline;
 mod ownership;
 mod permissions;
+mod runs;
 mod setup;
 mod traces;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cli::{self, Cli, Command, Global};
 use crate::clock::Clock;
-use crate::error::{Context as _, Error, Exit, Result};
-use crate::job::{Job, Source as JobSource, jobs_in};
-use crate::ledger::RunId;
-use crate::record::Collection;
+use crate::error::{Context as _, Exit, Result};
 use crate::recording::Recorder;
-use crate::report::jobs::{self, Row};
 use crate::report::progress::Progress;
-use crate::report::{self, Format, View, log, say};
-use crate::session;
-use crate::snapshot::{Extent, is_snapshot};
-use crate::source::{self, Source, SourceNeeds};
-use crate::sync::{self, Context, Options};
+use crate::report::{self, View, log};
+use crate::session::Context;
+use crate::sync;
 
 /// Runs the command and says how it ended; errors have been printed.
 pub fn dispatch(cli: Cli) -> Exit {
@@ -93,56 +89,10 @@ struct Work<'a> {
 impl Work<'_> {
     async fn run(&self, command: &Command) -> Result<Exit> {
         match command {
-            Command::Run(run) => {
-                let options = |job: &Path| Options {
-                    dry_run: run.dry_run,
-                    full: run.full,
-                    out: None,
-                    detailed_exitcode: false,
-                    trial: run.trial.clone(),
-                    snapshot: run.snapshot.choice(),
-                    approve: run.approve.clone(),
-                    retry_rejected: run.retry_rejected,
-                    by: decisions::who(None),
-                    format: run.output.format,
-                    files: run.output.files.wanted(Some(&run.outcomes)),
-                    view: self.view(job, run.output.all),
-                };
-                let recorder = self.recorder(&run.record)?;
-                if recorder.is_some() && jobs_in(&run.jobs)?.len() > 1 {
-                    return Err(Error::usage("--record takes one job").hint("name the job that shows what you report"));
-                }
-                recorded(recorder, self.each(&run.jobs, options).await)
-            }
-            Command::Plan(plan) => {
-                let options = Options {
-                    dry_run: true,
-                    full: plan.full,
-                    out: plan.out.clone(),
-                    detailed_exitcode: plan.detailed_exitcode,
-                    trial: plan.trial.clone(),
-                    snapshot: plan.snapshot.choice(),
-                    format: plan.output.format,
-                    files: plan.output.files.wanted(None),
-                    view: self.view(&plan.job, plan.output.all),
-                    ..Options::default()
-                };
-                sync::run(&plan.job, &options, &self.context).await
-            }
-            Command::Apply(apply) => {
-                let options = Options {
-                    by: decisions::who(None),
-                    format: apply.format,
-                    files: apply.files.wanted(Some(&apply.outcomes)),
-                    view: self.view(&apply.job, false),
-                    ..Options::default()
-                };
-                sync::apply_saved(&apply.job, &apply.plan, &apply.only, &options, &self.context).await
-            }
-            Command::Extract(extract) => {
-                let recorder = self.recorder(&extract.record)?;
-                recorded(recorder, self.extract(extract).await)
-            }
+            Command::Run(command) => runs::run(command, self).await,
+            Command::Plan(command) => runs::plan(command, self).await,
+            Command::Apply(command) => runs::apply(command, self).await,
+            Command::Extract(command) => extract::extract(command, self).await,
             Command::Bundle(bundle) => bundle::bundle(bundle, &self.context).await,
             Command::Check(check) => check::check(check, self).await,
             Command::Explain(command) => explain::explain(command, self).await,
@@ -157,18 +107,7 @@ impl Work<'_> {
             Command::Decline(decline) => ownership::decline(decline, &self.context).await,
             Command::Pin(pin) => ownership::pin(pin, &self.context),
             Command::History(history) => history::history(history),
-            Command::Undo(undo) => {
-                let options = Options {
-                    dry_run: undo.dry_run,
-                    approve: undo.approve.clone(),
-                    by: decisions::who(None),
-                    format: undo.output.format,
-                    files: undo.output.files.wanted(None),
-                    view: self.view(&undo.job, undo.output.all),
-                    ..Options::default()
-                };
-                sync::undo(&undo.job, RunId(undo.run), &options, &self.context).await
-            }
+            Command::Undo(command) => runs::undo(command, self).await,
             Command::State(command) => traces::state(command, &self.context),
             Command::Forget(forget) => traces::forget(forget, &self.context),
             Command::Test(test) => offline::test(&test.mappings),
@@ -185,6 +124,7 @@ impl Work<'_> {
         Ok(recorder)
     }
 
+    /// How results of that job are to look.
     fn view(&self, job: &Path, all: bool) -> View {
         View {
             job_file: job.display().to_string(),
@@ -192,66 +132,6 @@ impl Work<'_> {
             detail: self.global.detail(all),
             price: None,
         }
-    }
-
-    /// One job after another; one that fails does not stop the next.
-    async fn each(&self, paths: &[PathBuf], options: impl Fn(&Path) -> Options) -> Result<Exit> {
-        let jobs = jobs_in(paths)?;
-        if jobs.len() > 1 {
-            options(&jobs[0]).files.refuse_shared()?;
-        }
-        let mut rows = Vec::with_capacity(jobs.len());
-        for job in &jobs {
-            let file = job.display().to_string();
-            log::set_run(&file);
-            let (ended, figures) = sync::run_with_figures(job, &options(job), &self.context).await;
-            self.context.progress.clear();
-            rows.push(Row::new(&file, figures, &ended));
-            if let Err(error) = ended {
-                report::error(&error, self.global.color.for_stderr());
-            }
-            if self.context.stop.load(Ordering::SeqCst) {
-                break;
-            }
-        }
-        let first = options(&jobs[0]);
-        if rows.len() > 1 && first.format == Format::Text {
-            report::to_stdout(|to| jobs::table(&rows, &first.view, to))?;
-        }
-        Ok(Exit::worst(rows.iter().map(|row| row.exit)))
-    }
-
-    async fn extract(&self, extract: &cli::Extract) -> Result<Exit> {
-        let mut job = Job::load(&extract.job, None)?;
-        session::prepare(&mut job);
-        let JobSource::Graph(graph) = &job.source else {
-            return Err(Error::usage(format!("{} reads a snapshot already", extract.job.display()))
-                .hint("extract needs a job whose [source] is a tenant"));
-        };
-        refuse_foreign_folder(&extract.out)?;
-        let source = Source::new(source::config(graph)?, &self.context.http)?;
-        let needs = SourceNeeds::of(&job.catalog);
-        let read = source.extract(&needs, self.context.progress, &extract.out).await?;
-        self.context.progress.clear();
-        let mut exit = Exit::Done;
-        for (collection, extent) in &read.snapshot.manifest().collections {
-            match extent.coverage.gap() {
-                None if extent.partial_lists == 0 => say!("{collection}: {} read", read_of(*collection, extent)),
-                gap => {
-                    exit = Exit::Partial;
-                    let lists = format!("{} member lists are incomplete", extent.partial_lists);
-                    let why = gap.map_or(lists, |gap| gap.to_string());
-                    let read = read_of(*collection, extent);
-                    say!("{collection}: {read} read, partial: {}", report::visible::visible(&why));
-                }
-            }
-        }
-        let memberships = read.snapshot.manifest().collections.get(&Collection::Memberships);
-        if let Some(by) = memberships.and_then(|extent| extent.read_by.as_ref()) {
-            say!("memberships read by {}: {}; {}", by.strategy.name(), by.cost, by.reason);
-        }
-        say!("{} requests; written to {}", read.counts.requests, extract.out.display());
-        Ok(exit)
     }
 }
 
@@ -266,25 +146,4 @@ fn recorded(recorder: Option<Arc<Recorder>>, ended: Result<Exit>) -> Result<Exit
         // What the run itself says comes first.
         Err(error) => ended.and(Err(error)),
     }
-}
-
-/// How much came of a collection: of pairs the lists are counted, which a snapshot keeps as they are.
-fn read_of(collection: Collection, extent: &Extent) -> String {
-    match (collection.pairs(), extent.vanished_lists) {
-        (Some(_), 0) => format!("{} lists", extent.count),
-        (Some(_), vanished) => {
-            format!("{} lists ({vanished} of them of objects that were gone by then)", extent.count)
-        }
-        (None, _) => extent.count.to_string(),
-    }
-}
-
-/// A snapshot replaces what stands in its place: only an empty folder or another snapshot may stand there.
-fn refuse_foreign_folder(out: &Path) -> Result<()> {
-    let empty = std::fs::read_dir(out).map_or(!out.exists(), |mut entries| entries.next().is_none());
-    if empty || is_snapshot(out) {
-        return Ok(());
-    }
-    Err(Error::usage(format!("{} holds something that is no snapshot", out.display()))
-        .hint("name a folder that does not exist yet, or one that a snapshot may replace"))
 }

@@ -15,8 +15,8 @@ use crate::plan::decide::TypePolicy;
 use crate::record::Key;
 use crate::report::say;
 use crate::report::visible::visible;
+use crate::session::Context;
 use crate::sides;
-use crate::sync::Context;
 use crate::target;
 
 use super::decisions::{Desk, typed_key};

@@ -5,7 +5,7 @@ use crate::error::{Error, Exit, Result};
 use crate::job::{Job, TargetConfig};
 use crate::report::say;
 use crate::report::visible::visible;
-use crate::sync::Context;
+use crate::session::Context;
 use crate::target::jsm_assets::setup::setup as jsm_setup;
 
 /// Sets a job's target up, or says what that would make.

@@ -13,8 +13,8 @@ use crate::lock::Lock;
 use crate::record::Key;
 use crate::report::visible::visible;
 use crate::report::{files, say};
+use crate::session::Context;
 use crate::state::State;
-use crate::sync::Context;
 
 use super::decisions::{Desk, identity, typed_key};
 
@@ -101,7 +101,8 @@ pub fn forget(command: &Forget, context: &Context<'_>) -> Result<Exit> {
     }
     if kept > 0 {
         // The next run holds anew, and saves anew, what is still to be held.
-        desk.ledger.release_held()?;
+        desk.ledger.release_held(false)?;
+        desk.ledger.release_held(true)?;
     }
     let (reports, lines) = forget_reports(&desk.job, &marks)?;
     say!(
@@ -115,18 +116,7 @@ pub fn forget(command: &Forget, context: &Context<'_>) -> Result<Exit> {
             erased.of_others
         );
     }
-    if owned.is_empty() {
-        say!("The target was not touched. While the object is in Entra and in scope, the next run reads it again.");
-    } else {
-        let (what, it) = match owned.len() {
-            1 => ("1 record stays".to_owned(), "it"),
-            n => (format!("{n} records stay"), "them"),
-        };
-        say!("The target was not touched: {what} there, and nobody updates or removes {it}.");
-        say!(
-            "While the object is in Entra and in scope, the next run takes {it} over again; decline it to prevent that."
-        );
-    }
+    say_what_stays(owned.len());
     for path in desk.state.old_ledgers()? {
         if mentions(&path, by_id)? {
             say!("An older ledger that `state import` put aside names it too; remove it by hand: {}", path.display());
@@ -135,6 +125,22 @@ pub fn forget(command: &Forget, context: &Context<'_>) -> Result<Exit> {
     say!("Not looked at, since nobody notes where they are: what `--out`, `--report`, `--leavers`, `--events` and");
     say!("`state export` wrote, mails, chats, logs and backups.");
     Ok(Exit::Done)
+}
+
+/// What becomes of the records that the job owned, in the target and in the next run.
+fn say_what_stays(owned: usize) {
+    if owned == 0 {
+        say!("The target was not touched. While the object is in Entra and in scope, the next run reads it again.");
+    } else {
+        let (what, it) = match owned {
+            1 => ("1 record stays".to_owned(), "it"),
+            n => (format!("{n} records stay"), "them"),
+        };
+        say!("The target was not touched: {what} there, and nobody updates or removes {it}.");
+        say!(
+            "While the object is in Entra and in scope, the next run takes {it} over again; decline it to prevent that."
+        );
+    }
 }
 
 /// Erases somebody from the files that the job's runs leave: whole reports, and single lines of the events. Gives back

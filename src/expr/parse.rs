@@ -1,37 +1,33 @@
 //! Reads the text of an expression into its tree.
 //!
-//! Hides the grammar and the order in which operators bind (OData 4.01, part 2, section "Operator Precedence"); `paths`
-//! has the part of it below them. Deliberately knows no properties and no types: those are the checker's. Needs time in proportion to the text and bounded stack: nesting
-//! beyond [`MAX_DEPTH`] is refused.
+//! Hides the grammar and the order in which operators bind (OData 4.01, part 2, section "Operator Precedence"); what
+//! stands between operators is in [`paths`], [`calls`], [`values`] and [`alias`]. Deliberately knows no properties and no
+//! types: those are the checker's. Needs time in proportion to the text and bounded stack: nesting beyond [`MAX_DEPTH`] is
+//! refused.
 //!
 //! <https://docs.oasis-open.org/odata/odata/v4.01/odata-v4.01-part2-url-conventions.html>
 
+mod alias;
+mod calls;
 mod paths;
+mod values;
 
 use std::sync::Arc;
 
-use self::paths::is_name;
-use super::ast::{Binary, Call, Items, Node, NodeKind, Span, power};
-use super::cast::EdmType;
-use super::functions::{self, Prepared};
+use self::alias::Alias;
+use self::values::{constant_word, double_quotes};
+use super::ast::{Binary, Node, NodeKind, Span, power};
 use super::input::Input;
 use super::lex::{Lexer, Token};
-use super::{Catalog, NoNavigation, SyntaxError, literal, nearest};
-use crate::record::Value;
+use super::{SyntaxError, nearest};
 
 /// How deep parentheses, calls, lambdas and operators may nest. Chains of `and` and of `or` count once.
 pub(super) const MAX_DEPTH: u16 = 100;
 
-/// How many bytes parameter aliases may add to an expression, all their uses together.
-const ALIASES_MAX: usize = 1 << 20;
-
 /// Reads the expression of `input`. `given` is a name for something that it is told besides the record.
 pub(super) fn parse(input: &Input, given: Option<&str>) -> Result<Node, SyntaxError> {
-    let mut aliases = Vec::new();
-    for (name, value) in &input.aliases {
-        let node = Parser::new(&input.text, value.clone(), &[])?.whole()?;
-        aliases.push(Alias { name: name.clone(), node: constant(node, name)?, length: value.len() });
-    }
+    let aliases = input.aliases.iter().map(|(name, value)| Alias::read(&input.text, name, value));
+    let aliases = aliases.collect::<Result<Vec<_>, _>>()?;
     let mut parser = Parser::new(&input.text, input.expression.clone(), &aliases)?;
     parser.frames.extend(given.map(|name| Some(Arc::from(name))));
     parser.whole()
@@ -39,46 +35,6 @@ pub(super) fn parse(input: &Input, given: Option<&str>) -> Result<Node, SyntaxEr
 
 /// The item that a filter inside a path, or the whole expression, is about.
 pub(super) const THIS: &str = "$this";
-
-/// What a parameter alias stands for.
-struct Alias {
-    name: Arc<str>,
-    node: Node,
-    length: usize,
-}
-
-/// The value of an alias, worked out now.
-fn constant(mut node: Node, name: &str) -> Result<Node, SyntaxError> {
-    if !node.is_constant() {
-        return Err(SyntaxError::new(node.span, format!("`@{name}` must be a value, without properties"))
-            .help("write a property where the alias is used"));
-    }
-    super::check::check(&mut node, None, None, super::check::Use::Value, &mut Catalog::new())?;
-    let nowhere = NoNavigation { as_of: jiff::Timestamp::UNIX_EPOCH };
-    let value = super::eval::value(&node, super::eval::Root::Value(&Value::Null), None, &nowhere);
-    literal_node(&value, &node.span).ok_or_else(|| SyntaxError::new(node.span, format!("`@{name}` has no value")))
-}
-
-/// The tree that a value is written as.
-fn literal_node(value: &Value, span: &Span) -> Option<Node> {
-    let all = |values: &[Value]| values.iter().map(|value| literal_node(value, span)).collect::<Option<Vec<_>>>();
-    let (kind, below) = match value {
-        Value::Unknown(_) | Value::Record(_) => return None,
-        Value::List(list) => {
-            let nodes = all(&list.items)?;
-            let below = tallest(&nodes);
-            (NodeKind::List(Items { nodes, brackets: true, constant: None }), below)
-        }
-        Value::Object(parts) => {
-            let part = |(name, value): &(Arc<str>, Value)| Some((name.clone(), literal_node(value, span)?));
-            let parts = parts.iter().map(part).collect::<Option<Vec<_>>>()?;
-            let below = parts.iter().map(|(_, node)| node.height).max().unwrap_or(0);
-            (NodeKind::Object(parts), below)
-        }
-        single => (NodeKind::Literal(single.clone()), 0),
-    };
-    node(kind, span.clone(), below).ok()
-}
 
 struct Parser<'t> {
     text: &'t str,
@@ -231,22 +187,6 @@ impl<'t> Parser<'t> {
         }
     }
 
-    /// A minus sign: part of the number when it touches one, an operator otherwise.
-    fn negative(&mut self) -> Result<Node, SyntaxError> {
-        let (_, sign) = self.advance()?;
-        let number = matches!(self.token, Token::Literal(Value::Int(_) | Value::Double(_))) || self.word() == "INF";
-        if number && self.span.start == sign.end {
-            let span = sign.start..self.span.end;
-            let value = literal::number(&self.text[span.clone()]);
-            let value = value.ok_or_else(|| SyntaxError::new(span.clone(), "this is not a number"))?;
-            self.advance()?;
-            return Ok(Node { kind: NodeKind::Literal(value), span, height: 1 });
-        }
-        let inner = self.expression(power::UNARY)?;
-        let (span, height) = (sign.start..inner.span.end, inner.height);
-        node(NodeKind::Negate(Box::new(inner)), span, height)
-    }
-
     /// What starts with a word: a constant, `not`, a call, an alias or a path.
     fn named(&mut self) -> Result<Node, SyntaxError> {
         let word = self.word();
@@ -271,186 +211,6 @@ impl<'t> Parser<'t> {
         }
     }
 
-    /// A name with arguments.
-    fn call(&mut self, word: &str, span: Span) -> Result<Node, SyntaxError> {
-        let is = |name: &str| word.eq_ignore_ascii_case(name);
-        if is("case") {
-            return self.case(span);
-        }
-        if is("cast") || is("isof") {
-            return self.typed(is("cast"), span);
-        }
-        let Some(function) = functions::named(word) else {
-            let is_slip = nearest(word, functions::FUNCTIONS.iter().map(|function| function.name)).is_some();
-            let key = if is_name(word) && !is_slip { self.key()? } else { None };
-            let Some(key) = key else { return Err(no_function(word, span)) };
-            let (head, mut segments) = self.head(word, &span)?;
-            segments.push(key);
-            return self.path(head, segments, span);
-        };
-        self.advance()?;
-        let mut arguments = Vec::new();
-        if !self.accept(&Token::Close)? {
-            arguments = self.items(&Token::Close, "`,` or `)`")?;
-        }
-        let height = tallest(&arguments);
-        let call = Call { function, arguments, prepared: Prepared::Nothing };
-        node(NodeKind::Call(call), span.start..self.before, height)
-    }
-
-    /// `case(condition: result, …)`
-    fn case(&mut self, span: Span) -> Result<Node, SyntaxError> {
-        self.advance()?;
-        let (mut branches, mut height) = (Vec::new(), 0);
-        loop {
-            let condition = self.expression(power::OR)?;
-            if self.token != Token::Colon {
-                return Err(self.unexpected("`:` and what it gives, as in case(a eq 1: 'x', true: 'y')"));
-            }
-            self.advance()?;
-            let result = self.expression(power::OR)?;
-            height = height.max(condition.height).max(result.height);
-            branches.push([condition, result]);
-            if !self.accept(&Token::Comma)? {
-                break;
-            }
-        }
-        self.expect(&Token::Close, "`,` or `)`")?;
-        node(NodeKind::Case(branches), span.start..self.before, height)
-    }
-
-    /// `cast(value, type)` or `cast(type)`, and the same with `isof`.
-    fn typed(&mut self, cast: bool, span: Span) -> Result<Node, SyntaxError> {
-        self.advance()?;
-        let mut value = None;
-        let mut found = self.type_name();
-        if found.is_none() {
-            let inner = self.expression(power::OR)?;
-            if self.token != Token::Comma {
-                let name = if let NodeKind::Path(_) = &inner.kind {
-                    self.text[inner.span.clone()].to_owned()
-                } else {
-                    String::new()
-                };
-                return Err(match name.is_empty() {
-                    true => self.unexpected("`,` and a type"),
-                    false => no_type(&name, inner.span),
-                });
-            }
-            self.advance()?;
-            value = Some(Box::new(inner));
-            found = self.type_name();
-        }
-        let Some((name, at)) = found else {
-            return Err(match self.token {
-                Token::Word => no_type(self.word(), self.span.clone()),
-                _ => self.unexpected("a type, as in Edm.String"),
-            });
-        };
-        let (name, many) = match name.eq_ignore_ascii_case("Collection") {
-            false => (name, false),
-            true => {
-                self.advance()?;
-                self.expect(&Token::Open, "`(`")?;
-                if self.token != Token::Word {
-                    return Err(self.unexpected("a type, as in Collection(Edm.String)"));
-                }
-                (self.word(), true)
-            }
-        };
-        let ty = EdmType::named(name, many).ok_or_else(|| no_type(name, at))?;
-        self.advance()?;
-        if many {
-            self.expect(&Token::Close, "`)`")?;
-        }
-        self.expect(&Token::Close, "`)`")?;
-        let height = value.as_ref().map_or(0, |value| value.height);
-        let kind = if cast { NodeKind::Cast(value, ty) } else { NodeKind::IsOf(value, ty) };
-        node(kind, span.start..self.before, height)
-    }
-
-    /// The name of a type, if that is what stands here: a dotted name, or `Collection(`.
-    fn type_name(&self) -> Option<(&'t str, Span)> {
-        let word = self.word();
-        let dotted = word.contains('.') && !word.starts_with('@');
-        let collection = word == "Collection";
-        (self.token == Token::Word && (dotted || collection)).then(|| (word, self.span.clone()))
-    }
-
-    /// What follows `in (`: a list of literals, or an expression in parentheses.
-    fn list(&mut self) -> Result<Node, SyntaxError> {
-        let start = self.span.start;
-        self.advance()?;
-        let mut nodes = Vec::new();
-        if !self.accept(&Token::Close)? {
-            nodes = self.items(&Token::Close, "`,` or `)`")?;
-        }
-        let span = start..self.before;
-        let literal = |node: &Node| matches!(node.kind, NodeKind::Literal(_));
-        if nodes.len() == 1 && !literal(&nodes[0]) {
-            let inner = nodes.remove(0);
-            return Ok(Node { span, ..inner });
-        }
-        if let Some(other) = nodes.iter().find(|node| !literal(node)) {
-            return Err(SyntaxError::new(other.span.clone(), "a list in parentheses holds plain values only")
-                .help("a list of properties or calculations has brackets: in [a, b]"));
-        }
-        let height = tallest(&nodes);
-        node(NodeKind::List(Items { nodes, brackets: false, constant: None }), span, height)
-    }
-
-    /// `[…]`
-    fn array(&mut self) -> Result<Node, SyntaxError> {
-        let start = self.span.start;
-        self.advance()?;
-        let mut nodes = Vec::new();
-        if !self.accept(&Token::CloseBracket)? {
-            loop {
-                nodes.push(self.json_value()?);
-                if !self.accept(&Token::Comma)? {
-                    break;
-                }
-            }
-            self.expect(&Token::CloseBracket, "`,` or `]`")?;
-        }
-        let height = tallest(&nodes);
-        node(NodeKind::List(Items { nodes, brackets: true, constant: None }), start..self.before, height)
-    }
-
-    /// `{"name": value}`
-    fn object(&mut self) -> Result<Node, SyntaxError> {
-        let start = self.span.start;
-        self.advance()?;
-        let (mut parts, mut height): (Vec<(Arc<str>, Node)>, _) = (Vec::new(), 0);
-        if !self.accept(&Token::CloseBrace)? {
-            loop {
-                if !matches!(self.token, Token::Json(_)) {
-                    return Err(self.unexpected("a name in double quotes"));
-                }
-                let (Token::Json(name), _) = self.advance()? else { return Err(self.unexpected("a name")) };
-                self.expect(&Token::Colon, "`:`")?;
-                let value = self.json_value()?;
-                height = height.max(value.height);
-                parts.push((Arc::from(name), value));
-                if !self.accept(&Token::Comma)? {
-                    break;
-                }
-            }
-            self.expect(&Token::CloseBrace, "`,` or `}`")?;
-        }
-        node(NodeKind::Object(parts), start..self.before, height)
-    }
-
-    /// An item of an array or a value in an object: JSON's text, or any expression.
-    fn json_value(&mut self) -> Result<Node, SyntaxError> {
-        if !matches!(self.token, Token::Json(_)) {
-            return self.expression(power::OR);
-        }
-        let (token, span) = self.advance()?;
-        let Token::Json(text) = token else { return Err(self.unexpected("a value")) };
-        Ok(Node { kind: NodeKind::Literal(Value::text(text)), span, height: 1 })
-    }
-
     /// One or more expressions and what closes them.
     fn items(&mut self, close: &Token, what: &str) -> Result<Vec<Node>, SyntaxError> {
         let mut items = vec![self.expression(power::OR)?];
@@ -462,55 +222,8 @@ impl<'t> Parser<'t> {
     }
 }
 
-/// The value of a word that is a literal.
-fn constant_word(word: &str) -> Option<Value> {
-    let is = |name: &str| word.eq_ignore_ascii_case(name);
-    match word {
-        "INF" | "NaN" => literal::number(word),
-        _ if is("true") => Some(Value::Bool(true)),
-        _ if is("false") => Some(Value::Bool(false)),
-        _ if is("null") => Some(Value::Null),
-        _ => None,
-    }
-}
-
-/// The error for a name with arguments that is no function of the language.
-fn no_function(word: &str, span: Span) -> SyntaxError {
-    let geo = word.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("geo."));
-    if geo {
-        let error = SyntaxError::new(span, format!("`{word}` is not supported: there are no places in the directory"));
-        return error.help("geo.distance, geo.intersects and geo.length are the only standard functions left out");
-    }
-    if word.contains('.') {
-        return SyntaxError::new(span, format!("`{word}` is a function of some service's model and is not supported"))
-            .help("`entra-import expr functions` lists the functions there are");
-    }
-    let error = SyntaxError::new(span, format!("there is no function `{word}`"));
-    if matches!(word.to_ascii_lowercase().as_str(), "any" | "all") {
-        return error.help(format!("`{word}` needs a list before it: memberOf/{word}(g: …)"));
-    }
-    match nearest(word, functions::FUNCTIONS.iter().map(|function| function.name)) {
-        Some(name) => error.help(format!("did you mean `{name}`?")),
-        None => error,
-    }
-}
-
-/// The error for a type that is not a primitive one.
-fn no_type(name: &str, span: Span) -> SyntaxError {
-    let error = SyntaxError::new(
-        span,
-        format!("`{name}` is not a primitive type; types of the directory's model are not supported"),
-    );
-    match nearest(name, EdmType::names()).filter(|_| name.contains("dm.") || name.starts_with("edm")) {
-        Some(known) => error.help(format!("did you mean `{known}`?")),
-        None => error.help("types are Edm.String, Edm.Int32, Edm.Boolean, Edm.Date, Edm.DateTimeOffset …"),
-    }
-}
-
-/// The error for text in double quotes where only single ones can stand.
-fn double_quotes(span: Span) -> SyntaxError {
-    SyntaxError::new(span, "text in double quotes can only stand inside `[…]` and `{…}`")
-        .help("text stands in single quotes: 'text'")
+fn is_name(word: &str) -> bool {
+    !word.contains(['.', '$', '@'])
 }
 
 fn tallest(nodes: &[Node]) -> u16 {

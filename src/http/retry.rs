@@ -120,6 +120,7 @@ pub(super) struct Tries<'a> {
     settings: &'a HttpSettings,
     backoff: ExponentialBackoff,
     made: u32,
+    unsent: u32,
     throttled: u32,
     answered: bool,
     acted: bool,
@@ -135,7 +136,7 @@ impl<'a> Tries<'a> {
             .with_jitter()
             .with_jitter_seed(fastrand::u64(..))
             .build();
-        Tries { settings, backoff, made: 0, throttled: 0, answered: false, acted: false, fresh: false }
+        Tries { settings, backoff, made: 0, unsent: 0, throttled: 0, answered: false, acted: false, fresh: false }
     }
 
     /// Whether the next try must not use a connection that is already open.
@@ -154,6 +155,7 @@ impl<'a> Tries<'a> {
             _ => false,
         };
         self.acted |= !harmless;
+        self.unsent += u32::from(matches!(kind, Kind::Unsent { .. }));
         self.answered |= !matches!(kind, Kind::Unsent { .. } | Kind::Silent { .. });
         let response = match kind {
             Kind::TooLarge(limit_bytes) => return Err(HttpError::TooLarge { limit_bytes }),
@@ -163,7 +165,8 @@ impl<'a> Tries<'a> {
             Kind::Answered(response) => Some(response),
             Kind::Garbled(_) => None,
             Kind::Unsent { host, trouble } | Kind::Silent { host, trouble } => {
-                let over = !trouble.can_pass() || self.is_over(repeatable || harmless, spent);
+                let nobody = self.unsent >= self.settings.unsent_max;
+                let over = nobody || !trouble.can_pass() || self.is_over(repeatable || harmless, spent);
                 if over && !self.answered {
                     let (tries, acted) = (self.made, self.acted);
                     return Err(HttpError::Unreachable { tries, host, trouble, last: words, acted });

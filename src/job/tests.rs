@@ -8,23 +8,7 @@ use crate::mapping::KeyRule;
 use crate::plan::policy::{CauseKind, Empty, Recreate, StepAction, Write};
 use crate::record::Collection;
 use crate::secret::SecretFrom;
-
-/// The smallest job that says everything that must be said.
-const JOB: &str = r#"format = "job/1"
-name = "contoso"
-
-[source]
-tenant = "contoso.onmicrosoft.com"
-client_id = "00001111-aaaa-2222-bbbb-3333cccc4444"
-credential = { secret = { env = "ENTRA_SECRET" } }
-
-[target]
-kind = "csv"
-path = "export"
-
-[[mapping]]
-use = "csv/users@1"
-"#;
+use crate::testing::JOB;
 
 /// A folder of files that goes away with the test.
 struct World {
@@ -172,6 +156,10 @@ fn wrong_values_are_explained() {
     refused(
         "\n[[accept]]\nwhat = \"reject\"\nid = \"x\"\n",
         &["`reject` is not possible here", "did you mean `rejected`?"],
+    );
+    refused(
+        "\n[[accept]]\nwhat = \"hidden-membership\"\nid = \"HR-Secret\"\n",
+        &["`HR-Secret` is no id of a group", "give the object id"],
     );
     refused(
         "\n[[accept]]\nwhat = \"collection\"\nid = \"user\"\n",

@@ -387,11 +387,13 @@ fn approvals_read_back_until_they_are_used() {
             record("c", Some(CauseKind::Out)),
             record("d", None),
         ],
+        undoes: true,
         scope: None,
     };
     let edit = Approval {
         limit: LimitName::FilterEdit,
         records: Vec::new(),
+        undoes: false,
         scope: Some("accountEnabled eq true".into()),
         ..retires.clone()
     };
@@ -422,13 +424,16 @@ fn held_plans_wait_newest_first_until_a_run_goes_through() {
         file: format!("state/{id}.plan").into(),
         as_of: at(as_of),
         limits: vec![limit.clone()],
+        undoes: false,
     };
     let (old, new) = (plan("old", "2026-03-01T02:00:00Z"), plan("new", "2026-03-01T02:00:00.5Z"));
     for held in [&old, &new, &old] {
         ledger.hold(held).unwrap();
     }
     assert_eq!(ledger.pending().unwrap(), [new, old]);
-    ledger.release_held().unwrap();
+    ledger.release_held(true).unwrap();
+    assert_eq!(ledger.pending().unwrap().len(), 2, "they are of the nights");
+    ledger.release_held(false).unwrap();
     assert_eq!(ledger.pending().unwrap(), []);
 }
 
@@ -671,16 +676,55 @@ fn a_ledger_is_exported_and_imported_for_its_own_job_only_unless_it_moved() {
     let moved = Identity { target: "csv:/mnt/export".into(), ..identity() };
     let refused = import(&out, &new, &moved, false).unwrap_err().to_string();
     assert!(refused.contains("belongs to the target") && !new.exists(), "{refused}");
+    assert!(refused.contains(&format!("the ledger {} ", out.display())) && refused.contains("--moved"), "{refused}");
     assert_eq!(import(&out, &new, &moved, true).unwrap(), None);
     assert_eq!(Ledger::open(&new, &moved).unwrap().row("users", &key).unwrap(), Some(row("x")));
-    // The one that is there is kept beside it.
+    // The one that is there is kept beside it, with what a run that died left in its log, and the log is no longer there
+    // for the new one to be read with.
+    let other = Key::parse("22222222-2222-2222-2222-222222222222");
+    let log = new.with_file_name("ledger.sqlite3-wal");
+    let mut died = Ledger::open(&new, &moved).unwrap();
+    write(&mut died, "users", vec![(other.clone(), Some(row("y")))]);
+    let (as_left, log_as_left) = (fs::read(&new).unwrap(), fs::read(&log).unwrap());
+    drop(died);
+    fs::write(&new, as_left).unwrap();
+    fs::write(&log, log_as_left).unwrap();
     let kept = import(&out, &new, &moved, true).unwrap().unwrap();
-    assert!(kept.exists() && new.exists());
+    let alone = folder.path().join("alone.sqlite3");
+    fs::copy(&kept, &alone).unwrap();
+    assert_eq!(Ledger::open(&alone, &moved).unwrap().row("users", &other).unwrap(), Some(row("y")));
+    assert!(!log.exists());
+    assert_eq!(Ledger::open(&new, &moved).unwrap().row("users", &other).unwrap(), None);
+    // One that nothing can be read from is kept as it is.
+    fs::write(&new, "damaged").unwrap();
+    fs::write(&log, "its log").unwrap();
+    let kept = import(&out, &new, &moved, true).unwrap().unwrap();
+    assert_eq!(fs::read_to_string(&kept).unwrap(), "damaged");
+    assert_eq!(fs::read_to_string(kept.with_file_name("ledger.sqlite3.replaced-2-wal")).unwrap(), "its log");
+    assert_eq!(Ledger::open(&new, &moved).unwrap().row("users", &other).unwrap(), None);
 
-    fs::write(&out, "no ledger").unwrap();
+    let good = fs::read(&out).unwrap();
+    for bad in [&good[..good.len() / 2], b"no ledger"] {
+        fs::write(&out, bad).unwrap();
+        let refused = import(&out, &new, &moved, true).unwrap_err().to_string();
+        assert!(refused.contains(&out.display().to_string()), "{refused}");
+        assert!(!refused.contains(".import") && refused.contains("`entra-import state export` wrote"), "{refused}");
+    }
     assert!(import(&out, &new, &moved, true).unwrap_err().to_string().contains("is not a ledger"));
     assert_eq!(Ledger::open(&new, &moved).unwrap().count_owned("users").unwrap(), 1);
     assert!(
         import(&folder.path().join("none"), &new, &moved, true).unwrap_err().to_string().contains("there is no file")
     );
+}
+
+#[test]
+fn a_full_disk_is_thought_of_where_sqlite_cannot_read_or_write() {
+    // 4874: it cannot make the shared index beside the ledger (SQLITE_IOERR_SHMSIZE); 13: it says what it is itself.
+    for (code, advice) in
+        [(4874, "full"), (778, "full"), (13, "free some space"), (8, "let the account"), (5, "close it")]
+    {
+        let cause = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
+        let error = sqlite_error("cannot read", Path::new("ledger.sqlite3"), cause);
+        assert!(error.hint.as_ref().is_some_and(|hint| hint.contains(advice)), "{code}: {error}");
+    }
 }

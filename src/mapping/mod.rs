@@ -29,7 +29,7 @@ pub use crate::plan::change::{Slot, SlotKind};
 use crate::plan::datum::{Datum, Set};
 use crate::plan::policy::{Empty, Recreate, Removal, Side, Write};
 use crate::record::{Collection, Record, Unknown, Value};
-use crate::schema;
+use crate::schema::{self, Type};
 use crate::tree::{Kind, Node};
 
 /// A compiled mapping: one collection of the source into one type of the target.
@@ -125,6 +125,11 @@ impl Attribute {
             },
         };
         Some(Slot { kind, options: Vec::new() })
+    }
+
+    /// Whether all its values are true and false, as far as that is known before anything is read.
+    pub fn is_boolean(&self) -> bool {
+        !self.many && matches!(&self.value, AttributeValue::Expr(value) if value.ty() == Type::BOOL)
     }
 }
 

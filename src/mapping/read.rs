@@ -124,17 +124,7 @@ impl Draft {
         let target_text = target.and_then(|node| filled(node, problems)).map(str::to_string);
         let key = fields.require("key", "key = \"Entra ID\"", problems);
         let adopt = fields.get("adopt");
-        let removal = match fields.get("removal") {
-            Some(node) if values => {
-                let help = "a text that nobody has any more proves nothing about what it named: such rows are listed";
-                problems.add_with_help(&node.place, "records of distinct values are never removed", help);
-                Removal::default()
-            }
-            Some(node) => removal::read(node, problems),
-            // The job's common ladder is for records of Entra.
-            None if values => Removal::default(),
-            None => common.clone(),
-        };
+        let removal = ladder(fields.get("removal"), values, common, problems);
         let recreate = fields.get("recreate").and_then(|node| recreate(node, problems)).unwrap_or_default();
         let protect = fields.get("protect").and_then(|node| protect(node, problems));
         let sides = Sides::read(&mut fields, Sides::default(), problems);
@@ -154,10 +144,6 @@ impl Draft {
         let attributes = reader.all(attributes?, problems);
         let references = reader.references;
         if let Some(distinct) = &mut distinct {
-            let reads_records = |attribute: &Attribute| match &attribute.value {
-                AttributeValue::Expr(expr) => expr.reads(distinct::RECORDS),
-                AttributeValue::Const(_) => false,
-            };
             distinct.joins = attributes.iter().any(reads_records);
         }
         let tests = tests
@@ -181,6 +167,29 @@ impl Draft {
             origin: self.origin.clone(),
         };
         Some(Compiled { mapping, name_place: name?.place.clone(), target_place: target?.place.clone(), references })
+    }
+}
+
+/// The removal ladder of a mapping; `values` says that it is over distinct values.
+fn ladder(node: Option<&Node>, values: bool, common: &Removal, problems: &mut Problems) -> Removal {
+    match node {
+        Some(node) if values => {
+            let help = "a text that nobody has any more proves nothing about what it named: such rows are listed";
+            problems.add_with_help(&node.place, "records of distinct values are never removed", help);
+            Removal::default()
+        }
+        Some(node) => removal::read(node, problems),
+        // The job's common ladder is for records of Entra.
+        None if values => Removal::default(),
+        None => common.clone(),
+    }
+}
+
+/// Whether it is made of the records that have a distinct value.
+fn reads_records(attribute: &Attribute) -> bool {
+    match &attribute.value {
+        AttributeValue::Expr(expr) => expr.reads(distinct::RECORDS),
+        AttributeValue::Const(_) => false,
     }
 }
 

@@ -24,6 +24,7 @@ const SETTINGS: HttpSettings = HttpSettings {
     read_timeout: Duration::from_secs(15),
     try_timeout: Duration::from_secs(20),
     tries_max: 3,
+    unsent_max: 3,
     retries_max: 2,
     wait_min: Duration::from_secs(1),
     wait_max: Duration::from_secs(5),

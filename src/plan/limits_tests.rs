@@ -57,6 +57,7 @@ impl World {
             name: "User",
             links: self.links,
             first: self.owned == 0,
+            job_ran: true,
             owned: self.owned,
             owned_there: self.owned,
             there: self.there,
@@ -78,6 +79,7 @@ fn approval(limit: LimitName, records: Vec<(Key, Option<CauseKind>)>) -> Approva
         at: Timestamp::UNIX_EPOCH,
         by: "uid 0".into(),
         records: records.into_iter().map(record).collect(),
+        undoes: false,
         scope: None,
     }
 }
@@ -169,6 +171,7 @@ fn a_target_that_was_emptied_holds() {
         name: "User",
         links: false,
         first: false,
+        job_ran: true,
         owned: 10,
         owned_there,
         there: owned_there,
@@ -190,6 +193,7 @@ fn types_add_up_over_the_whole_run() {
         name,
         links: false,
         first: false,
+        job_ran: true,
         owned: 30,
         owned_there: 30,
         there: 30,

@@ -138,15 +138,7 @@ pub fn match_up(
     owned: &[OwnedKey],
     named: Vec<Option<u32>>,
 ) -> Result<Matched> {
-    let mut by_key: HashMap<&Key, Seen> = HashMap::with_capacity(current.keys.len());
-    for (index, record) in current.keys.iter().enumerate() {
-        if let Some(key) = &record.target_key {
-            by_key
-                .entry(key)
-                .and_modify(|seen| seen.again = true)
-                .or_insert(Seen { first: index as u32, again: false });
-        }
-    }
+    let by_key = seen_by_key(current);
     let mut owner: Vec<Option<u32>> = vec![None; current.keys.len()];
     let mut found = named;
     for (row, (owned, hit)) in owned.iter().zip(&mut found).enumerate() {
@@ -168,13 +160,8 @@ pub fn match_up(
     };
     for entry in &desired.keys {
         let row = owned.binary_search_by(|owned| owned.key.cmp(&entry.key)).ok();
-        let fate = if entry.state == DesiredState::Twice {
-            Match::Collision("two mappings of this type want the same record; nothing is written for it.".into())
-        } else if let Some(key) = entry.target_key.as_ref().filter(|key| wanted_twice.contains_key(key)) {
-            Match::Collision(format!(
-                "{} source records want the same key {key}; none of them is written.",
-                wanted_twice[key]
-            ))
+        let fate = if let Some(collision) = wanted_by_several(entry, &wanted_twice) {
+            collision
         } else if let Some(hit) = row.and_then(|row| matched.owned[row]) {
             let taken = entry.target_key.as_ref().filter(|key| key_of(hit) != Some(*key));
             let taken =
@@ -234,6 +221,31 @@ fn several(key: Option<&Key>) -> Match {
 /// What is told of records that cannot be told apart; `key` names the key, or whose it is.
 pub fn several_records(key: &str) -> String {
     format!("several records of the target carry the key {key}; none of them is touched. Remove or re-key all but one.")
+}
+
+/// The keys that the target's records carry.
+fn seen_by_key(current: &CurrentSide) -> HashMap<&Key, Seen> {
+    let mut by_key: HashMap<&Key, Seen> = HashMap::with_capacity(current.keys.len());
+    for (index, record) in current.keys.iter().enumerate() {
+        if let Some(key) = &record.target_key {
+            by_key
+                .entry(key)
+                .and_modify(|seen| seen.again = true)
+                .or_insert(Seen { first: index as u32, again: false });
+        }
+    }
+    by_key
+}
+
+/// The collision of a record that two mappings make, or whose target key other records want as well.
+fn wanted_by_several(entry: &DesiredKey, wanted_twice: &HashMap<&Key, u32>) -> Option<Match> {
+    if entry.state == DesiredState::Twice {
+        let words = "two mappings of this type want the same record; nothing is written for it.";
+        return Some(Match::Collision(words.into()));
+    }
+    let key = entry.target_key.as_ref()?;
+    let count = wanted_twice.get(key)?;
+    Some(Match::Collision(format!("{count} source records want the same key {key}; none of them is written.")))
 }
 
 fn target_keys_wanted_twice(desired: &DesiredSide) -> HashMap<&Key, u32> {

@@ -79,6 +79,7 @@ pub fn reverse(inputs: Inputs<'_>, types: &[(TypePolicy, CurrentSide)]) -> Resul
             name: &summary.spec.name,
             links: summary.links,
             first: false,
+            job_ran: true,
             owned: summary.owned,
             owned_there: *owned_there,
             there: summary.there,
@@ -88,7 +89,7 @@ pub fn reverse(inputs: Inputs<'_>, types: &[(TypePolicy, CurrentSide)]) -> Resul
             tally,
         })
         .collect();
-    let mut header = inputs.header.clone();
+    let mut header = Header { undoes: Some(inputs.run.clone()), ..inputs.header.clone() };
     header.limits = limits::check(inputs.limits, &bases, &[], &inputs.approved);
     drop(bases);
     header.types = summaries;

@@ -8,8 +8,9 @@ use std::io::Write;
 use serde_json::Value as Json;
 
 use super::lookup::{AnswerFormat, document, lists_of};
-use super::text::{HIDDEN, change_lines, grouped};
+use super::text::{HIDDEN, change_lines};
 use super::visible::{quoted, shortened, visible};
+use super::words::grouped;
 use super::{Detail, View, write_failed};
 use crate::error::{Context, Result};
 use crate::explain::{

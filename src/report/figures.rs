@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::applied::Applied;
 use super::cost::{Cost, Price};
 use super::json::is_gap;
-use super::text;
+use super::{summary, words};
 use crate::error::{Error, Exit, Result};
 use crate::ledger::{Run, RunState};
 use crate::plan::Plan;
@@ -156,7 +156,7 @@ impl Figures {
         let header = &plan.header;
         self.cost = price.map(|price| Cost::of(header, price));
         self.plan = Some(header.id.clone());
-        self.summary = Some(text::summary(plan));
+        self.summary = Some(summary::plan(plan));
         self.types = header
             .types
             .iter()
@@ -186,7 +186,7 @@ impl Figures {
                 words: check.words.clone(),
             })
             .collect();
-        self.approve = text::approve_command(header, job_file).filter(|_| header.preview.is_none());
+        self.approve = words::approve_command(header, job_file).filter(|_| header.preview.is_none());
         let sources = header.sources.iter().filter(|source| is_gap(source));
         self.partial = sources
             .filter_map(|source| Some((source.collection.name().to_owned(), source.coverage.gap()?)))
@@ -213,7 +213,7 @@ impl Figures {
 
     /// Takes over what became of the plan.
     pub fn outcome(&mut self, applied: &Applied<'_>) -> Result<()> {
-        self.summary = Some(text::applied_summary(applied));
+        self.summary = Some(summary::applied(applied));
         for done in applied.types() {
             if let Some(ty) = self.types.iter_mut().find(|ty| ty.ty == done.ty) {
                 ty.done.clone_from(&done.done);

@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use super::applied::{Applied, Totals};
 use super::cost::Cost;
 use super::csv::outcome_words;
-use super::{Detail, View, private, text, write_failed};
+use super::{Detail, View, private, summary, words, write_failed};
 use crate::error::{Context, Result};
 use crate::json;
 use crate::plan::change::{Action, AttributeChange, Change, Difference, Note, NoteKind};
@@ -172,8 +172,8 @@ fn head<'a>(plan: &'a Plan, applied: Option<&'a Applied<'a>>, view: &View) -> He
         format: "report/1",
         program: concat!("entra-import ", env!("CARGO_PKG_VERSION")),
         header,
-        summary: applied.map_or_else(|| text::summary(plan), text::applied_summary),
-        approve: text::approve_command(header, &view.job_file).filter(|_| header.preview.is_none()),
+        summary: applied.map_or_else(|| summary::plan(plan), summary::applied),
+        approve: words::approve_command(header, &view.job_file).filter(|_| header.preview.is_none()),
         cost: view.price.as_ref().map(|price| Cost::of(header, price).to_string()),
         outcome: applied.map(|applied| Outcome {
             run: &applied.effort.run,

@@ -1,13 +1,14 @@
 //! How several jobs went: one line each, and a total.
 //!
-//! Its last line is an interface, as the summary lines of [`super::text`] are. Deliberately looks at figures alone:
+//! Its last line is an interface, as those of [`super::summary`] are. Deliberately looks at figures alone:
 //! what each job had to say stands above.
 
 use std::io::Write;
 
 use super::figures::Figures;
-use super::text::{Paint, Tone, grouped};
+use super::paint::{Paint, Tone};
 use super::visible::{shortened, visible};
+use super::words::grouped;
 use super::{View, write_failed};
 use crate::error::{Context, Error, Exit, Result};
 use crate::plan::change::Action;

@@ -19,8 +19,8 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
+use super::paint::{Paint, Tone};
 use super::progress::Progress;
-use super::text::{Paint, Tone};
 use super::visible::visible;
 use crate::cli::{Global, LogFormat};
 use crate::plan::file::json_line;

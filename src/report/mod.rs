@@ -20,11 +20,14 @@ pub mod log;
 pub mod lookup;
 pub mod metrics;
 pub mod notice;
+mod paint;
 pub mod permissions;
 pub(crate) mod private;
 pub mod progress;
+pub mod summary;
 pub mod text;
 pub mod visible;
+mod words;
 
 #[cfg(test)]
 pub(crate) mod examples;
@@ -49,9 +52,9 @@ pub enum Format {
     /// For people.
     #[default]
     Text,
-    /// For programs; a plan is the same bytes as the saved plan file.
+    /// For programs; of a plan the very bytes of the saved file.
     Json,
-    /// For spreadsheets: one row per attribute that changes.
+    /// For spreadsheets; of a plan one row for each attribute that changes.
     Csv,
 }
 
@@ -212,8 +215,8 @@ pub fn error(error: &Error, colour: bool) {
 /// `error: what`, then one line per cause and one for the hint. Continued lines (a file with a caret under it) are
 /// indented, so that text from outside cannot pass for a line of its own.
 pub fn error_text(error: &Error, colour: bool) -> String {
-    let paint = text::Paint { on: colour };
-    let mut text = paint.text(text::Tone::Bad, "error:");
+    let paint = paint::Paint { on: colour };
+    let mut text = paint.text(paint::Tone::Bad, "error:");
     text.push(' ');
     text.push_str(&lines(&error.what, "  "));
     for cause in &error.causes {
@@ -222,7 +225,7 @@ pub fn error_text(error: &Error, colour: bool) -> String {
     }
     if let Some(hint) = &error.hint {
         text.push_str("\n  ");
-        text.push_str(&paint.text(text::Tone::Strong, "to do:"));
+        text.push_str(&paint.text(paint::Tone::Strong, "to do:"));
         text.push(' ');
         text.push_str(&lines(hint, "    "));
     }

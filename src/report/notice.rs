@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::figures::Figures;
-use super::text::note_words;
 use super::visible::{shortened, visible};
+use super::words::note_words;
 use crate::plan::change::NoteKind;
 
 /// A credential that ends within so many days is worth a word.

@@ -10,6 +10,7 @@ use crate::diagnostic::{Problems, SourceFile};
 use crate::expr::{Catalog, compile};
 use crate::job::{Job, LoadOptions};
 use crate::mapping::{shipped, test_file};
+use crate::testing::JOB as WHOLE_JOB;
 use crate::tree;
 
 #[path = "validator.rs"]
@@ -89,19 +90,6 @@ fn every_shipped_file_fits_its_schema() {
     }
     assert!(jobs > 20 && mappings > 20, "{jobs} jobs, {mappings} mappings");
 }
-
-const WHOLE_JOB: &str = r#"format = "job/1"
-name = "contoso"
-[source]
-tenant = "contoso.onmicrosoft.com"
-client_id = "00001111-aaaa-2222-bbbb-3333cccc4444"
-credential = { secret = { env = "ENTRA_SECRET" } }
-[target]
-kind = "csv"
-path = "export"
-[[mapping]]
-use = "csv/users@1"
-"#;
 
 const WHOLE_MAPPING: &str = "format = \"mapping/1\"\nname = \"user\"\nsource = \"users\"\ntarget = \"User\"\nkey = \"ID\"\n\
     [attributes]\n\"ID\" = \"id\"\n";

@@ -15,7 +15,6 @@ use tokio::sync::OnceCell;
 use super::Reader;
 use super::collections::{GROUPS, RESOURCES, Resource, USERS};
 use super::graph::{CONSISTENCY_LEVEL, EVENTUAL, filter_option};
-use super::objects::words;
 use super::units::{Price, units};
 use crate::http::{Request, Response};
 use crate::record::{Collection, Coverage};
@@ -114,7 +113,7 @@ impl Reader<'_> {
         let decode =
             |response: &Response| serde_json::from_slice::<Counted>(&response.body).map_err(|cause| cause.to_string());
         let page = graph.fetch(&graph.lane, request, decode).await;
-        page.map_err(|stop| stop.refusal().map_or_else(|| stop.to_string(), words))?.count()
+        page.map_err(|stop| stop.to_string())?.count()
     }
 }
 

@@ -19,10 +19,12 @@ use azure_identity::{
     ClientAssertionCredentialOptions, ClientSecretCredential, ClientSecretCredentialOptions, ManagedIdentityCredential,
     ManagedIdentityCredentialOptions, UserAssignedId,
 };
+use bytes::Bytes;
 use jiff::SignedDuration;
 use reqwest::header::{HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use serde_json::Value as Json;
 use url::Url;
 
 use super::aadsts::{self, advice};
@@ -64,10 +66,9 @@ impl SignIn {
         let (base, lane) = match &config.credential {
             Credential::ManagedIdentity(_) => {
                 let base = metadata_address(config)?;
-                // It is near, and nobody answers where there is none: waiting long helps nobody. The waits between
-                // tries are the documented ones.
+                // It is near, and nobody answers where there is none: waiting long helps nobody.
                 let connect_timeout = Duration::from_secs(2);
-                let settings = HttpSettings { connect_timeout, tries_max: 5, ..HttpSettings::default() };
+                let settings = HttpSettings { connect_timeout, tries_max: 5, unsent_max: 2, ..HttpSettings::default() };
                 let endpoint = Endpoint::metadata(base.clone())?;
                 (base, Http::new(http.clock().clone(), settings).lane(&endpoint, "managed identity", pace)?)
             }
@@ -305,7 +306,7 @@ fn external_claims(token: &SecretString) -> String {
     struct External {
         iss: Option<String>,
         sub: Option<String>,
-        aud: Option<serde_json::Value>,
+        aud: Option<Json>,
     }
     let Some(claims) = super::auth::payload::<External>(token.expose_secret()) else {
         return "what lies where the federated token should be is no JWT".to_owned();
@@ -413,20 +414,38 @@ impl HttpClient for SignInTransport {
             serde_json::from_slice::<Shape>(&response.body).map_err(|_| "not a token".to_owned())?;
             Ok(response.clone())
         };
-        let response = match self.lane.fetch(&request, is_token).await {
-            Ok(response) => response,
+        match self.lane.fetch(&request, is_token).await {
+            Ok(response) => {
+                let body = as_the_library_reads(response.body);
+                Ok(AsyncRawResponse::from_bytes(response.status.into(), Headers::new(), body))
+            }
             Err(failure) => {
-                let answer = failure.refusal().map(|refusal| refusal.response.clone());
+                // Whatever it was, it is told as an error of a kind that the library does not try again: the lane has
+                // done so, and `acquire` does. Of a managed identity it would ask for another 72 s, whatever its options.
                 let text = failure.to_string();
                 *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
-                match answer {
-                    Some(response) => response,
-                    None => return Err(azure_core::Error::with_message(azure_core::error::ErrorKind::Io, text)),
-                }
+                Err(azure_core::Error::with_message(azure_core::error::ErrorKind::Other, text))
             }
-        };
-        Ok(AsyncRawResponse::from_bytes(response.status.into(), Headers::new(), response.body))
+        }
     }
+}
+
+/// A token's answer with its times as the library takes them. Entra's endpoints and those of managed identities write
+/// them as numbers or as text, by version and platform; the library takes a life as a number and an end as text only.
+/// <https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token#get-a-token-using-http>
+fn as_the_library_reads(body: Bytes) -> Bytes {
+    let Ok(mut answer) = serde_json::from_slice::<serde_json::Map<String, Json>>(&body) else { return body };
+    for (name, value) in &mut answer {
+        match (name.as_str(), &*value) {
+            ("expires_in" | "ext_expires_in", Json::String(text)) => {
+                // Who does not say how long has it asked for again soon.
+                *value = Json::from(text.parse::<i64>().unwrap_or_default());
+            }
+            ("expires_on", Json::Number(number)) => *value = Json::from(number.to_string()),
+            _ => {}
+        }
+    }
+    serde_json::to_vec(&answer).map_or(body, Bytes::from)
 }
 
 #[cfg(test)]
@@ -439,6 +458,19 @@ mod tests {
         let told = external_claims(&format!("e30.{payload}.x").into());
         assert_eq!(told, r#"the external token has issuer https://i, subject s, audience ["a","b"]"#);
         assert!(external_claims(&"opaque".to_owned().into()).contains("no JWT"));
+    }
+
+    #[test]
+    fn times_are_taken_as_numbers_and_as_text() {
+        let check = |answer: &str, expected: &str| {
+            let read = as_the_library_reads(Bytes::copy_from_slice(answer.as_bytes()));
+            assert_eq!(std::str::from_utf8(&read), Ok(expected), "{answer}");
+        };
+        check(r#"{"access_token":"t","expires_in":"3599"}"#, r#"{"access_token":"t","expires_in":3599}"#);
+        check(r#"{"expires_in":3599,"ext_expires_in":"soon"}"#, r#"{"expires_in":3599,"ext_expires_in":0}"#);
+        check(r#"{"expires_on":1766000000}"#, r#"{"expires_on":"1766000000"}"#);
+        check(r#"{"expires_on":"1766000000"}"#, r#"{"expires_on":"1766000000"}"#);
+        check("no JSON", "no JSON");
     }
 
     #[test]

@@ -7,8 +7,8 @@
 //!
 //! The same rounds serve a full read of the groups with their members: the first one, over no base, tells everything.
 //!
-//! A full read by lists asks for its link *before* its first page (`$deltatoken=latest`), so that what changes while it reads is
-//! told again next time; being told twice does no harm.
+//! A full read by lists asks for its link *before* its first page (`$deltatoken=latest`), so that what changes while it
+//! reads is told again next time; being told twice does no harm.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};

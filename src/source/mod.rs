@@ -341,17 +341,7 @@ impl Source {
         let mut manifest = Manifest::new(&self.config.tenant, self.graph.clock.now());
         manifest.roles = rights.0.clone().unwrap_or_default();
         let delta = Delta::new(since);
-        let counts = counts::Counts::default();
-        let reader = Reader {
-            source: self,
-            needs,
-            rights: &rights,
-            writer: &writer,
-            progress,
-            delta: &delta,
-            counts,
-            quota: AtomicU32::default(),
-        };
+        let reader = self.reader(needs, &rights, &writer, progress, &delta);
         let others = [&USERS, &DEVICES, &LICENSES, &ADMINISTRATIVE_UNITS, &DIRECTORY_ROLES, &ORGANIZATION];
         let others = others.into_iter().chain([&DELETED_USERS, &DELETED_GROUPS]);
         let (objects, sign_ins, groups_and_members, links, custom, counts) = futures::join!(
@@ -394,6 +384,18 @@ impl Source {
         Ok(Extracted { snapshot, counts: self.counts(), doubtful })
     }
 
+    fn reader<'a>(
+        &'a self,
+        needs: &'a SourceNeeds,
+        rights: &'a Rights,
+        writer: &'a Writer,
+        progress: &'a dyn Progress,
+        delta: &'a Delta<'a>,
+    ) -> Reader<'a> {
+        let (counts, quota) = (counts::Counts::default(), AtomicU32::default());
+        Reader { source: self, needs, rights, writer, progress, delta, counts, quota }
+    }
+
     /// Looks up what a read did not return: first among the deleted objects, then by id. Writes what it learns into an
     /// amended snapshot in place of the given one: objects found join their collection, the others become
     /// [`Snapshot::deleted`] or [`Snapshot::absent`]. What could not be looked up is none of the three: unknown.
@@ -414,17 +416,7 @@ impl Source {
         let writer = Writer::amend(&snapshot)?;
         drop(snapshot);
         let delta = Delta::new(Since::Never);
-        let counts = counts::Counts::default();
-        let reader = Reader {
-            source: self,
-            needs,
-            rights: &rights,
-            writer: &writer,
-            progress,
-            delta: &delta,
-            counts,
-            quota: AtomicU32::default(),
-        };
+        let reader = self.reader(needs, &rights, &writer, progress, &delta);
         reader.confirm(missing, &mut manifest).await?;
         members::doubt_vanished(&mut manifest, &writer);
         manifest.drop_doubtful_links();

@@ -171,6 +171,32 @@ async fn a_managed_identity_is_asked_for_until_its_service_is_back() {
     assert!(error.exit == Exit::SignIn && error.to_string().contains("Identity not found"), "{error}");
 }
 
+#[tokio::test]
+async fn a_managed_identity_that_is_not_there_is_told_soon() {
+    let which = || Credential::ManagedIdentity(ManagedIdentity::System);
+    // Where no service listens.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut config = SourceConfig::new("contoso.onmicrosoft.com", CLIENT_ID, which());
+    config.metadata = format!("http://127.0.0.1:{port}/").parse().unwrap();
+    let http = Http::new(Clock::scaled(20_000), HttpSettings::default());
+    let error = Source::new(config, &http).unwrap().sign_in().await.unwrap_err();
+    assert_eq!(error.exit, Exit::Unreachable, "{error}");
+    assert!(error.to_string().contains("(2 tries)") && error.to_string().contains("Azure resource"), "{error}");
+    // Where one does and cannot: nobody tries again what was tried already.
+    for (status, requests) in [(500, 5), (410, 6)] {
+        let faults = vec![Fault::new("/metadata/", FaultKind::Status(status))];
+        let sim = sim(Options { faults, ..world::all_rights() }).await;
+        let error = source(&sim, which(), 20_000).sign_in().await.unwrap_err();
+        assert_eq!(sim.requests().len(), requests, "{status}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_life_written_as_text_is_a_life() {
+    let sim = sim(Options { expires_in_text: true, ..world::all_rights() }).await;
+    source(&sim, secret(), 20_000).sign_in().await.unwrap();
+}
+
 fn users() -> SourceNeeds {
     let properties = [(entra_import::record::Collection::Users, ["displayName".to_owned()].into())].into();
     SourceNeeds { properties, ..SourceNeeds::default() }

@@ -1,7 +1,7 @@
 //! Paths: what they begin with, what follows each `/`, and what may stand in parentheses there.
 //!
-//! Hides which names are variables of lambdas, properties of the item that a filter looks at, or the record's own; keys;
-//! and what aliases stand for. Deliberately knows no operators: a condition inside a path is an expression as any other.
+//! Hides which names are variables of lambdas, properties of the item that a filter looks at, or the record's own; and
+//! keys. Deliberately knows no operators: a condition inside a path is an expression as any other.
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use super::super::SyntaxError;
 use super::super::ast::{Binary, End, Head, Lambda, Node, NodeKind, Path, Segment, Slots, Span, Step, power};
 use super::super::functions;
 use super::super::lex::Token;
-use super::{ALIASES_MAX, Parser, THIS, no_function, node, tallest};
-use crate::record::Value;
+use super::calls::no_function;
+use super::{Parser, THIS, is_name, node, tallest};
 
 impl Parser<'_> {
     /// What a path begins with, and its first property if that is what it begins with.
@@ -37,32 +37,6 @@ impl Parser<'_> {
         }
         let first = Segment::Property(step(word, span.clone())?);
         Ok((filter.map_or(Head::Root, Head::Item), vec![first]))
-    }
-
-    /// `@name`: the value given for it; null if none was.
-    pub(super) fn alias(&mut self, name: &str, span: Span) -> Result<Node, SyntaxError> {
-        let Some(alias) = self.aliases.iter().find(|alias| *alias.name == *name) else {
-            return self.path(Head::Alias(Arc::from(name)), Vec::new(), span);
-        };
-        self.added += alias.length;
-        if self.added > ALIASES_MAX {
-            return Err(SyntaxError::new(span, "the values of aliases add up to more than 1 MiB"));
-        }
-        let mut value = Node { span: span.clone(), ..alias.node.clone() };
-        while self.token == Token::Slash {
-            let NodeKind::Object(parts) = value.kind else {
-                return Err(SyntaxError::new(self.span.clone(), "nothing can follow a value"));
-            };
-            self.advance()?;
-            if self.token != Token::Word {
-                return Err(self.unexpected("a property after `/`"));
-            }
-            let part = parts.into_iter().find(|(name, _)| **name == *self.word()).map(|(_, part)| part);
-            self.advance()?;
-            let null = || Node { kind: NodeKind::Literal(Value::Null), span: span.clone(), height: 1 };
-            value = Node { span: span.start..self.before, ..part.unwrap_or_else(null) };
-        }
-        Ok(value)
     }
 
     /// What stands in parentheses behind a list, if it is a key: `('…')`, which is the `id`, or `(name='…', …)`.
@@ -206,10 +180,6 @@ impl Parser<'_> {
         self.expect(&Token::Close, "`)`")?;
         Ok(Some(Lambda { variable, body }))
     }
-}
-
-pub(super) fn is_name(word: &str) -> bool {
-    !word.contains(['.', '$', '@'])
 }
 
 fn step(name: &str, span: Span) -> Result<Step, SyntaxError> {

@@ -689,8 +689,11 @@ impl JsmTarget {
             let Some(text) = written(spec, change, at).and_then(Datum::as_text) else {
                 if spec.key.is_empty() { continue } else { return Ok(None) }
             };
-            says = true;
             let slot = meant.slot(at);
+            if spec.key.is_empty() && !slot.kind.is_found_as_written() {
+                continue;
+            }
+            says = true;
             query.push_str(" AND ");
             query.push_str(&match slot.kind {
                 Kind::Reference { .. } => match self.any_object(text).await? {

@@ -182,6 +182,14 @@ pub(super) enum Kind {
     Other(i64),
 }
 
+impl Kind {
+    /// Whether AQL surely finds a value by the very text that is written. Times and numbers are kept in Jira's own
+    /// spelling, and long texts, references and people are no plain values.
+    pub(super) fn is_found_as_written(&self) -> bool {
+        matches!(self, Kind::Text | Kind::Integer | Kind::Url | Kind::Email | Kind::Select | Kind::Ip)
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

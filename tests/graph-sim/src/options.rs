@@ -41,6 +41,8 @@ pub struct Options {
     pub requests_per_token: Option<u32>,
     /// A token's life in seconds.
     pub expires_in: i64,
+    /// That life is written as text, as Entra's older endpoints do.
+    pub expires_in_text: bool,
     /// The resource-unit quota; none means that nothing is throttled.
     pub quota: Option<Quota>,
     /// How many times faster than real time limits recover: for a client whose waits are shortened as much.
@@ -73,6 +75,7 @@ impl Default for Options {
             clock_ahead_s: 0,
             requests_per_token: None,
             expires_in: 3599,
+            expires_in_text: false,
             quota: None,
             time_factor: 1.0,
             latency: Duration::ZERO,
@@ -96,6 +99,7 @@ impl Options {
             roles: self.roles.clone(),
             delegated: self.delegated,
             expires_in: self.expires_in,
+            expires_in_text: self.expires_in_text,
             resources: vec!["https://graph.microsoft.com".to_owned()],
             certificates: self.certificates.clone(),
             federation: self.federation.clone(),

@@ -29,6 +29,7 @@ pub(crate) struct Registration {
     pub roles: Vec<String>,
     pub delegated: bool,
     pub expires_in: i64,
+    pub expires_in_text: bool,
     /// The resources a scope may name: Graph's host and the simulator's own.
     pub resources: Vec<String>,
     /// The certificates (DER) whose keys may sign for the application.
@@ -107,10 +108,12 @@ pub(crate) fn answer(
         Err(refusal) => refusal.reply(nonce),
         Ok(proof) => {
             let token = issue(registration, proof, nonce);
-            let body = json!({
-                "token_type": "Bearer", "expires_in": registration.expires_in, "ext_expires_in": registration.expires_in,
-                "access_token": token,
-            });
+            let life = match registration.expires_in_text {
+                true => json!(registration.expires_in.to_string()),
+                false => json!(registration.expires_in),
+            };
+            let body =
+                json!({"token_type": "Bearer", "expires_in": life, "ext_expires_in": life, "access_token": token});
             Reply { content_type: "application/json; charset=utf-8", ..reply::json(200, body.to_string()) }
                 .with("Cache-Control", "no-store, no-cache")
         }

@@ -14,6 +14,7 @@ mod stale;
 mod undoing;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::IsTerminal as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -217,16 +218,42 @@ impl<'a> Session<'a> {
         Ok(exit)
     }
 
+    /// The approvals that count here: those of nights, or those of runs that are taken back.
+    fn approvals_here(&self) -> impl Iterator<Item = &(ApprovalId, Approval)> {
+        self.approvals.iter().filter(|(_, approval)| approval.undoes == self.undoes)
+    }
+
+    /// Enters whoever applies a held plan by its name as the one who approved what it shows. Gives back the plan as it
+    /// stands then.
+    pub fn approve_by_name(&mut self, plan: Plan) -> Result<Plan> {
+        let held: BTreeSet<LimitName> =
+            plan.waiting().iter().filter(|check| check.held).map(|check| check.limit).collect();
+        let (Some(ledger), Some(run)) = (self.ledger.as_mut(), self.run) else { return Ok(plan) };
+        let mut given = Vec::new();
+        for limit in held {
+            let scope = self.job.accepted_scope_text();
+            given.push(ledger.approve(&approve::approval(&plan, limit, &self.options.by, self.as_of, &scope)?)?);
+        }
+        ledger.use_up(&given, run)?;
+        Ok(plan.approved())
+    }
+
+    /// Says what went wrong, to whoever watches, where the run goes on to its end all the same.
+    fn complain(&self, error: &Error) {
+        report::error(error, self.options.view.colour && std::io::stderr().is_terminal());
+    }
+
     /// Saves the plan where `pending` and `approve` find it.
     fn keep(&mut self, plan: &Plan) -> Result<()> {
         let path = self.state.plan(&plan.header.id);
         file::save(plan, &path)?;
         let limits = plan.waiting().into_iter().cloned().collect();
-        let held = HeldPlan { plan: plan.header.id.clone(), file: path, as_of: self.as_of, limits };
+        let undoes = self.undoes;
+        let held = HeldPlan { plan: plan.header.id.clone(), file: path, as_of: self.as_of, limits, undoes };
         let Some(ledger) = self.ledger.as_mut() else { return Ok(()) };
         if !self.undoes {
             // What an older plan showed is shown by this one, or no longer so.
-            ledger.release_held()?;
+            ledger.release_held(false)?;
         }
         ledger.hold(&held)
     }
@@ -302,7 +329,7 @@ impl<'a> Session<'a> {
         })?;
         if let Some(error) = &applied.stopped {
             // What stands beside each change that was not sent is only its first line.
-            tracing::error!("{error}");
+            self.complain(error);
         }
         let exit = Exit::worst([exit, self.leave_files(plan, Some(&shown))]);
         self.end(exit, json!({ "plan": plan.header.id, "types": applied.types }))?;
@@ -322,16 +349,22 @@ impl<'a> Session<'a> {
             })?;
             ledger.write_rows(run, ty, owned.into_iter().map(|key| Ok((key, None))))?;
         }
-        let edited_in = self.approvals.iter().any(|(_, approval)| approval.limit == LimitName::FilterEdit);
+        let today = self.job.accepted_scope_text();
+        let of_today = |approval: &Approval| approval.scope.as_ref() == Some(&today);
+        let approved: Vec<(ApprovalId, bool)> =
+            self.approvals_here().map(|(id, given)| (*id, of_today(given))).collect();
         let unknown = plan.header.types.iter().any(|ty| !ty.counts.unknown.is_empty());
-        // An older scope is forgotten once nothing can be owned under it alone.
-        if !waiting && (edited_in || !unknown) {
-            ledger.set_accepted_scope(&self.job.accepted_scope_text())?;
+        // An older scope is forgotten once nothing can be owned under it alone, or once a person agreed to this one: who
+        // moved out of it since then was not shown and waits tonight, but left by a rule that is accepted now.
+        let agreed = approved.iter().any(|(_, of_today)| *of_today);
+        let Some(ledger) = self.ledger.as_mut() else { return Ok(()) };
+        if agreed || !(waiting || unknown) {
+            ledger.set_accepted_scope(&today)?;
         }
-        let used: Vec<ApprovalId> = self.approvals.iter().map(|(id, _)| *id).collect();
+        let used: Vec<ApprovalId> = approved.into_iter().map(|(id, _)| id).collect();
         ledger.use_up(&used, run)?;
         if !waiting {
-            ledger.release_held()?;
+            ledger.release_held(false)?;
         }
         // Per collection its last complete read: one gap that is there every night must not disarm the others.
         let mut counts = ledger.last_good_run()?.map(|run| run.counts).unwrap_or_default();

@@ -105,6 +105,7 @@ async fn saved_steps(session: &mut Session<'_>, plan: &Plan, only: &[Action]) ->
     session.refuse_stale(plan, target.as_ref()).await?;
     let plan = if only.is_empty() { plan.clone() } else { plan.only(only)? };
     // Applying a saved plan by name is the approval of what it shows: limits do not hold it again.
+    let plan = session.approve_by_name(plan)?;
     let applied = apply(session, &plan, target.as_ref()).await?;
     session.finish(
         &plan,

@@ -243,8 +243,11 @@ impl<'a, 'w> Work<'a, 'w> {
             let held = change.ledger.as_mut().and_then(|row| row.values.get_mut(&written.name));
             match found {
                 Reference::Known => {
-                    if let (Some(held), true) = (held, to.is_some()) {
-                        *held = Held { applied: written.after.clone(), settled: written.after.clone() };
+                    // Each for itself: what an undo writes is not what was settled, and of a set the ledger may
+                    // hold less than stands there.
+                    if let (Some(held), Some(to)) = (held, to) {
+                        self.look_for(to, &mut held.applied);
+                        self.look_for(to, &mut held.settled);
                     }
                     kept.push(written);
                 }

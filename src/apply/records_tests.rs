@@ -411,6 +411,7 @@ fn header(ledger: &Ledger) -> Header {
         as_of: Timestamp::UNIX_EPOCH,
         source_as_of: Timestamp::UNIX_EPOCH,
         preview: None,
+        undoes: None,
         first_run: false,
         sources: Vec::new(),
         types: types().map(summary).to_vec(),

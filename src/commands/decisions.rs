@@ -188,7 +188,13 @@ pub fn approve(command: &Approve, context: &Context<'_>) -> Result<Exit> {
         let records = if count == 1 { "record" } else { "records" };
         say!("{}: {count} {records} of plan {} approved by {by}", approval.limit, approval.plan);
     }
-    say!("The next run proves each of them anew and goes through; anything beyond holds again.");
+    match &plan.header.undoes {
+        None => say!("The next run proves each of them anew and goes through; anything beyond holds again."),
+        Some(run) => say!(
+            "Now take the run back again: entra-import undo {} {run}. Runs in between leave this approval alone.",
+            command.job.display()
+        ),
+    }
     Ok(Exit::Done)
 }
 

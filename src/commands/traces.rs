@@ -101,7 +101,8 @@ pub fn forget(command: &Forget, context: &Context<'_>) -> Result<Exit> {
     }
     if kept > 0 {
         // The next run holds anew, and saves anew, what is still to be held.
-        desk.ledger.release_held()?;
+        desk.ledger.release_held(false)?;
+        desk.ledger.release_held(true)?;
     }
     let (reports, lines) = forget_reports(&desk.job, &marks)?;
     say!(

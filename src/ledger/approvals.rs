@@ -26,6 +26,8 @@ pub struct HeldPlan {
     pub as_of: Timestamp,
     /// The checks that hold it.
     pub limits: Vec<LimitCheck>,
+    /// It takes a run back.
+    pub undoes: bool,
 }
 
 /// An approval that a run went through on.
@@ -66,29 +68,36 @@ impl Ledger {
         let limits = to_json(&held.limits)?;
         let file = file_text(&held.file)?;
         self.transact("plan held", |transaction, view| {
-            let query = "INSERT OR REPLACE INTO held_plans (plan, file, as_of, limits) VALUES (?1, ?2, ?3, ?4)";
-            let done = transaction.execute(query, params![held.plan, file, held.as_of.to_string(), limits]);
+            let query = "INSERT OR REPLACE INTO held_plans (plan, file, as_of, limits, undoes)
+                         VALUES (?1, ?2, ?3, ?4, ?5)";
+            let done =
+                transaction.execute(query, params![held.plan, file, held.as_of.to_string(), limits, held.undoes]);
             done.map(drop).map_err(|cause| view.failed(cause))
         })
     }
 
-    /// Forgets every held plan: a run went through, and what they showed is done or no longer wanted.
-    pub fn release_held(&mut self) -> Result<()> {
+    /// Forgets the held plans of the nights, or those that take a run back: one went through, and what they showed is
+    /// done or no longer wanted.
+    pub fn release_held(&mut self, undoes: bool) -> Result<()> {
         self.transact("held plans released", |transaction, view| {
-            transaction.execute("DELETE FROM held_plans", []).map(drop).map_err(|cause| view.failed(cause))
+            let done = transaction.execute("DELETE FROM held_plans WHERE undoes = ?1", [undoes]);
+            done.map(drop).map_err(|cause| view.failed(cause))
         })
     }
 
     /// The held plans, newest first.
     pub fn pending(&self) -> Result<Vec<HeldPlan>> {
-        let read = || -> rusqlite::Result<Vec<(String, String, String, String)>> {
-            let mut statement = self.connection.prepare("SELECT plan, file, as_of, limits FROM held_plans")?;
-            statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?.collect()
+        type Columns = (String, String, String, String, bool);
+        let read = || -> rusqlite::Result<Vec<Columns>> {
+            let mut statement = self.connection.prepare("SELECT plan, file, as_of, limits, undoes FROM held_plans")?;
+            let columns =
+                |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?));
+            statement.query_map([], columns)?.collect()
         };
         let found = self.sql("cannot read", read())?;
-        let plans = found.into_iter().map(|(plan, file, as_of, limits)| {
+        let plans = found.into_iter().map(|(plan, file, as_of, limits, undoes)| {
             let limits = self.json("the limits of a held plan", &limits)?;
-            Ok(HeldPlan { plan, file: file.into(), as_of: self.time(&as_of)?, limits })
+            Ok(HeldPlan { plan, file: file.into(), as_of: self.time(&as_of)?, limits, undoes })
         });
         let mut plans = plans.collect::<Result<Vec<_>>>()?;
         plans.sort_by(|a, b| b.as_of.cmp(&a.as_of).then_with(|| a.plan.cmp(&b.plan)));
@@ -100,8 +109,15 @@ impl Ledger {
         self.transact("approval", |transaction, view| {
             let write = || {
                 transaction.execute(
-                    "INSERT INTO approvals (limit_name, plan, at, by, scope) VALUES (?1, ?2, ?3, ?4, ?5)",
-                    params![approval.limit.word(), approval.plan, approval.at.to_string(), approval.by, approval.scope],
+                    "INSERT INTO approvals (limit_name, plan, at, by, scope, undoes) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                    params![
+                        approval.limit.word(),
+                        approval.plan,
+                        approval.at.to_string(),
+                        approval.by,
+                        approval.scope,
+                        approval.undoes
+                    ],
                 )?;
                 let id = transaction.last_insert_rowid();
                 let mut insert = transaction.prepare(
@@ -125,21 +141,22 @@ impl Ledger {
 
     /// The approvals no run has used yet, in the order they were given; records by type and key.
     pub fn approvals(&self) -> Result<Vec<(ApprovalId, Approval)>> {
-        type Columns = (i64, String, String, String, String, Option<String>);
+        type Columns = (i64, String, String, String, String, Option<String>, bool);
         let read = || -> rusqlite::Result<Vec<Columns>> {
-            let query = "SELECT id, limit_name, plan, at, by, scope FROM approvals WHERE used_by IS NULL ORDER BY id";
+            let query =
+                "SELECT id, limit_name, plan, at, by, scope, undoes FROM approvals WHERE used_by IS NULL ORDER BY id";
             let mut statement = self.connection.prepare(query)?;
             let columns = |row: &rusqlite::Row<'_>| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?))
             };
             statement.query_map([], columns)?.collect()
         };
         let found = self.sql("cannot read", read())?;
-        let approvals = found.into_iter().map(|(id, limit, plan, at, by, scope)| {
+        let approvals = found.into_iter().map(|(id, limit, plan, at, by, scope, undoes)| {
             let limit = LimitName::ALL.into_iter().find(|name| name.word() == limit);
             let limit = limit.ok_or_else(|| self.damaged("an approval is about a limit that is not known"))?;
             let records = self.approved_records(id)?;
-            Ok((ApprovalId(id), Approval { limit, plan, at: self.time(&at)?, by, records, scope }))
+            Ok((ApprovalId(id), Approval { limit, plan, at: self.time(&at)?, by, records, undoes, scope }))
         });
         approvals.collect()
     }

@@ -101,7 +101,9 @@ CREATE TABLE held_plans (
     plan TEXT NOT NULL PRIMARY KEY,
     file TEXT NOT NULL,
     as_of TEXT NOT NULL,
-    limits TEXT NOT NULL
+    limits TEXT NOT NULL,
+    -- Whether it takes a run back: the nights leave it held.
+    undoes INTEGER NOT NULL
 ) WITHOUT ROWID;
 
 -- A person's word that a limit may be passed; used_by is the run that went through on it.
@@ -112,6 +114,8 @@ CREATE TABLE approvals (
     at TEXT NOT NULL,
     by TEXT NOT NULL,
     scope TEXT,
+    -- Whether it is about a plan that takes a run back: the nights neither go by it nor use it up.
+    undoes INTEGER NOT NULL,
     used_by INTEGER REFERENCES runs (id)
 );
 

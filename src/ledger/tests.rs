@@ -387,11 +387,13 @@ fn approvals_read_back_until_they_are_used() {
             record("c", Some(CauseKind::Out)),
             record("d", None),
         ],
+        undoes: true,
         scope: None,
     };
     let edit = Approval {
         limit: LimitName::FilterEdit,
         records: Vec::new(),
+        undoes: false,
         scope: Some("accountEnabled eq true".into()),
         ..retires.clone()
     };
@@ -422,13 +424,16 @@ fn held_plans_wait_newest_first_until_a_run_goes_through() {
         file: format!("state/{id}.plan").into(),
         as_of: at(as_of),
         limits: vec![limit.clone()],
+        undoes: false,
     };
     let (old, new) = (plan("old", "2026-03-01T02:00:00Z"), plan("new", "2026-03-01T02:00:00.5Z"));
     for held in [&old, &new, &old] {
         ledger.hold(held).unwrap();
     }
     assert_eq!(ledger.pending().unwrap(), [new, old]);
-    ledger.release_held().unwrap();
+    ledger.release_held(true).unwrap();
+    assert_eq!(ledger.pending().unwrap().len(), 2, "they are of the nights");
+    ledger.release_held(false).unwrap();
     assert_eq!(ledger.pending().unwrap(), []);
 }
 

@@ -79,7 +79,8 @@ pub fn approval(plan: &Plan, limit: LimitName, by: &str, at: Timestamp, scope: &
         }
     }
     let scope = (limit == LimitName::FilterEdit).then(|| scope.to_string());
-    Ok(Approval { limit, plan: plan.header.id.clone(), at, by: by.to_string(), records, scope })
+    let (of, undoes) = (plan.header.id.clone(), plan.header.undoes.is_some());
+    Ok(Approval { limit, plan: of, at, by: by.to_string(), records, undoes, scope })
 }
 
 /// Whether one of the held checks is about this: of many attributes, only those that were held were shown.

@@ -207,6 +207,7 @@ impl Memory {
             as_of: at(day),
             source_as_of: at(day),
             preview: None,
+            undoes: None,
             first_run: self.ledger.is_empty(),
             sources: Vec::new(),
             types: Vec::new(),

@@ -78,6 +78,7 @@ fn approval(limit: LimitName, records: Vec<(Key, Option<CauseKind>)>) -> Approva
         at: Timestamp::UNIX_EPOCH,
         by: "uid 0".into(),
         records: records.into_iter().map(record).collect(),
+        undoes: false,
         scope: None,
     }
 }

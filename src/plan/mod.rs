@@ -85,6 +85,15 @@ impl Plan {
         Ok(Plan { order: order.into(), ..self.clone() })
     }
 
+    /// The same plan once a person agreed to all that holds it.
+    pub fn approved(&self) -> Plan {
+        let mut plan = self.clone();
+        for check in plan.header.limits.iter_mut().filter(|check| check.held) {
+            (check.held, check.approved) = (false, check.count);
+        }
+        plan
+    }
+
     /// The same plan, to be shown and not applied: each change passed through `edit`, and other notes.
     pub fn rewritten(&self, mut edit: impl FnMut(Change) -> Change, notes: Vec<Note>) -> Result<Plan> {
         let mut changes = crate::spill::SpillWriter::new()?;
@@ -134,6 +143,9 @@ pub struct Header {
     /// Why the plan cannot be applied (a snapshot older than the last one); shown, never applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preview: Option<String>,
+    /// The run that it takes back; absent of a plan of the nights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undoes: Option<String>,
     /// True while no full run of the job has gone through.
     pub first_run: bool,
     pub sources: Vec<SourceSummary>,
@@ -337,6 +349,9 @@ pub struct Approval {
     pub by: String,
     /// The records, with the cause of each where the limit is about removals.
     pub records: Vec<ApprovedRecord>,
+    /// Of a plan that takes a run back; the nights neither go by it nor use it up.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub undoes: bool,
     /// For `filter-edit`: the scope that becomes the accepted one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,

@@ -88,7 +88,7 @@ pub fn reverse(inputs: Inputs<'_>, types: &[(TypePolicy, CurrentSide)]) -> Resul
             tally,
         })
         .collect();
-    let mut header = inputs.header.clone();
+    let mut header = Header { undoes: Some(inputs.run.clone()), ..inputs.header.clone() };
     header.limits = limits::check(inputs.limits, &bases, &[], &inputs.approved);
     drop(bases);
     header.types = summaries;

@@ -40,6 +40,7 @@ pub fn header() -> Header {
         as_of: "2026-07-01T02:00:05Z".parse().unwrap(),
         source_as_of: "2026-07-01T02:00:00.5Z".parse().unwrap(),
         preview: None,
+        undoes: None,
         first_run: false,
         sources: vec![source(Collection::Users, 6204, 4812, Coverage::Complete)],
         types: Vec::new(),

@@ -382,6 +382,9 @@ impl<'a> Page<'a> {
             && let Some(command) = approve_command(header, &self.view.job_file)
         {
             let words = match header.limits.iter().any(|check| check.held) {
+                true if header.undoes.is_some() => {
+                    "Nothing is written while a limit holds. To let these records pass when this is tried again:"
+                }
                 true => "Nothing is written while a limit holds. To let these records pass on the next run:",
                 false => "These records wait, the rest goes through. To let them pass on the next run:",
             };

@@ -48,7 +48,7 @@ impl Session<'_> {
         match self.write_files(plan, applied) {
             Ok(()) => Exit::Done,
             Err(error) => {
-                tracing::error!("{error}");
+                self.complain(&error);
                 error.exit
             }
         }
@@ -83,7 +83,7 @@ impl Session<'_> {
         notify::ended(&self.job.report, &self.figures, self.context.clock()).await;
         match (ended, written) {
             (Ok(exit), Err(error)) => {
-                tracing::error!("{error}");
+                self.complain(&error);
                 Ok(Exit::worst([exit, error.exit]))
             }
             (ended, _) => ended,

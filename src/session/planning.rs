@@ -46,7 +46,7 @@ impl Session<'_> {
         let step = Step::begin("open");
         let directory = Directory::open(snapshot, &self.job.catalog, self.as_of)?;
         step.end("");
-        let approved = Approved::new(self.approvals.iter().map(|(_, approval)| approval));
+        let approved = Approved::new(self.approvals_here().map(|(_, approval)| approval));
         let judge = Judge::new(&self.job, &directory, &approved);
         let step = Step::begin("judge");
         let sources = self.sources(&directory, &judge)?;
@@ -172,7 +172,8 @@ impl Session<'_> {
     /// What stands above a plan made from this snapshot.
     fn header(&self, snapshot: &Snapshot, sources: &[SourceSummary]) -> Result<Header> {
         let last = self.ledger.as_ref().map(Ledger::last_snapshot_as_of).transpose()?.flatten();
-        let preview = last.filter(|last| snapshot.as_of() < *last).map(|last| {
+        // A time that has not come yet was read off a clock that was wrong: it says nothing about what is older.
+        let preview = last.filter(|last| snapshot.as_of() < *last && *last <= self.as_of).map(|last| {
             format!(
                 "it is made from a snapshot read at {}, older than the one applied last, of {last}",
                 snapshot.as_of()
@@ -202,6 +203,7 @@ impl Session<'_> {
             as_of: self.as_of,
             source_as_of,
             preview: None,
+            undoes: None,
             first_run: false,
             sources: Vec::new(),
             types: Vec::new(),

@@ -48,7 +48,7 @@ impl Session<'_> {
             header: self.bare_header(source_as_of)?,
             times: Times { as_of: self.as_of, source_as_of },
             limits: &self.job.limits,
-            approved: Approved::new(self.approvals.iter().map(|(_, approval)| approval)),
+            approved: Approved::new(self.approvals_here().map(|(_, approval)| approval)),
             rows: &LedgerRows(Some(ledger)),
             history: &WrittenBy(ledger, run),
             run: run.to_string(),
@@ -69,9 +69,12 @@ impl Session<'_> {
             approval.records.iter().any(|record| touched.contains(&(record.ty.clone(), record.key.clone())))
         };
         let used: Vec<ApprovalId> =
-            self.approvals.iter().filter(|(_, approval)| is_of(approval)).map(|(id, _)| *id).collect();
+            self.approvals_here().filter(|(_, approval)| is_of(approval)).map(|(id, _)| *id).collect();
         match (self.ledger.as_mut(), self.run) {
-            (Some(ledger), Some(run)) => ledger.use_up(&used, run),
+            (Some(ledger), Some(run)) => {
+                ledger.use_up(&used, run)?;
+                ledger.release_held(true)
+            }
             _ => Ok(()),
         }
     }

@@ -155,6 +155,27 @@ fn nights_into_both_flavours_write_the_difference_alone() {
 }
 
 #[test]
+fn what_was_taken_back_stays_taken_back_references_too() {
+    let site = Site::new(Options::cloud());
+    site.run(&["setup", "job.toml"]).exits(0);
+    site.run(&["run", "job.toml"]).exits(0);
+    let (managers, groups) = (site.shows("User", &id(3), "Manager"), site.shows("User", &id(3), "Groups"));
+    site.world.night(|tenant| {
+        assert!(tenant.set(Of::User, &id(3), "department", "Legal".into()));
+        tenant.set_manager(&id(3), Some(graph_sim::Member::new(Of::User, id(5))));
+        assert!(tenant.remove_member(&id(101), &id(3)));
+    });
+    site.run(&["run", "job.toml"]).exits(0);
+    assert_ne!((&site.shows("User", &id(3), "Manager"), &site.shows("User", &id(3), "Groups")), (&managers, &groups));
+    site.run(&["undo", "job.toml", "2", "--approve", "links-removed"]).exits(0);
+    assert_eq!(site.shows("User", &id(3), "Manager"), managers);
+    assert_eq!(site.shows("User", &id(3), "Groups"), groups);
+    site.world.next_night();
+    site.run(&["run", "job.toml"]).exits(0);
+    assert_eq!(site.assets.writes(), 0, "{:?}", site.assets.counters());
+}
+
+#[test]
 fn an_index_that_lags_behind_makes_nothing_twice_and_nothing_deleted() {
     for options in [Options::cloud(), Options::data_center()] {
         let site = Site::new(Options { index_delay: Duration::from_secs(100_000_000), ..options });

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use graph_sim::{Deletion, Fault, FaultKind, Kind, Member, RetryAfter, Tenant};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use crate::world::{
@@ -315,6 +316,69 @@ fn an_edited_filter_removes_only_after_approval() {
     world.next_night();
     world.run(["run", "job.toml"]).exits(0);
     assert_eq!(world.rows("users").len(), 6);
+}
+
+#[test]
+fn who_moves_between_an_approved_edit_and_its_run_waits_one_night_and_no_more() {
+    let world = scoped_world();
+    world.edit("job.toml", "userType eq 'Member'", "department eq 'Sales'");
+    world.next_night();
+    world.run(["run", "job.toml"]).exits(4).says("filter-edit");
+    world.run(["approve", "job.toml", &held_plan(&world), "--limit", "filter-edit"]).exits(0);
+    let rows = world.rows("users");
+    let (mover, _) = rows.iter().find(|(_, row)| row["Department"] == "Sales").unwrap();
+    world.night(|tenant| assert!(tenant.set(Kind::User, mover, "department", "Facilities".into())));
+    world.run(["run", "job.toml"]).exits(4).says("filter-edit");
+    assert_eq!(world.rows("users").len(), 6, "what was approved went, the mover was not shown");
+    world.next_night();
+    world.run(["run", "job.toml"]).exits(0);
+    assert!(!world.rows("users").contains_key(mover), "it left by a rule that is accepted now");
+    world.next_night();
+    let quiet = world.run(["run", "job.toml"]);
+    quiet.exits(0);
+    assert_eq!(world.rows("users").len(), 5);
+}
+
+#[test]
+fn naming_a_held_plan_approves_it_under_a_name() {
+    let world = World::imported_with(contoso(), all_rights(), &ALL, DELETE);
+    world.night(|tenant| (6..=12).for_each(|n| assert!(tenant.remove(Kind::User, &id(n), Deletion::Soft))));
+    world.run(["plan", "job.toml", "--out", "held.json"]).exits(4);
+    let ran = world.run(["apply", "held.json", "--job", "job.toml"]);
+    ran.exits(0);
+    ran.check(!ran.stdout.contains("Nothing is written"), "says what was done");
+    assert_eq!(world.rows("users").len(), 5);
+    world.run(["history", "job.toml"]).exits(0).says("retires").says("approved");
+    world.run(["pending", "job.toml"]).exits(0);
+}
+
+#[test]
+fn a_run_in_between_leaves_the_approval_of_an_undo_alone() {
+    let world = World::imported_with(contoso(), all_rights(), &["users"], DELETE);
+    let held = world.run(["undo", "job.toml", "1"]);
+    held.exits(4).says("when this is tried again");
+    let command = held.stdout.lines().find_map(|line| line.trim().strip_prefix("entra-import ")).unwrap();
+    world.run(crate::world::shell_words(command).iter().map(String::as_str)).exits(0).says("undo job.toml 1");
+    world.next_night();
+    world.run(["run", "job.toml"]).exits(0);
+    assert_eq!(world.rows("users").len(), 12, "no night goes by it");
+    world.run(["pending", "job.toml"]).exits(4).says("approved:");
+    world.run(["undo", "job.toml", "1"]).exits(0);
+    assert_eq!(world.rows("users").len(), 0);
+    world.run(["pending", "job.toml"]).exits(0);
+}
+
+#[test]
+fn a_run_under_a_clock_that_is_ahead_holds_up_none_after_it_was_put_right() {
+    let world = World::imported();
+    world.pass(SignedDuration::from_hours(24 * 400));
+    world.night(|tenant| assert!(tenant.set(Kind::User, &id(8), "department", "Legal".into())));
+    world.run(["run", "job.toml"]).exits(0);
+    world.pass(-SignedDuration::from_hours(24 * 400));
+    world.run(["run", "job.toml"]).exits(1).says("the clock says");
+    world.night(|tenant| assert!(tenant.set(Kind::User, &id(8), "department", "Sales".into())));
+    world.run(["run", "job.toml"]).exits(0);
+    assert_eq!(world.rows("users")[&id(8)]["Department"], "Sales");
 }
 
 /// The id of the plan that is held.

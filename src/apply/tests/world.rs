@@ -257,6 +257,7 @@ fn header(ledger: &Ledger) -> Header {
         as_of: at(1),
         source_as_of: at(0),
         preview: None,
+        undoes: None,
         first_run: false,
         sources: Vec::new(),
         types: TYPES.map(summary).to_vec(),

@@ -254,7 +254,7 @@ impl Bundle {
                 figures.plan(plan, "job.toml", None)?;
                 json!(figures)
             }
-            Err(error) => json!({ "error": error.what }),
+            Err(error) => json!({ "error": without_places(&error.what) }),
         };
         self.write("figures.json", self.without_people(&format!("{value:#}\n")).as_bytes())
     }
@@ -271,10 +271,12 @@ impl Bundle {
     }
 
     /// The plan that the bundle itself gives, which proves that it can be planned from.
-    pub fn plan(&self, plan: &Plan) -> Result<()> {
+    pub fn plan(&self, mut plan: Plan) -> Result<()> {
+        // As job.toml names it: where the bundle was made is nobody's business.
+        plan.header.target = "csv:export".into();
         let view = View { job_file: "job.toml".into(), detail: Detail::Full, ..View::default() };
         let mut to = BufWriter::new(self.file("plan.txt")?);
-        Format::Text.plan(plan, &view, &mut to)?;
+        Format::Text.plan(&plan, &view, &mut to)?;
         to.flush().failing(|| "cannot write plan.txt".into())
     }
 
@@ -303,6 +305,13 @@ static ASKED: LazyLock<Url> =
 
 fn reading(path: &Path) -> String {
     format!("cannot read {}", path.display())
+}
+
+/// A message without the paths that it names.
+fn without_places(text: &str) -> String {
+    static PATH: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r#"(^|[\s"'(=:])/[^\s/"',;][^\s"',;]*"#).expect("a constant pattern"));
+    PATH.replace_all(text, "$1(a path)").into_owned()
 }
 
 /// Whether a key of a job names a place that is not there where the bundle is opened.

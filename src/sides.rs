@@ -66,6 +66,7 @@ fn extend(ty: &mut TypePolicy, job: &Job, mapping: &Mapping) -> Result<()> {
             reference: reference.map(|mapping| mapping.target.clone()),
             find: attribute.find.as_ref().map(|find| find.among.clone()),
             private: attribute.private,
+            boolean: attribute.is_boolean(),
             unique: false,
             only_read: false,
         };
@@ -128,10 +129,12 @@ fn place(spec: &mut TypeSpec, wanted: AttributeSpec) -> usize {
         return spec.attributes.len() - 1;
     };
     let there = &mut spec.attributes[at];
+    let boolean = there.boolean || wanted.boolean;
     // What one mapping only looks at, another one writes.
     if there.only_read {
         *there = wanted;
     }
+    there.boolean = boolean;
     at
 }
 
@@ -325,6 +328,7 @@ const LOOKED_UP_MAX: usize = 1000;
 /// taken for deleted because it is new.
 pub async fn current(target: &dyn Target, policy: &TypePolicy, ledger: Option<&Ledger>) -> Result<CurrentSide> {
     let spec = &policy.spec;
+    refuse_lost(target, spec, ledger).await?;
     let mut records = SpillWriter::new()?;
     let mut keys = Vec::new();
     let coverage = target
@@ -340,6 +344,34 @@ pub async fn current(target: &dyn Target, policy: &TypePolicy, ledger: Option<&L
         side.look_up_owned(writes, spec, ledger).await?;
     }
     Ok(CurrentSide { keys: side.keys, records: side.records.finish()?, coverage: side.coverage })
+}
+
+/// Refuses a type that lost the place of an attribute which the job filled: its values would look as if someone had
+/// cleared each of them by hand.
+async fn refuse_lost(target: &dyn Target, spec: &TypeSpec, ledger: Option<&Ledger>) -> Result<()> {
+    let (Some(lacks), Some(ledger)) = (target.lacks(spec).await?, ledger) else { return Ok(()) };
+    let mut lost = Vec::new();
+    for at in lacks.attributes {
+        let name = &spec.attributes[at].name;
+        if ledger.has_filled(&spec.name, name)? {
+            lost.push(format!("{name:?}"));
+        }
+    }
+    if lost.is_empty() {
+        return Ok(());
+    }
+    let (columns, them, they_were) = match lost.len() {
+        1 => ("column", "it", "it was"),
+        _ => ("columns", "them", "they were"),
+    };
+    let others: Vec<String> = lacks.others.iter().take(8).map(|name| format!("{name:?}")).collect();
+    let others = if others.is_empty() { String::new() } else { format!(" (not of this job: {})", others.join(", ")) };
+    Err(Error::failed(format!("{} lost the {columns} {}", lacks.place, lost.join(", ")))
+        .cause(format!("this job filled {them}; what stands there now is not known, and nothing was written"))
+        .hint(format!(
+            "if {they_were} renamed, give back the name{others}; else put back the file as it was, or take the attribute out \
+             of the mapping. Out for one run and in again, it is filled anew"
+        )))
 }
 
 /// What was read of a type, while more may come.

@@ -26,7 +26,8 @@ use crate::target::{Capabilities, Outcome, Sent, WriteRecords};
 /// What stands before the source key of a record that the plan creates, where its id is not known beforehand.
 const NEW: &str = "new:";
 
-/// How many changes are journalled together. A crash leaves at most so many to look up.
+/// How many changes of the plan's order are journalled together; as many second passes may go with them. A crash leaves
+/// at most so many to look up.
 const WAVE: usize = 64;
 
 /// One application of a plan.
@@ -45,12 +46,14 @@ pub(super) struct Work<'a, 'w> {
     freed: HashMap<(usize, String, Datum), u32>,
     /// Types of which the plan deletes records.
     deletes: HashSet<usize>,
-    /// Types of which a created record was read back.
+    /// Types of which a created record was read back, or is about to be.
     proven: HashSet<usize>,
+    /// Creates to be read back once nothing is under way any more.
+    to_prove: Vec<(usize, Change)>,
     /// What waits for records that come later in the order.
     second: VecDeque<Task>,
-    /// Which changes have their outcome, by their place in the plan's order.
-    accounted: Vec<bool>,
+    /// How far each change has come, by its place in the plan's order.
+    stages: Vec<Stage>,
     /// Places of the changes that may have reached the target.
     sent: HashSet<u32>,
     /// Sent, and the answer is not known: looked at once everything else is done.
@@ -67,6 +70,17 @@ enum Made {
     Done(String),
     /// Refused, uncertain or not attempted.
     Failed,
+}
+
+/// How far a change has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    /// Not reached yet, or under way.
+    ToCome,
+    /// Written but for its second pass.
+    Begun,
+    /// Has its outcome.
+    Accounted,
 }
 
 /// One change on its way.
@@ -108,8 +122,9 @@ impl<'a, 'w> Work<'a, 'w> {
             freed: HashMap::new(),
             deletes: HashSet::new(),
             proven: HashSet::new(),
+            to_prove: Vec::new(),
             second: VecDeque::new(),
-            accounted: vec![false; plan.len()],
+            stages: vec![Stage::ToCome; plan.len()],
             sent: HashSet::new(),
             open: Vec::new(),
             stopped: None,
@@ -139,11 +154,11 @@ impl<'a, 'w> Work<'a, 'w> {
             if removes(task.change.action) && !removing {
                 // What refers must be complete before anything it may have referred to goes.
                 removing = true;
-                self.send(std::mem::take(&mut wave)).await?;
+                self.flush(&mut wave).await?;
                 self.second_pass().await?;
             }
             if self.must_wait(&wave, &task) {
-                self.send(std::mem::take(&mut wave)).await?;
+                self.flush(&mut wave).await?;
             }
             match self.resolve(&mut task) {
                 Ok(()) => {
@@ -153,7 +168,7 @@ impl<'a, 'w> Work<'a, 'w> {
                 Err(why) => self.account(&task, Outcome::NotAttempted { reason: why })?,
             }
         }
-        self.send(wave).await?;
+        self.flush(&mut wave).await?;
         self.second_pass().await?;
         self.look_at_open().await?;
         self.write_of_ledger(of_ledger)
@@ -171,7 +186,7 @@ impl<'a, 'w> Work<'a, 'w> {
         }
         let plan = self.plan;
         for (at, entry) in (0u32..).zip(plan.typed_changes()) {
-            if self.accounted[at as usize] {
+            if self.stages[at as usize] == Stage::Accounted {
                 continue;
             }
             let outcome = match self.sent.contains(&at) {
@@ -299,13 +314,16 @@ impl<'a, 'w> Work<'a, 'w> {
         enforced.map(|(_, written)| written)
     }
 
+    /// What became of the record that a reference names, where the plan creates it.
+    fn made(&self, to: &str, text: &str) -> Option<&Made> {
+        let key = text.strip_prefix(NEW)?;
+        let ty = self.outcomes.iter().position(|other| other.ty == to)?;
+        // What the plan does not create after all (the target refused it lately) will not be there.
+        Some(self.made.get(&(ty, Key::parse(key))).unwrap_or(&Made::Failed))
+    }
+
     fn look_for(&self, to: &str, value: &mut Datum) -> Reference {
-        let made = |text: &str| {
-            let key = text.strip_prefix(NEW)?;
-            let ty = self.outcomes.iter().position(|other| other.ty == to)?;
-            // What the plan does not create after all (the target refused it lately) will not be there.
-            Some(self.made.get(&(ty, Key::parse(key))).unwrap_or(&Made::Failed))
-        };
+        let made = |text: &str| self.made(to, text);
         match value {
             Datum::One(text) => match made(text) {
                 None => Reference::Known,
@@ -330,6 +348,35 @@ impl<'a, 'w> Work<'a, 'w> {
             }
             Datum::Empty | Datum::Unknown(_) => Reference::Known,
         }
+    }
+
+    /// Sends what was gathered of the plan's order, and with it second passes that need wait no longer: they go at the pace
+    /// of updates, which most targets count apart from creates.
+    async fn flush(&mut self, wave: &mut Vec<Task>) -> Result<()> {
+        let (mut ready, mut waiting) = (Vec::new(), VecDeque::new());
+        for task in std::mem::take(&mut self.second) {
+            match ready.len() < WAVE && self.is_ready(&task) {
+                true => ready.push(task),
+                false => waiting.push_back(task),
+            }
+        }
+        self.second = waiting;
+        let mut second = Vec::with_capacity(ready.len());
+        for task in ready {
+            second.extend(self.second_of(task)?);
+        }
+        self.send(mixed(std::mem::take(wave), second)).await
+    }
+
+    /// Whether everything is there that a second pass writes of, and every value free that it takes.
+    fn is_ready(&self, task: &Task) -> bool {
+        let spec = self.spec(task.ty);
+        task.later.iter().all(|(written, _)| {
+            let taken = (task.ty, written.name.clone(), written.after.clone());
+            let is_free = self.freed.get(&taken).is_none_or(|at| self.stages[*at as usize] != Stage::ToCome);
+            let mut to = refers_to(spec, written);
+            is_free && !to.any(|(to, text)| self.made(to, text) == Some(&Made::ToCome))
+        })
     }
 
     /// Journals the changes, sends them, and records each as its answer comes.
@@ -367,7 +414,11 @@ impl<'a, 'w> Work<'a, 'w> {
             while let Some(Some(answer)) = futures::FutureExt::now_or_never(flight.next()) {
                 answers.push(answer);
             }
-            self.record(answers).await?;
+            self.record(answers)?;
+        }
+        // Not before: what is under way stands still while this waits, and may hold what this needs to go on.
+        for (ty, change) in std::mem::take(&mut self.to_prove) {
+            self.prove(ty, &change).await;
         }
         self.leave(waiting)
     }
@@ -386,7 +437,7 @@ impl<'a, 'w> Work<'a, 'w> {
     }
 
     /// Takes answers into the ledger, all at once, and then into the books.
-    async fn record(&mut self, answers: Vec<(EntryId, Task, Intent, Sent)>) -> Result<()> {
+    fn record(&mut self, answers: Vec<(EntryId, Task, Intent, Sent)>) -> Result<()> {
         let mut ends = Vec::new();
         let mut finished = Vec::new();
         for (id, task, intent, Sent { outcome, lost }) in answers {
@@ -407,86 +458,93 @@ impl<'a, 'w> Work<'a, 'w> {
         }
         self.ledger.end_changes(ends)?;
         for (task, outcome) in finished {
-            self.finished(task, outcome).await?;
+            self.finished(task, outcome)?;
         }
         Ok(())
     }
 
     /// A change whose end is known: what waits for it learns of it.
-    async fn finished(&mut self, task: Task, outcome: Outcome) -> Result<()> {
+    fn finished(&mut self, task: Task, outcome: Outcome) -> Result<()> {
         let place = (task.ty, task.change.key.clone());
         if let (Outcome::Done { target_id, .. }, Action::Create) = (&outcome, task.change.action) {
             self.made.insert(place, Made::Done(target_id.clone()));
             if self.proven.insert(task.ty) {
-                self.prove(&task, target_id).await?;
+                self.to_prove.push((task.ty, Change { target_id: Some(target_id.clone()), ..task.change.clone() }));
             }
         }
         if task.later.is_empty() || !matches!(outcome, Outcome::Done { .. }) {
             return self.account(&task, outcome);
         }
+        self.stages[task.at as usize] = Stage::Begun;
         self.second.push_back(task);
         Ok(())
     }
 
     /// Reads the first record of a type back, and goes no further when a value that was sent is not there: better one
     /// wrong record than ten thousand.
-    async fn prove(&mut self, task: &Task, target_id: &str) -> Result<()> {
-        let mut change = task.change.clone();
-        change.target_id = Some(target_id.to_string());
-        let spec = self.spec(task.ty);
-        let found = match self.target.look_up(spec, &change).await {
+    async fn prove(&mut self, ty: usize, change: &Change) {
+        let spec = self.spec(ty);
+        let found = match self.target.look_up(spec, change).await {
             Ok(found) => found,
             Err(error) => {
                 self.stopped.get_or_insert(error);
-                return Ok(());
+                return;
             }
         };
-        let lost = found.first().map(|current| lost_values(spec, &change, current));
+        let lost = found.first().map(|current| lost_values(spec, change, current));
         let cause = match lost {
-            None => format!("it cannot be read back by its id {target_id}"),
-            Some(lost) if lost.is_empty() => return Ok(()),
+            None => format!("it cannot be read back by its id {}", change.target_id.as_deref().unwrap_or_default()),
+            Some(lost) if lost.is_empty() => return,
             Some(lost) => format!("the target kept nothing of what was sent for {}", lost.join(", ")),
         };
         let what = format!("the first {} that was created, {}, is not as it was sent", spec.name, change.label);
         let hint = "look at the record and at the attributes' types in the target; then run again";
         self.stopped.get_or_insert(Error::new(Exit::Partial, what).cause(cause).hint(hint));
-        Ok(())
     }
 
-    /// Writes what had to wait for records that came later.
+    /// Writes what still waits for records that came later.
     async fn second_pass(&mut self) -> Result<()> {
         let mut wave = Vec::new();
-        while let Some(mut task) = self.second.pop_front() {
-            let id = match self.made.get(&(task.ty, task.change.key.clone())) {
-                Some(Made::Done(id)) => Some(id.clone()),
-                _ => task.change.target_id.clone(),
-            };
-            let mut row = self.ledger.row(&self.spec(task.ty).name, &task.change.key)?;
-            task.change.attributes.clear();
-            for (written, held) in std::mem::take(&mut task.later) {
-                if let (Some(row), Some(held)) = (&mut row, held) {
-                    row.values.insert(written.name.clone(), held);
-                }
-                task.change.attributes.push(written);
-            }
-            task.change.action = Action::Update;
-            task.second = true;
-            task.change.target_id = id;
-            task.change.ledger = row;
-            match self.resolve(&mut task) {
-                // What it waits for was never made.
-                Ok(()) if task.change.attributes.is_empty() => {
-                    let target_id = task.change.target_id.clone().unwrap_or_default();
-                    self.account(&task, Outcome::Done { target_id, read_back: Vec::new() })?;
-                }
-                Ok(()) => wave.push(task),
-                Err(why) => self.account(&task, Outcome::NotAttempted { reason: why })?,
-            }
+        while let Some(task) = self.second.pop_front() {
+            wave.extend(self.second_of(task)?);
             if wave.len() >= WAVE {
                 self.send(std::mem::take(&mut wave)).await?;
             }
         }
         self.send(wave).await
+    }
+
+    /// The second pass of a change, with what became known meanwhile; none where nothing is left to write.
+    fn second_of(&mut self, mut task: Task) -> Result<Option<Task>> {
+        let id = match self.made.get(&(task.ty, task.change.key.clone())) {
+            Some(Made::Done(id)) => Some(id.clone()),
+            _ => task.change.target_id.clone(),
+        };
+        let mut row = self.ledger.row(&self.spec(task.ty).name, &task.change.key)?;
+        task.change.attributes.clear();
+        for (written, held) in std::mem::take(&mut task.later) {
+            if let (Some(row), Some(held)) = (&mut row, held) {
+                row.values.insert(written.name.clone(), held);
+            }
+            task.change.attributes.push(written);
+        }
+        task.change.action = Action::Update;
+        task.second = true;
+        task.change.target_id = id;
+        task.change.ledger = row;
+        match self.resolve(&mut task) {
+            // What it waits for was never made.
+            Ok(()) if task.change.attributes.is_empty() => {
+                let target_id = task.change.target_id.clone().unwrap_or_default();
+                self.account(&task, Outcome::Done { target_id, read_back: Vec::new() })?;
+                Ok(None)
+            }
+            Ok(()) => Ok(Some(task)),
+            Err(why) => {
+                self.account(&task, Outcome::NotAttempted { reason: why })?;
+                Ok(None)
+            }
+        }
     }
 
     /// Looks what became of what got no answer; whatever still cannot be said is left to the next run.
@@ -548,7 +606,7 @@ impl<'a, 'w> Work<'a, 'w> {
 
     /// The one place where a change gets its outcome.
     fn account(&mut self, task: &Task, outcome: Outcome) -> Result<()> {
-        self.accounted[task.at as usize] = true;
+        self.stages[task.at as usize] = Stage::Accounted;
         self.sink.tell(&task.change.ty, self.watch);
         let books = &mut self.outcomes[task.ty];
         match &outcome {
@@ -605,16 +663,29 @@ fn removes(action: Action) -> bool {
 
 /// What a change's attributes refer to: the type's name and the id.
 fn references<'c>(spec: &'c TypeSpec, change: &'c Change) -> impl Iterator<Item = (&'c str, &'c str)> {
-    change.attributes.iter().flat_map(|written| {
-        let attribute = spec.attributes.iter().find(|attribute| attribute.name == written.name);
-        let to = attribute.and_then(|attribute| attribute.reference.as_deref());
-        let texts: &[Box<str>] = match &written.after {
-            Datum::One(text) => std::slice::from_ref(text),
-            Datum::Set(set) => &set.items,
-            Datum::Empty | Datum::Unknown(_) => &[],
-        };
-        to.into_iter().flat_map(move |to| texts.iter().map(move |text| (to, &**text)))
-    })
+    change.attributes.iter().flat_map(|written| refers_to(spec, written))
+}
+
+fn refers_to<'c>(spec: &'c TypeSpec, written: &'c AttributeChange) -> impl Iterator<Item = (&'c str, &'c str)> {
+    let attribute = spec.attributes.iter().find(|attribute| attribute.name == written.name);
+    let to = attribute.and_then(|attribute| attribute.reference.as_deref());
+    let texts: &[Box<str>] = match &written.after {
+        Datum::One(text) => std::slice::from_ref(text),
+        Datum::Set(set) => &set.items,
+        Datum::Empty | Datum::Unknown(_) => &[],
+    };
+    to.into_iter().flat_map(move |to| texts.iter().map(move |text| (to, &**text)))
+}
+
+/// Both in their order, evenly mixed, so that neither has to wait for the other's pace.
+fn mixed(first: Vec<Task>, second: Vec<Task>) -> Vec<Task> {
+    let (of, all) = (second.len(), first.len() + second.len());
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
+    let next = |nth: usize| match (nth + 1) * of / all > nth * of / all {
+        true => second.next(),
+        false => first.next(),
+    };
+    (0..all).filter_map(next).collect()
 }
 
 /// Attributes that were sent with a value and are empty in the target.

@@ -60,6 +60,15 @@ struct Faulty {
     fault: Mutex<Option<(usize, Fault)>>,
     writes: AtomicUsize,
     died: tokio::sync::Notify,
+    /// Updates and look-ups pass one after another, as they do where a pace is kept.
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Faulty {
+    fn new(memory: MemoryTarget, fault: Option<(usize, Fault)>) -> Faulty {
+        let (writes, died, turn) = (AtomicUsize::new(0), tokio::sync::Notify::new(), tokio::sync::Mutex::new(()));
+        Faulty { memory, fault: Mutex::new(fault), writes, died, turn }
+    }
 }
 
 #[async_trait]
@@ -96,6 +105,10 @@ impl WriteRecords for Faulty {
     }
 
     async fn write(&self, ty: &TypeSpec, change: &Change) -> Sent {
+        if change.action == Action::Update {
+            let _turn = self.turn.lock().await;
+            tokio::task::yield_now().await;
+        }
         let nth = self.writes.fetch_add(1, Ordering::Relaxed);
         let fault = self.fault.lock().unwrap().filter(|(at, _)| *at == nth).map(|(_, fault)| fault);
         let silent = || Outcome::Uncertain { reason: "timed out".into() }.into();
@@ -129,6 +142,7 @@ impl WriteRecords for Faulty {
     }
 
     async fn look_up(&self, ty: &TypeSpec, change: &Change) -> Result<Vec<Current>> {
+        let _turn = self.turn.lock().await;
         self.memory.look_up(ty, change).await
     }
 }
@@ -210,12 +224,7 @@ impl World {
 
     /// Settles, plans and applies as a run does; `None` when the process died on the way.
     async fn run(&self, wanted: &Wanted, fault: Option<(usize, Fault)>) -> Option<(Applied, Vec<String>)> {
-        let target = Faulty {
-            memory: self.memory.clone(),
-            fault: Mutex::new(fault),
-            writes: AtomicUsize::new(0),
-            died: tokio::sync::Notify::new(),
-        };
+        let target = Faulty::new(self.memory.clone(), fault);
         let (mut ledger, clock) = (self.ledger(), Clock::real());
         let run = ledger.begin_run("run", Timestamp::UNIX_EPOCH).unwrap();
         let found = settle(&target, &mut ledger, run, &clock).await.unwrap();
@@ -649,6 +658,29 @@ async fn a_record_whose_key_lives_in_the_ledger_alone_is_told_from_its_likes() {
     assert!(told.iter().any(|words| words.contains("several records")), "{told:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_record_is_read_back_while_second_passes_are_under_way() {
+    let world = World::new();
+    let (target, mut ledger, clock) = (Faulty::new(world.memory.clone(), None), world.ledger(), Clock::real());
+    let run = ledger.begin_run("run", Timestamp::UNIX_EPOCH).unwrap();
+    // Two who lead each other, and then the first group: the second pass of the one goes with it.
+    let [groups, users] = types();
+    let person = |key: &str, manager: &str| {
+        let values = [Datum::text(key), Datum::text(key), Datum::text(format!("{NEW}{manager}"))];
+        change(&users, key, &values, None).unwrap()
+    };
+    let group = change(&groups, "staff", &[Datum::text("staff"), Datum::text("staff")], None).unwrap();
+    let mut spill = SpillWriter::new().unwrap();
+    let changes = [(1, person("ada", "bob")), (1, person("bob", "ada")), (0, group)];
+    let order = changes.iter().map(|(ty, change)| (*ty, spill.push(change).unwrap())).collect();
+    let plan = Plan::new(header(&ledger), spill.finish().unwrap(), order, Vec::new());
+    let stop = AtomicBool::new(false);
+    let mut watch = Watch { progress: &mut |_| {}, stop: &stop, clock: &clock };
+    let applied = apply(&plan, &target, &mut ledger, run, &mut watch);
+    let applied = tokio::time::timeout(std::time::Duration::from_secs(3600), applied).await.expect("it ends").unwrap();
+    assert_eq!((applied.exit(), world.state()["User \"ada\""][1].as_str()), (Exit::Done, "bob"));
+}
+
 /// A memory of records that outlives the process: what a write made of a record is a line of a file.
 struct Logged {
     memory: MemoryTarget,
@@ -742,6 +774,28 @@ fn crowd(people: usize, after: bool) -> Wanted {
     };
     let people: Vec<Person> = (first..last).map(person).collect();
     Wanted { groups: groups.leak(), people: people.leak() }
+}
+
+#[test]
+fn second_passes_go_as_soon_as_what_they_wait_for_is_there() {
+    let folder = crate::testing::folder();
+    let (people, groups) = (400, 40);
+    run_in(folder.path(), &crowd(people, false));
+    let log = std::fs::read_to_string(folder.path().join("target.jsonl")).unwrap();
+    let (mut made, mut second, mut early) = (HashSet::new(), 0, 0);
+    for line in log.lines() {
+        let (_, number, values): Line = serde_json::from_str(line).unwrap();
+        if !made.insert(format!("m{number}")) {
+            second += 1;
+            early += usize::from(made.len() < people + groups);
+        }
+        if let Some(manager) = values.unwrap().get(2).and_then(Datum::as_text) {
+            assert!(made.contains(manager), "{number} refers to what is not there: {manager}");
+        }
+    }
+    assert!(second > 100, "too few have a second pass: {second}");
+    // Only those whose manager is in the last waves have to wait for the end.
+    assert!(early * 2 > second, "{early} of {second} went before everyone was there");
 }
 
 const CHILD_FOLDER: &str = "ENTRA_IMPORT_TEST_RECORDS";

@@ -29,7 +29,7 @@ pub async fn bundle(command: &cli::Bundle, context: &Context<'_>) -> Result<Exit
     bundle.figures(&real, &job.name)?;
     let ledger = Ledger::open_to_read(&State::of(&job).ledger(), &decisions::identity(&job)?)?;
     bundle.history(ledger.as_ref())?;
-    bundle.plan(&sync::plan_from(&bundle.job_file(), bundle.snapshot(), context).await?)?;
+    bundle.plan(sync::plan_from(&bundle.job_file(), bundle.snapshot(), context).await?)?;
     bundle.finish(now)?;
     say!(
         "The bundle is in {}: job.toml, the masked snapshot, plan.txt, figures.json, history.json.",

@@ -184,7 +184,7 @@ pub fn approve(command: &Approve, context: &Context<'_>) -> Result<Exit> {
         .collect::<Result<_>>()?;
     for approval in approvals {
         ledger.approve(&approval)?;
-        let count = approval.records.len();
+        let count = approving::covered(&plan, &approval);
         let records = if count == 1 { "record" } else { "records" };
         say!("{}: {count} {records} of plan {} approved by {by}", approval.limit, approval.plan);
     }

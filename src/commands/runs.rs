@@ -2,17 +2,19 @@
 //!
 //! Hides how several jobs follow one another. The runs themselves are [`crate::sync`]'s.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use super::{Work, decisions, recorded};
 use crate::cli::{Apply, Plan, Run, Undo};
 use crate::error::{Error, Exit, Result};
-use crate::job::jobs_in;
+use crate::job::{Job, jobs_in};
 use crate::ledger::RunId;
 use crate::report::jobs::{self, Row};
 use crate::report::{self, Format, log};
 use crate::session::Options;
+use crate::state::State;
 use crate::sync;
 
 /// The whole job, or several one after another.
@@ -43,6 +45,7 @@ async fn each(paths: &[PathBuf], options: impl Fn(&Path) -> Options, work: &Work
     let jobs = jobs_in(paths)?;
     if jobs.len() > 1 {
         options(&jobs[0]).files.refuse_shared()?;
+        refuse_shared_ledger(&jobs)?;
     }
     let mut rows = Vec::with_capacity(jobs.len());
     for job in &jobs {
@@ -63,6 +66,24 @@ async fn each(paths: &[PathBuf], options: impl Fn(&Path) -> Options, work: &Work
         report::to_stdout(|to| jobs::table(&rows, &first.view, to))?;
     }
     Ok(Exit::worst(rows.iter().map(|row| row.exit)))
+}
+
+/// Two jobs of one name would take each other's records for their own. One that cannot be loaded says so in its turn.
+fn refuse_shared_ledger(jobs: &[PathBuf]) -> Result<()> {
+    let mut ledgers: BTreeMap<PathBuf, &Path> = BTreeMap::new();
+    for path in jobs {
+        let Ok(job) = Job::load(path, None) else { continue };
+        if let Some(other) = ledgers.insert(State::of(&job).ledger(), path) {
+            let (one, two) = (other.display(), path.display());
+            return Err(Error::usage(format!("{one} and {two} are both the job {:?}", job.name))
+                .cause("they would share one ledger, and each would take what the other made for its own")
+                .hint(
+                    "give one of them another `name`; an old copy may be moved out of the folder, or get a name that \
+                     begins with `_`",
+                ));
+        }
+    }
+    Ok(())
 }
 
 /// What a run would do.

@@ -11,7 +11,7 @@ use super::{LoadOptions, StateConfig};
 use crate::diagnostic::{Problems, did_you_mean};
 use crate::expr::Catalog;
 use crate::plan::policy::{Accept, AcceptWhat, Limit, Limits};
-use crate::record::Collection;
+use crate::record::{Collection, Guid, Key};
 use crate::tree::{Fields, Kind, Node};
 
 /// The oldest saved plan that may be applied, unless the job says otherwise.
@@ -96,7 +96,17 @@ fn one_accept(node: &Node, catalog: &Catalog, problems: &mut Problems) -> Option
     let id_node = fields.require("id", "id = \"…\"", problems);
     let until = fields.get("until");
     fields.finish(&HOMES, problems);
-    let id = id_node.and_then(|node| node.text(problems)).map(str::to_string);
+    // Ids are the same in any case, and plans print them in small letters.
+    let id = id_node.and_then(|node| node.text(problems)).map(|text| match Key::parse(&text.to_ascii_lowercase()) {
+        Key::Text(_) => text.to_owned(),
+        ids => ids.to_string(),
+    });
+    if let (Some(AcceptWhat::HiddenMembership), Some(id), Some(node)) = (what, &id, id_node)
+        && id.parse::<Guid>().is_err()
+    {
+        let help = "give the object id of the group whose members are hidden, as the plan prints it";
+        problems.add_with_help(&node.place, format!("`{id}` is no id of a group"), help);
+    }
     if let (Some(AcceptWhat::Collection), Some(id), Some(node)) = (what, &id, id_node)
         && catalog.named(id).is_none()
     {

@@ -158,6 +158,10 @@ fn wrong_values_are_explained() {
         &["`reject` is not possible here", "did you mean `rejected`?"],
     );
     refused(
+        "\n[[accept]]\nwhat = \"hidden-membership\"\nid = \"HR-Secret\"\n",
+        &["`HR-Secret` is no id of a group", "give the object id"],
+    );
+    refused(
         "\n[[accept]]\nwhat = \"collection\"\nid = \"user\"\n",
         &["there is no collection `user`", "did you mean `users`?"],
     );

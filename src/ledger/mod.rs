@@ -204,6 +204,11 @@ fn sqlite_error(what: &str, path: &Path, cause: rusqlite::Error) -> Error {
             "let the account that runs this job read and write the file and its folder"
         }
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => open::RESTORE,
+        // SQLite says so, and not `DiskFull`, where it cannot even make its side files.
+        Some(ErrorCode::SystemIoFailure) => {
+            "most likely the disk of the state folder is full, or it fails: look with `df`, free some space or put the \
+             folder on another disk, and run again; what was finished before is kept"
+        }
         _ => "run again; what was finished before is kept",
     };
     Error::failed(format!("{what} the ledger {}", path.display())).because(cause).hint(hint)

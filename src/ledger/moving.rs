@@ -6,10 +6,11 @@ use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use rusqlite::Connection;
 use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{Identity, Ledger, meta, open, sqlite_error};
+use super::open::{self, BUSY};
+use super::{Identity, Ledger, meta, sqlite_error};
 use crate::error::{Context, Error, Result};
 use crate::record::{Guid, Key};
 
@@ -131,20 +132,10 @@ pub fn import(from: &Path, to: &Path, identity: &Identity, moved: bool) -> Resul
         let _ = fs::remove_file(&staged);
         of_the_given(error, from, &staged)
     })?;
-    let mut kept = None;
-    if to.try_exists().failing(failed)? {
-        // Its log, if a run died, belongs to it.
-        let aside = (1..).map(|n| beside(&format!(".replaced-{n}"))).find(|path| !path.exists());
-        let aside = aside.unwrap_or_else(|| beside(".replaced"));
-        for end in ["-wal", "-shm", ""] {
-            let old = beside(end);
-            if old.exists() {
-                let mut name = aside.as_os_str().to_owned();
-                name.push(end);
-                fs::rename(old, PathBuf::from(name)).failing(failed)?;
-            }
-        }
-        kept = Some(aside);
+    let kept = if to.try_exists().failing(failed)? { Some(keep(to, &beside)?) } else { None };
+    // A log without its ledger would be taken for that of the new one.
+    for end in SIDE_FILES {
+        remove(&beside(end))?;
     }
     fs::rename(&staged, to).failing(failed)?;
     let folder = to.parent().unwrap_or(Path::new("."));
@@ -160,6 +151,62 @@ fn of_the_given(mut error: Error, from: &Path, staged: &Path) -> Error {
         "give a file that `entra-import state export` wrote for this job, in this version or an older one; with --moved \
          also of another job, tenant or target",
     )
+}
+
+/// What SQLite keeps beside a ledger: its log, and an index of it.
+const SIDE_FILES: [&str; 2] = ["-wal", "-shm"];
+
+/// Copies the ledger that is about to be replaced, and says where to. Until the new one takes its place it stays whole by
+/// itself: what a run that died left in its log is brought into it first, so that nothing is lost with the log.
+fn keep(ledger: &Path, beside: &dyn Fn(&str) -> PathBuf) -> Result<PathBuf> {
+    let aside = (1..).map(|n| beside(&format!(".replaced-{n}"))).find(|path| !path.exists());
+    let aside = aside.unwrap_or_else(|| beside(".replaced"));
+    let with_log = !settle_log(ledger)?;
+    let copy = |from: PathBuf, to: &Path| {
+        // Under its name only once it is whole.
+        let part = beside(".keeping");
+        let copied = fs::copy(&from, &part).and_then(|_| File::open(&part)?.sync_all());
+        copied.and_then(|()| fs::rename(&part, to)).failing(|| format!("cannot keep a copy of {}", from.display()))
+    };
+    // Of a file that SQLite cannot read, the log may be of use to somebody.
+    if with_log && beside("-wal").exists() {
+        let mut name = aside.clone().into_os_string();
+        name.push("-wal");
+        copy(beside("-wal"), Path::new(&name))?;
+    }
+    copy(ledger.to_owned(), &aside)?;
+    Ok(aside)
+}
+
+/// Empties a ledger's log into it; false where the file is damaged, so that nothing can.
+fn settle_log(ledger: &Path) -> Result<bool> {
+    let settle = || -> rusqlite::Result<bool> {
+        let connection = Connection::open_with_flags(ledger, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        connection.busy_timeout(BUSY)?;
+        let busy: bool = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+        connection.close().map_err(|(_, cause)| cause)?;
+        Ok(!busy)
+    };
+    match settle() {
+        Ok(true) => Ok(true),
+        Ok(false) => Err(Error::failed(format!("{} is in use by another program", ledger.display()))
+            .hint("close what has the ledger open, and import again; nothing was changed")),
+        Err(cause)
+            if matches!(cause.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)) =>
+        {
+            Ok(false)
+        }
+        Err(cause) => Err(sqlite_error("cannot read", ledger, cause)),
+    }
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::failed(format!("cannot remove {}", path.display())).because(cause))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn adjust(staged: &Path, identity: &Identity, moved: bool) -> Result<()> {

@@ -33,7 +33,7 @@ const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 const CHECKPOINT_PAGES: u32 = 16_384;
 
 /// How long to wait for a reader's or a backup's lock inside SQLite.
-const BUSY: Duration = Duration::from_secs(10);
+pub(super) const BUSY: Duration = Duration::from_secs(10);
 
 /// The way out when a ledger cannot be used.
 pub(super) const RESTORE: &str = "put the file back from a backup; or, without one, move it away: the next run then owns \

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{Ledger, to_json};
 use crate::error::{Error, Result};
 use crate::plan::agreed::{SettledRow, StoredRow};
-use crate::plan::change::{Cause, Leaving, Origin, Row, State};
+use crate::plan::change::{Cause, Held, Leaving, Origin, Row, State};
 use crate::plan::datum::Datum;
 use crate::plan::matching::{OwnedKey, Ownership};
 use crate::record::Key;
@@ -105,6 +105,30 @@ impl Ledger {
         let query = "SELECT count(*) FROM records WHERE type = ?1 AND state IN ('owned', 'retired', 'pinned')";
         let count: i64 = self.sql("cannot read", self.connection.query_row(query, [ty], |row| row.get(0)))?;
         Ok(count.unsigned_abs())
+    }
+
+    /// Whether a record of ours holds something in that attribute, as far as was last seen.
+    pub fn has_filled(&self, ty: &str, attribute: &str) -> Result<bool> {
+        // Most lines are passed over unread.
+        let query =
+            "SELECT attributes, leaving FROM records WHERE type = ?1 AND state IN ('owned', 'retired', 'pinned')
+             AND (instr(attributes, ?2) > 0 OR instr(coalesce(leaving, ''), ?2) > 0)";
+        let mut statement = self.sql("cannot read", self.connection.prepare_cached(query))?;
+        let mut found = self.sql("cannot read", statement.query(params![ty, to_json(&attribute)? + ":"]))?;
+        while let Some(columns) = self.sql("cannot read", found.next())? {
+            let text = self.sql("cannot read", columns.get::<_, String>(0))?;
+            let values: BTreeMap<String, Held> = self.json("the values of a record", &text)?;
+            let leaving = self.sql("cannot read", columns.get::<_, Option<String>>(1))?;
+            let leaving =
+                leaving.map(|text| self.json::<StoredLeaving>("why a record is leaving", &text)).transpose()?;
+            // A mark that is gone with its column was taken back by nobody.
+            let flag = leaving.as_ref().and_then(|leaving| leaving.before.get(attribute)).map(|(_, flag)| flag);
+            let held = values.get(attribute).map(|held| &held.applied);
+            if flag.or(held).is_some_and(|value| !value.is_empty()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     pub(super) fn row_of(&self, columns: &rusqlite::Row<'_>) -> Result<Row> {

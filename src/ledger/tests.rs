@@ -679,9 +679,29 @@ fn a_ledger_is_exported_and_imported_for_its_own_job_only_unless_it_moved() {
     assert!(refused.contains(&format!("the ledger {} ", out.display())) && refused.contains("--moved"), "{refused}");
     assert_eq!(import(&out, &new, &moved, true).unwrap(), None);
     assert_eq!(Ledger::open(&new, &moved).unwrap().row("users", &key).unwrap(), Some(row("x")));
-    // The one that is there is kept beside it.
+    // The one that is there is kept beside it, with what a run that died left in its log, and the log is no longer there
+    // for the new one to be read with.
+    let other = Key::parse("22222222-2222-2222-2222-222222222222");
+    let log = new.with_file_name("ledger.sqlite3-wal");
+    let mut died = Ledger::open(&new, &moved).unwrap();
+    write(&mut died, "users", vec![(other.clone(), Some(row("y")))]);
+    let (as_left, log_as_left) = (fs::read(&new).unwrap(), fs::read(&log).unwrap());
+    drop(died);
+    fs::write(&new, as_left).unwrap();
+    fs::write(&log, log_as_left).unwrap();
     let kept = import(&out, &new, &moved, true).unwrap().unwrap();
-    assert!(kept.exists() && new.exists());
+    let alone = folder.path().join("alone.sqlite3");
+    fs::copy(&kept, &alone).unwrap();
+    assert_eq!(Ledger::open(&alone, &moved).unwrap().row("users", &other).unwrap(), Some(row("y")));
+    assert!(!log.exists());
+    assert_eq!(Ledger::open(&new, &moved).unwrap().row("users", &other).unwrap(), None);
+    // One that nothing can be read from is kept as it is.
+    fs::write(&new, "damaged").unwrap();
+    fs::write(&log, "its log").unwrap();
+    let kept = import(&out, &new, &moved, true).unwrap().unwrap();
+    assert_eq!(fs::read_to_string(&kept).unwrap(), "damaged");
+    assert_eq!(fs::read_to_string(kept.with_file_name("ledger.sqlite3.replaced-2-wal")).unwrap(), "its log");
+    assert_eq!(Ledger::open(&new, &moved).unwrap().row("users", &other).unwrap(), None);
 
     let good = fs::read(&out).unwrap();
     for bad in [&good[..good.len() / 2], b"no ledger"] {
@@ -695,4 +715,16 @@ fn a_ledger_is_exported_and_imported_for_its_own_job_only_unless_it_moved() {
     assert!(
         import(&folder.path().join("none"), &new, &moved, true).unwrap_err().to_string().contains("there is no file")
     );
+}
+
+#[test]
+fn a_full_disk_is_thought_of_where_sqlite_cannot_read_or_write() {
+    // 4874: it cannot make the shared index beside the ledger (SQLITE_IOERR_SHMSIZE); 13: it says what it is itself.
+    for (code, advice) in
+        [(4874, "full"), (778, "full"), (13, "free some space"), (8, "let the account"), (5, "close it")]
+    {
+        let cause = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
+        let error = sqlite_error("cannot read", Path::new("ledger.sqlite3"), cause);
+        assert!(error.hint.as_ref().is_some_and(|hint| hint.contains(advice)), "{code}: {error}");
+    }
 }

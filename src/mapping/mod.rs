@@ -28,6 +28,7 @@ use crate::plan::change::FindIn;
 use crate::plan::datum::{Datum, Set};
 use crate::plan::policy::{Empty, Recreate, Removal, Side, Write};
 use crate::record::{Collection, Record, Unknown, Value};
+use crate::schema::Type;
 use crate::tree::{Kind, Node};
 
 /// A compiled mapping: one collection of the source into one type of the target.
@@ -100,6 +101,13 @@ pub struct Attribute {
     pub find: Option<Find>,
     /// What `setup` makes of it in a target whose attributes have types.
     pub slot: Option<Slot>,
+}
+
+impl Attribute {
+    /// Whether all its values are true and false, as far as that is known before anything is read.
+    pub fn is_boolean(&self) -> bool {
+        !self.many && matches!(&self.value, AttributeValue::Expr(value) if value.ty() == Type::BOOL)
+    }
 }
 
 /// The type of an attribute in a target that has types, where the expression's own type does not say enough.

@@ -59,7 +59,7 @@ pub fn approval(plan: &Plan, limit: LimitName, by: &str, at: Timestamp, scope: &
             let notes = plan.notes().iter().filter(|note| note.kind == NoteKind::FilterEdit);
             let shown = notes.map(|note| (note.ty.clone(), note.key.clone()));
             // A type that no mapping makes any more is shown as a number.
-            let orphans = checks.iter().filter(|check| !plan.header.types.iter().any(|ty| ty.spec.name == check.on));
+            let orphans = checks.iter().filter(|check| is_number(plan, check));
             let orphans = orphans.map(|check| (check.on.clone(), state_key(check.count)));
             records.extend(shown.chain(orphans).map(|(ty, key)| ApprovedRecord { ty, key, cause: None, shown: None }));
         }
@@ -81,6 +81,22 @@ pub fn approval(plan: &Plan, limit: LimitName, by: &str, at: Timestamp, scope: &
     let scope = (limit == LimitName::FilterEdit).then(|| scope.to_string());
     let (of, undoes) = (plan.header.id.clone(), plan.header.undoes.is_some());
     Ok(Approval { limit, plan: of, at, by: by.to_string(), records, undoes, scope })
+}
+
+/// How many records an approval of this plan is about, for people: where a number stands for records, that many.
+pub fn covered(plan: &Plan, approval: &Approval) -> u64 {
+    let numbers = plan.waiting().into_iter().filter(|check| check.limit == approval.limit && is_number(plan, check));
+    let shown = numbers.clone().count() as u64;
+    approval.records.len() as u64 - shown + numbers.map(|check| check.count).sum::<u64>()
+}
+
+/// Whether a check shows no more than a number: of a collection, or of a type that no mapping makes any more.
+fn is_number(plan: &Plan, check: &LimitCheck) -> bool {
+    match check.limit {
+        LimitName::EmptyCollection | LimitName::Shrink | LimitName::TargetEmptied => true,
+        LimitName::FilterEdit => !plan.header.types.iter().any(|ty| ty.spec.name == check.on),
+        _ => false,
+    }
 }
 
 /// Whether one of the held checks is about this: of many attributes, only those that were held were shown.

@@ -151,6 +151,7 @@ fn type_base<'a>(ty: &Joined, summary: &'a TypeSummary, tally: &'a Tally, first_
         name: &summary.spec.name,
         links: summary.links,
         first: first_run || summary.owned == 0,
+        job_ran: !first_run,
         owned: summary.owned,
         owned_there,
         there: summary.there,

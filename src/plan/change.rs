@@ -487,6 +487,9 @@ pub struct AttributeSpec {
     /// Reports say that it changed, and no value.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub private: bool,
+    /// A mapping fills it with true and false: a target of texts reads it in whatever case someone saved it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub boolean: bool,
     /// The target itself refuses a second record of the type with the same value, as it says (`Target::keeps_unique`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unique: bool,

@@ -138,6 +138,8 @@ pub struct TypeBase<'a> {
     pub links: bool,
     /// No full run has gone through yet, or nothing is owned: what is there may be anyone's.
     pub first: bool,
+    /// Full runs of the job have gone through: only this type is new to it.
+    pub job_ran: bool,
     /// Owned before the run.
     pub owned: u64,
     /// Owned and seen in the target.
@@ -295,10 +297,11 @@ fn per_type(limits: &Limits, ty: &TypeBase<'_>, approved: &Approved, checks: &mu
 }
 
 fn first_run_words(ty: &TypeBase<'_>, adopts: u64) -> String {
-    let mut words = format!(
-        "no full run of this job has gone through yet, and it would take over {adopts} of the {1} records of {0}",
-        ty.name, ty.there
-    );
+    let why = match ty.job_ran {
+        true => format!("this job owns no {} yet", ty.name),
+        false => "no full run of this job has gone through yet".to_owned(),
+    };
+    let mut words = format!("{why}, and it would take over {adopts} of the {1} records of {0}", ty.name, ty.there);
     if ty.owned == 0 && ty.entra_ids > 0 {
         words.push_str(&format!(
             ". {} of them carry Entra ids, and this state folder knows none of them: if the job ran before, its state lies \

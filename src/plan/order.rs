@@ -1,6 +1,6 @@
 //! The order of the changes: what is referred to first, links after records, removals last and backwards.
 //!
-//! Hides how reference cycles are cut (at the smallest key). Deliberately independent of timing: the same plan has the
+//! Hides how reference cycles are found and cut (at their smallest key). Deliberately independent of timing: the same plan has the
 //! same order in every run.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -70,49 +70,91 @@ pub fn ranks(types: &[&TypeSpec]) -> Vec<usize> {
     ranks
 }
 
-/// Depth of each record among those created together: 0 refers to none of them. Cycles are cut at the smallest key,
-/// which counts as referring to nothing.
+/// Depth of each record among those created together: 0 refers to none of them. Each cycle is cut at its smallest key,
+/// which comes before what it refers to in that cycle; what merely hangs on a cycle comes after all it refers to.
 pub fn levels(refers: &BTreeMap<Key, Vec<Key>>) -> BTreeMap<Key, u32> {
-    /// What a record still waits for, and how deep it stands so far.
-    struct Open {
-        left: usize,
-        depth: u32,
+    let keys: Vec<&Key> = refers.keys().collect();
+    let mut graph = Graph::of(refers, &keys);
+    let mut referred_by: Vec<Vec<usize>> = vec![Vec::new(); keys.len()];
+    for (from, to) in graph.to.iter().enumerate() {
+        to.iter().for_each(|to| referred_by[*to].push(from));
     }
-    let mut open: BTreeMap<&Key, Open> = BTreeMap::new();
-    let mut referred_by: BTreeMap<&Key, Vec<&Key>> = BTreeMap::new();
-    for (key, to) in refers {
-        let to: BTreeSet<&Key> = to.iter().filter(|other| *other != key && refers.contains_key(other)).collect();
-        open.insert(key, Open { left: to.len(), depth: 0 });
-        for other in to {
-            referred_by.entry(other).or_default().push(key);
-        }
-    }
-    let mut levels: BTreeMap<Key, u32> = BTreeMap::new();
-    let mut ready: BTreeSet<(u32, &Key)> =
-        open.iter().filter(|(_, open)| open.left == 0).map(|(key, _)| (0, *key)).collect();
-    while !open.is_empty() {
-        let (level, key) = match ready.pop_first() {
-            Some(next) => next,
-            None => match open.keys().next() {
-                Some(smallest) => (0, *smallest),
-                None => break,
-            },
-        };
-        if open.remove(key).is_none() {
-            continue;
-        }
-        levels.insert(key.clone(), level);
-        for dependent in referred_by.get(key).into_iter().flatten() {
-            if let Some(waiting) = open.get_mut(*dependent) {
-                waiting.left -= 1;
-                waiting.depth = waiting.depth.max(level + 1);
-                if waiting.left == 0 {
-                    ready.insert((waiting.depth, dependent));
-                }
+    let mut left: Vec<usize> = graph.to.iter().map(Vec::len).collect();
+    let mut levels = vec![0; keys.len()];
+    let mut ready: Vec<usize> = (0..keys.len()).filter(|at| left[*at] == 0).collect();
+    while let Some(at) = ready.pop().or_else(|| graph.on_a_cycle()) {
+        graph.placed[at] = true;
+        for dependent in &referred_by[at] {
+            if graph.placed[*dependent] {
+                continue;
+            }
+            left[*dependent] -= 1;
+            levels[*dependent] = levels[*dependent].max(levels[at] + 1);
+            if left[*dependent] == 0 {
+                ready.push(*dependent);
             }
         }
     }
-    levels
+    keys.into_iter().cloned().zip(levels).collect()
+}
+
+/// Who refers to whom, by places in the order of keys, and the way that was walked in search of cycles.
+struct Graph {
+    /// Ascending, without the record itself.
+    to: Vec<Vec<usize>>,
+    placed: Vec<bool>,
+    /// Each refers to the next one.
+    path: Vec<usize>,
+    on_path: Vec<bool>,
+    /// No record before this one is left.
+    first: usize,
+}
+
+impl Graph {
+    fn of(refers: &BTreeMap<Key, Vec<Key>>, keys: &[&Key]) -> Graph {
+        let places = |(at, to): (usize, &Vec<Key>)| {
+            let mut to: Vec<usize> = to.iter().filter_map(|key| keys.binary_search(&key).ok()).collect();
+            to.sort_unstable();
+            to.dedup();
+            to.retain(|other| *other != at);
+            to
+        };
+        let (placed, on_path) = (vec![false; keys.len()], vec![false; keys.len()]);
+        Graph { to: refers.values().enumerate().map(places).collect(), placed, path: Vec::new(), on_path, first: 0 }
+    }
+
+    /// Where everything left waits for something left: the smallest of the first cycle that is met. The way to it is kept
+    /// for the next call, so that long chains before many cycles are walked once.
+    fn on_a_cycle(&mut self) -> Option<usize> {
+        while let Some(last) = self.path.pop_if(|last| self.placed[*last]) {
+            self.on_path[last] = false;
+        }
+        let mut last = match self.path.last() {
+            Some(last) => *last,
+            None => {
+                self.first += self.placed[self.first..].iter().position(|placed| !placed)?;
+                self.step(self.first)
+            }
+        };
+        while let Some(next) = self.to[last].iter().copied().find(|next| !self.placed[*next]) {
+            if !self.on_path[next] {
+                last = self.step(next);
+                continue;
+            }
+            let begin = self.path.iter().rposition(|at| *at == next).unwrap_or_default();
+            let (nth, smallest) = self.path[begin..].iter().copied().enumerate().min_by_key(|(_, at)| *at)?;
+            self.path.drain(begin + nth..).for_each(|at| self.on_path[at] = false);
+            return Some(smallest);
+        }
+        // Cannot be: it would have been ready.
+        Some(last)
+    }
+
+    fn step(&mut self, at: usize) -> usize {
+        self.path.push(at);
+        self.on_path[at] = true;
+        at
+    }
 }
 
 #[cfg(test)]
@@ -133,6 +175,71 @@ mod tests {
         let cycle = levels(&keys(&[("x", &["y"]), ("y", &["z"]), ("z", &["x"])]));
         let expected = [("x", 0), ("z", 1), ("y", 2)].map(|(key, level)| (Key::parse(key), level));
         assert_eq!(cycle, BTreeMap::from(expected));
+    }
+
+    /// The records that do not come after everything they refer to: they get a second pass.
+    fn early(refers: &BTreeMap<Key, Vec<Key>>) -> Vec<Key> {
+        let levels = levels(refers);
+        assert_eq!(levels.len(), refers.len());
+        let waits = |key: &Key, to: &Key| key != to && levels.get(to).is_some_and(|level| *level >= levels[key]);
+        let early = refers.iter().filter(|(key, to)| to.iter().any(|to| waits(key, to)));
+        early.map(|(key, _)| key.clone()).collect()
+    }
+
+    #[test]
+    fn only_cycles_are_cut_whatever_hangs_on_them() {
+        // Each of many reports to one of a few, whose manager is the very last: a ring of five with a crowd on it.
+        let key = |n: usize| Key::parse(&format!("{:05}", (n * 7_919) % 10_007));
+        let manager = |n: usize| if n == 0 { 10_000 } else { (n - 1) / 8 };
+        let crowd: BTreeMap<Key, Vec<Key>> = (0..=10_000).map(|n| (key(n), vec![key(manager(n))])).collect();
+        assert_eq!(early(&crowd).len(), 1);
+
+        // Rings of three, one behind the other, at the end of a long chain.
+        let ring = |n: usize| {
+            let mut to = vec![if n % 3 == 2 { n - 2 } else { n + 1 }];
+            to.extend(n.is_multiple_of(3).then_some(n + 3));
+            to
+        };
+        let next = |n: usize| if n < 5_000 { vec![n + 1] } else { ring(n - 5_000).iter().map(|n| n + 5_000).collect() };
+        let chain: BTreeMap<Key, Vec<Key>> =
+            (0..8_000).map(|n| (key(n), next(n).into_iter().map(key).collect())).collect();
+        assert_eq!(early(&chain).len(), 1_000);
+    }
+
+    /// Whether a way leads from a record back to it.
+    fn is_on_a_cycle(refers: &BTreeMap<Key, Vec<Key>>, key: &Key) -> bool {
+        let (mut open, mut seen) = (vec![key], BTreeSet::new());
+        while let Some(at) = open.pop() {
+            let to = refers.get(at).into_iter().flatten().filter(|to| *to != at);
+            for to in to {
+                if to == key {
+                    return true;
+                }
+                if seen.insert(to) {
+                    open.push(to);
+                }
+            }
+        }
+        false
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_refers_to_whatever_only_cycles_are_cut_and_never_all_of_one(
+            pairs in proptest::collection::vec((0..30u8, 0..30u8), 0..90),
+        ) {
+            let key = |n: u8| Key::parse(&format!("{n:02}"));
+            let mut refers: BTreeMap<Key, Vec<Key>> = BTreeMap::new();
+            for (from, to) in pairs {
+                refers.entry(key(from)).or_default().push(key(to));
+            }
+            let early = early(&refers);
+            for key in &early {
+                proptest::prop_assert!(is_on_a_cycle(&refers, key), "{key} is on no cycle");
+            }
+            let on_cycles = refers.keys().filter(|key| is_on_a_cycle(&refers, key)).count();
+            proptest::prop_assert!(early.is_empty() || early.len() < on_cycles);
+        }
     }
 
     #[test]

@@ -79,6 +79,7 @@ pub fn reverse(inputs: Inputs<'_>, types: &[(TypePolicy, CurrentSide)]) -> Resul
             name: &summary.spec.name,
             links: summary.links,
             first: false,
+            job_ran: true,
             owned: summary.owned,
             owned_there: *owned_there,
             there: summary.there,

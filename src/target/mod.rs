@@ -122,6 +122,17 @@ pub struct Remark {
     pub hint: String,
 }
 
+/// Attributes that a target has no place for, although it holds their type.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Lacks {
+    /// What holds the type, for messages.
+    pub place: String,
+    /// Of the type.
+    pub attributes: Vec<usize>,
+    /// Names of what it holds besides: one of them may be a place that someone renamed.
+    pub others: Vec<String>,
+}
+
 /// A record that refers to another one.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Holder {
@@ -172,6 +183,12 @@ pub trait Target: Send + Sync {
     ///
     /// A type that does not exist yet is complete and empty.
     async fn read(&self, ty: &TypeSpec, each: &mut (dyn FnMut(Current) -> Result<()> + Send)) -> Result<Coverage>;
+
+    /// The attributes that the type has no place for there: their values read as empty, and the first one that is
+    /// written makes the place.
+    async fn lacks(&self, _ty: &TypeSpec) -> Result<Option<Lacks>> {
+        Ok(None)
+    }
 
     /// What refers to these records of the type, by their ids, besides records of its own type; nothing where the
     /// target holds no more than the plan reads of it.

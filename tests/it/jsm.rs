@@ -202,6 +202,7 @@ fn goes_wrong(site: &Site) {
         "cut,path=/object/create,nth=3",
         "429:3,path=/object/create,every=7",
         "502,path=/object/create,nth=9",
+        "done:500,path=/object/create,nth=12",
         "503:1,path=aql,nth=1",
     ] {
         site.assets.add_fault(fault.parse().unwrap());
@@ -337,6 +338,8 @@ fn what_jira_refuses_is_named_and_the_rest_goes_on() {
         full.run(&["run", "job.toml"]).exits(3).says("object limit of your plan").says("not sent");
         assert_eq!(full.assets.read_store().objects.len(), 10);
         assert!(full.creates() <= 10 + 6, "{}", full.creates());
+        full.run(&["run", "job.toml"]).exits(3).says("object limit of your plan");
+        assert!((1..=6).contains(&full.creates()), "each night asks again, and stops again: {}", full.creates());
     }
 }
 
@@ -567,5 +570,47 @@ fn a_leaver_who_still_holds_a_laptop_is_told_and_not_deleted() {
         site.world.next_night();
         site.run(&["run", "job.toml"]).exits(0).says("1 deleted");
         assert_eq!(site.labels("User").len(), 11);
+    }
+}
+
+#[test]
+fn answers_in_odd_json_change_nothing() {
+    for options in [Options::cloud(), Options::data_center()] {
+        let site = Site::new(options);
+        site.assets.add_fault("odd".parse().unwrap());
+        site.run(&["setup", "job.toml"]).exits(0);
+        site.run(&["setup", "job.toml"]).exits(0).says("has everything");
+        site.run(&["run", "job.toml"]).exits(0);
+        assert_eq!(site.shows("User", &id(3), "Groups"), ["Sales", "VPN"]);
+        site.world.next_night();
+        site.run(&["run", "job.toml"]).exits(0);
+        assert_eq!(site.assets.writes(), 0, "{:?}", site.assets.counters());
+    }
+}
+
+#[test]
+fn a_page_to_log_in_is_never_taken_for_an_answer() {
+    for options in [Options::cloud(), Options::data_center()] {
+        let site = Site::new(options);
+        site.run(&["setup", "job.toml"]).exits(0);
+        site.assets.add_fault("login,path=/object/create".parse().unwrap());
+        site.run(&["run", "job.toml"]).exits(5).says("such as a page to log in");
+        assert!(site.creates() < 20, "nothing more is sent: {}", site.creates());
+        site.assets.clear_faults();
+        site.run(&["run", "job.toml"]).exits(0);
+        assert_eq!(site.assets.read_store().objects.len(), 12 + 4 + 1 + 3);
+
+        site.world.night(|tenant| assert!(tenant.remove(Of::User, &id(12), graph_sim::Deletion::Soft)));
+        site.assets.add_fault("login,method=DELETE".parse().unwrap());
+        site.run(&["run", "job.toml"]).exits(5);
+        assert_eq!(site.labels("User").len(), 12);
+        site.assets.clear_faults();
+        site.run(&["run", "job.toml"]).exits(0).says("1 deleted");
+        assert_eq!(site.labels("User").len(), 11);
+
+        site.assets.add_fault("redirect:https://contoso.example/login?token=secret".parse().unwrap());
+        let ran = site.run(&["run", "job.toml"]);
+        ran.exits(5).says("sends requests on to \"https://contoso.example/login\"");
+        ran.check(!ran.stderr.contains("secret"), "what a sign-on hands out is not shown");
     }
 }

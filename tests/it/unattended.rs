@@ -528,6 +528,11 @@ fn sixty_jobs_run_one_after_another_and_fail_apart() {
     let quiet = world.run(["run", "jobs", "--report", "reports/{job}.html"]);
     quiet.says("tenant-60");
     assert!(world.path("reports/tenant-60.html").is_file());
+    // A copy of a job in the same folder is the same job: nothing is begun of any.
+    fs::copy(world.path("jobs/tenant-01.toml"), world.path("jobs/tenant-01-old.toml")).unwrap();
+    let twice = world.run(["run", "jobs"]);
+    twice.exits(2).says_all(&["jobs/tenant-01-old.toml", "jobs/tenant-01.toml", "are both the job", "another `name`"]);
+    assert!(twice.stdout.is_empty(), "{twice}");
 }
 
 #[test]
@@ -629,7 +634,8 @@ fn a_bundle_can_be_planned_from_and_names_nobody() {
     for path in crate::world::files_under(&world.path("bundle")) {
         seen += 1;
         let text = fs::read_to_string(&path).unwrap();
-        for secret in ["user1@", "User 1", "contoso.com", &id(1), &id(101), "ENTRA_SECRET", "72f988bf"] {
+        let here = world.path("bundle").parent().unwrap().display().to_string();
+        for secret in ["user1@", "User 1", "contoso.com", &id(1), &id(101), "ENTRA_SECRET", "72f988bf", &here] {
             assert!(!text.contains(secret), "{secret} in {}: {text}", path.display());
         }
     }

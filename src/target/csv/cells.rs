@@ -1,16 +1,19 @@
 //! What one cell holds: values to cell text and back, without loss.
 //!
-//! Hides three rules. *Formulas*: a spreadsheet runs a cell that begins like a formula, so such a text gets an
+//! Hides four rules. *Formulas*: a spreadsheet runs a cell that begins like a formula, so such a text gets an
 //! apostrophe in front, and so does a text that begins with an apostrophe itself; reading takes exactly that
 //! apostrophe off again. *Sets*: elements joined by `; `, a `;` inside an element doubled. *Line breaks and NUL*: LF
-//! only (spreadsheets turn CRLF and LF into one another), and no NUL, which no spreadsheet reads. Deliberately knows
-//! nothing of delimiters and quotes; that is [`super::rows`].
+//! only (spreadsheets turn CRLF and LF into one another), and no NUL, which no spreadsheet reads. *True and false*: a
+//! spreadsheet saves them as `TRUE` and `FALSE`, so an attribute that holds nothing else is read in any case; the cell
+//! itself stays as it stands until its value changes. Deliberately knows nothing of delimiters and quotes; that is
+//! [`super::rows`].
 //!
 //! Numbers are no exception: `-5` and `+47 12 34 56 78` are guarded as well, since a spreadsheet makes a number of the
 //! one and of the other, and a telephone number must stay what it is.
 
 use std::borrow::Cow;
 
+use crate::plan::change::AttributeSpec;
 use crate::plan::datum::{Datum, Set};
 use crate::record::Unknown;
 
@@ -21,6 +24,25 @@ const FORMULA_STARTS: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠
 /// Between two elements of a set.
 const SEPARATOR: &str = "; ";
 
+/// What the cells of a column hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Form {
+    Text,
+    /// True and false, in any case. Another text stays what it is: a person wrote it.
+    Boolean,
+    Set,
+}
+
+impl Form {
+    pub fn of(attribute: &AttributeSpec) -> Form {
+        match (attribute.many, attribute.boolean) {
+            (true, _) => Form::Set,
+            (false, true) => Form::Boolean,
+            (false, false) => Form::Text,
+        }
+    }
+}
+
 /// The text as a file can hold it: no NUL, and LF as the only line break.
 pub fn clean(text: &str) -> Cow<'_, str> {
     if !text.contains(['\0', '\r']) {
@@ -30,20 +52,21 @@ pub fn clean(text: &str) -> Cow<'_, str> {
 }
 
 /// What the file gives back for a value of an attribute.
-pub fn normalise(many: bool, value: Datum) -> Datum {
+pub fn normalise(form: Form, value: Datum) -> Datum {
+    let many = form == Form::Set;
     match value {
         Datum::Unknown(reason) => Datum::Unknown(reason),
         Datum::Empty if many => Datum::Set(Set::default()),
         Datum::Empty => Datum::Empty,
         Datum::One(text) if many => Datum::set([clean(&text)]),
-        Datum::One(text) => Datum::text(clean(&text)),
+        Datum::One(text) => single(form, &clean(&text)),
         Datum::Set(set) => {
             let tidy = |items: &[Box<str>]| items.iter().map(|item| Box::from(clean(item))).collect();
             let set = Set::new(tidy(&set.items), tidy(set.maybe()), set.rest().cloned());
             if many {
                 Datum::Set(set)
             } else if set.is_complete() {
-                Datum::text(join(&set.items))
+                single(form, &join(&set.items))
             } else {
                 // One text made of a list nobody knows in full is not known either.
                 Datum::Unknown(
@@ -54,9 +77,15 @@ pub fn normalise(many: bool, value: Datum) -> Datum {
     }
 }
 
+/// One text in the spelling of its column.
+fn single(form: Form, text: &str) -> Datum {
+    let is = |word: &&str| form == Form::Boolean && text.trim().eq_ignore_ascii_case(word);
+    Datum::text(["true", "false"].into_iter().find(is).unwrap_or(text))
+}
+
 /// The text that stands in the cell for a known value; unknown values have none.
-pub fn to_cell(many: bool, value: Datum) -> Option<String> {
-    match normalise(many, value) {
+pub fn to_cell(form: Form, value: Datum) -> Option<String> {
+    match normalise(form, value) {
         Datum::Empty => Some(String::new()),
         Datum::One(text) => Some(guard(&text)),
         Datum::Set(set) if set.is_complete() => Some(guard(&join(&set.items))),
@@ -65,10 +94,10 @@ pub fn to_cell(many: bool, value: Datum) -> Option<String> {
 }
 
 /// The value of a cell.
-pub fn from_cell(many: bool, cell: &str) -> Datum {
+pub fn from_cell(form: Form, cell: &str) -> Datum {
     let text = clean(cell);
     let text = unguard(&text);
-    if many { Datum::Set(split(text)) } else { Datum::text(text) }
+    if form == Form::Set { Datum::Set(split(text)) } else { single(form, text) }
 }
 
 /// Puts an apostrophe before a text that a spreadsheet would run, or that begins with one.
@@ -142,10 +171,10 @@ mod tests {
             "'quoted'",
             "'",
         ] {
-            assert_eq!(to_cell(false, Datum::text(text)).unwrap(), format!("'{text}"));
+            assert_eq!(to_cell(Form::Text, Datum::text(text)).unwrap(), format!("'{text}"));
         }
         for text in ["a=1", "1-2", "O'Brien", "adele@contoso.com", " x"] {
-            assert_eq!(to_cell(false, Datum::text(text)).unwrap(), text);
+            assert_eq!(to_cell(Form::Text, Datum::text(text)).unwrap(), text);
         }
     }
 
@@ -162,14 +191,14 @@ mod tests {
             ("a\0b", "ab"),
         ];
         for (cell, text) in cases {
-            assert_eq!(from_cell(false, cell), Datum::text(text), "{cell:?}");
+            assert_eq!(from_cell(Form::Text, cell), Datum::text(text), "{cell:?}");
         }
     }
 
     #[test]
     fn sets_are_readable_and_forgive_what_people_type() {
-        assert_eq!(to_cell(true, Datum::set(["VPN", "All; Staff"])).unwrap(), "All;; Staff; VPN");
-        assert_eq!(to_cell(true, Datum::set(["-x", "y"])).unwrap(), "'-x; y");
+        assert_eq!(to_cell(Form::Set, Datum::set(["VPN", "All; Staff"])).unwrap(), "All;; Staff; VPN");
+        assert_eq!(to_cell(Form::Set, Datum::set(["-x", "y"])).unwrap(), "'-x; y");
         for (cell, items) in [
             ("", vec![]),
             ("VPN;Sales", vec!["Sales", "VPN"]),
@@ -177,45 +206,70 @@ mod tests {
             ("VPN; VPN", vec!["VPN"]),
             ("a;;; b", vec!["a;", "b"]),
         ] {
-            assert_eq!(from_cell(true, cell), Datum::set(items), "{cell:?}");
+            assert_eq!(from_cell(Form::Set, cell), Datum::set(items), "{cell:?}");
         }
     }
 
     #[test]
     fn values_take_the_form_the_file_gives_back() {
-        assert_eq!(normalise(true, Datum::Empty), Datum::Set(Set::default()));
-        assert_eq!(normalise(true, Datum::text("a; b")), Datum::set(["a; b"]));
-        assert_eq!(normalise(false, Datum::set(["b", "a;c"])), Datum::text("a;;c; b"));
-        assert_eq!(normalise(false, Datum::text("\0")), Datum::Empty);
-        assert_eq!(normalise(false, Datum::text("a\r\nb\rc")), Datum::text("a\nb\nc"));
+        assert_eq!(normalise(Form::Set, Datum::Empty), Datum::Set(Set::default()));
+        assert_eq!(normalise(Form::Set, Datum::text("a; b")), Datum::set(["a; b"]));
+        assert_eq!(normalise(Form::Text, Datum::set(["b", "a;c"])), Datum::text("a;;c; b"));
+        assert_eq!(normalise(Form::Text, Datum::text("\0")), Datum::Empty);
+        assert_eq!(normalise(Form::Text, Datum::text("a\r\nb\rc")), Datum::text("a\nb\nc"));
         let doubtful = Datum::Set(Set::new(vec!["a".into()], vec!["b\0".into()], None));
-        assert_eq!(normalise(true, doubtful.clone()), Datum::Set(Set::new(vec!["a".into()], vec!["b".into()], None)));
-        assert!(matches!(normalise(false, doubtful.clone()), Datum::Unknown(_)));
-        assert_eq!((to_cell(true, doubtful.clone()), to_cell(false, doubtful)), (None, None));
+        assert_eq!(
+            normalise(Form::Set, doubtful.clone()),
+            Datum::Set(Set::new(vec!["a".into()], vec!["b".into()], None))
+        );
+        assert!(matches!(normalise(Form::Text, doubtful.clone()), Datum::Unknown(_)));
+        assert_eq!((to_cell(Form::Set, doubtful.clone()), to_cell(Form::Text, doubtful)), (None, None));
+    }
+
+    #[test]
+    fn true_and_false_are_read_in_any_case_where_the_column_holds_nothing_else() {
+        for (cell, text) in [
+            ("true", "true"),
+            ("TRUE", "true"),
+            ("False", "false"),
+            (" FALSE ", "false"),
+            ("yes", "yes"),
+            ("Truely", "Truely"),
+            ("", ""),
+        ] {
+            assert_eq!(from_cell(Form::Boolean, cell), Datum::text(text), "{cell:?}");
+            assert_eq!(normalise(Form::Boolean, Datum::text(cell)), Datum::text(text), "{cell:?}");
+        }
+        assert_eq!(from_cell(Form::Text, "TRUE"), Datum::text("TRUE"));
+        assert_eq!(from_cell(Form::Set, "TRUE"), Datum::set(["TRUE"]));
+    }
+
+    fn any_form() -> impl Strategy<Value = Form> {
+        prop_oneof![Just(Form::Text), Just(Form::Boolean), Just(Form::Set)]
     }
 
     /// Texts that are rich in what the rules are about.
     fn any_text() -> impl Strategy<Value = String> {
-        prop_oneof!["\\PC{0,12}", "[ ;'=+@＝a\t\n\r\0\u{FEFF}-]{0,12}", any::<String>()]
+        prop_oneof!["( |')?(TRUE|False|true)( )?", "\\PC{0,12}", "[ ;'=+@＝a\t\n\r\0\u{FEFF}-]{0,12}", any::<String>()]
     }
 
     proptest! {
         #[test]
-        fn any_value_reads_back_as_normalised(text in any_text(), items in prop::collection::vec(any_text(), 0..4), many: bool) {
+        fn any_value_reads_back_as_normalised(text in any_text(), items in prop::collection::vec(any_text(), 0..4), form in any_form()) {
             for value in [Datum::text(text.clone()), Datum::set(items.clone())] {
-                let cell = to_cell(many, value.clone()).unwrap();
-                let read = from_cell(many, &cell);
-                prop_assert_eq!(&read, &normalise(many, value), "{:?}", cell);
-                prop_assert_eq!(normalise(many, read.clone()), read);
+                let cell = to_cell(form, value.clone()).unwrap();
+                let read = from_cell(form, &cell);
+                prop_assert_eq!(&read, &normalise(form, value), "{:?}", cell);
+                prop_assert_eq!(normalise(form, read.clone()), read);
                 let ran = cell.trim_start().starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠']);
                 prop_assert!(!ran, "{:?}", cell);
             }
         }
 
         #[test]
-        fn any_cell_reads_to_a_value_that_is_written_equal(cell in any_text(), many: bool) {
-            let value = from_cell(many, &cell);
-            prop_assert_eq!(from_cell(many, &to_cell(many, value.clone()).unwrap()), value);
+        fn any_cell_reads_to_a_value_that_is_written_equal(cell in any_text(), form in any_form()) {
+            let value = from_cell(form, &cell);
+            prop_assert_eq!(from_cell(form, &to_cell(form, value.clone()).unwrap()), value);
         }
     }
 }

@@ -33,7 +33,7 @@ use self::files::{Hashed, Staged};
 use self::rewrite::Batch;
 use self::rows::Row;
 use self::sheet::{Sheet, key_of};
-use super::{BatchMark, Capabilities, Interrupted, Outcome, Remark, Target, WriteBatches, Writes};
+use super::{BatchMark, Capabilities, Interrupted, Lacks, Outcome, Remark, Target, WriteBatches, Writes};
 use crate::error::{Context, Error, Result};
 use crate::plan::change::{Change, Current, TypeSpec};
 use crate::plan::datum::Datum;
@@ -154,7 +154,7 @@ impl Target for CsvTarget {
     }
 
     fn normalise(&self, ty: &TypeSpec, attribute: usize, value: Datum) -> Datum {
-        cells::normalise(ty.attributes[attribute].many, value)
+        cells::normalise(cells::Form::of(&ty.attributes[attribute]), value)
     }
 
     /// Reads every file to its end, so that a broken row is found before the night.
@@ -173,6 +173,11 @@ impl Target for CsvTarget {
         let hash = self.read_file(ty, &path, each)?;
         self.remembered().insert(path, hash);
         Ok(Coverage::Complete)
+    }
+
+    async fn lacks(&self, ty: &TypeSpec) -> Result<Option<Lacks>> {
+        let path = self.path(ty)?;
+        Ok(Sheet::open(&path, ty)?.and_then(|sheet| sheet.lacks()))
     }
 
     fn writes(&self) -> Writes<'_> {

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 use std::path::Path;
 
+use super::cells::Form;
 use super::rows::{Row, write_field};
 use super::sheet::{BOM, Layout, Sheet, key_of};
 use super::{cells, ids};
@@ -192,7 +193,7 @@ impl<'a> Batch<'a> {
     /// The cells of values that are written, by column.
     fn cells(&self, plan: &Columns, values: Vec<(usize, Datum)>) -> Vec<(usize, String)> {
         let cell = |(at, value): (usize, Datum)| {
-            let cell = cells::to_cell(self.ty.attributes[at].many, value);
+            let cell = cells::to_cell(Form::of(&self.ty.attributes[at]), value);
             (plan.columns[at], cell.expect("changes with values that are not known were rejected on collecting"))
         };
         values.into_iter().map(cell).collect()
@@ -227,7 +228,7 @@ fn wanted(ty: &TypeSpec, change: &Change) -> Vec<(usize, Datum)> {
         return Vec::new();
     }
     let written = change.attributes.iter().filter_map(|written| Some((position(ty, &written.name)?, &written.after)));
-    written.map(|(at, value)| (at, cells::normalise(ty.attributes[at].many, value.clone()))).collect()
+    written.map(|(at, value)| (at, cells::normalise(Form::of(&ty.attributes[at]), value.clone()))).collect()
 }
 
 /// A row has few columns: searching beats hashing.
@@ -239,7 +240,7 @@ fn find<T>(values: &[(usize, T)], at: usize) -> Option<&T> {
 fn written_key(ty: &TypeSpec, change: &Change) -> String {
     key_of(ty, |at| {
         let written = change.attributes.iter().find(|written| written.name == ty.attributes[at].name);
-        written.map_or(Datum::Empty, |written| cells::normalise(ty.attributes[at].many, written.after.clone()))
+        written.map_or(Datum::Empty, |written| cells::normalise(Form::of(&ty.attributes[at]), written.after.clone()))
     })
 }
 
@@ -256,7 +257,7 @@ fn fault(ty: &TypeSpec, change: &Change) -> Option<String> {
         if !attribute.after.is_known() {
             return Some(format!("the value for {name:?} is not known"));
         }
-        let empty = || cells::normalise(ty.attributes[at].many, attribute.after.clone()).is_empty();
+        let empty = || cells::normalise(Form::of(&ty.attributes[at]), attribute.after.clone()).is_empty();
         if ty.key.contains(&at) && empty() {
             return Some(format!("{name:?} belongs to the key and cannot be empty"));
         }
@@ -325,6 +326,7 @@ impl Columns {
             line_end: "\n".to_string(),
             header: String::new(),
             width: 0,
+            names: Vec::new(),
             columns: vec![None; ty.attributes.len()],
         });
         let (mut columns, mut added) = (Vec::new(), Vec::new());

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek};
 use std::path::Path;
 
+use super::cells::Form;
 use super::files::Hashed;
 use super::ids::KEY_SEPARATOR;
 use super::rows::{Broken, Row, Rows};
@@ -16,6 +17,7 @@ use crate::error::{Context, Error, Result};
 use crate::plan::change::TypeSpec;
 use crate::plan::datum::Datum;
 use crate::plan::decide::protect_name;
+use crate::target::Lacks;
 
 /// What spreadsheets part columns with, the most usual first.
 const DELIMITERS: [u8; 3] = *b",;\t";
@@ -34,6 +36,8 @@ pub struct Layout {
     pub header: String,
     /// Number of columns.
     pub width: usize,
+    /// What they are called.
+    pub names: Vec<String>,
     /// The column of each attribute of the type; `None` when the file has none.
     pub columns: Vec<Option<usize>>,
 }
@@ -101,11 +105,25 @@ impl<'a> Sheet<'a> {
 
     /// A record's value of an attribute.
     pub fn value(&self, row: &Row, attribute: usize) -> Datum {
-        let many = self.ty.attributes[attribute].many;
+        let form = Form::of(&self.ty.attributes[attribute]);
         match self.layout.columns[attribute] {
-            Some(column) => cells::from_cell(many, &row.cell(column)),
-            None => cells::normalise(many, Datum::Empty),
+            Some(column) => cells::from_cell(form, &row.cell(column)),
+            None => cells::normalise(form, Datum::Empty),
         }
+    }
+
+    /// The attributes that it has no column for; nothing where it has them all, or no columns at all.
+    pub fn lacks(&self) -> Option<Lacks> {
+        let Layout { columns, width, .. } = &self.layout;
+        let without = columns.iter().enumerate().filter(|(_, column)| column.is_none());
+        let attributes: Vec<usize> = without.map(|(attribute, _)| attribute).collect();
+        let others = self.layout.names.iter().enumerate();
+        let others = others.filter(|(at, name)| !name.is_empty() && !columns.contains(&Some(*at)));
+        (*width > 0 && !attributes.is_empty()).then(|| Lacks {
+            place: self.path.display().to_string(),
+            attributes,
+            others: others.map(|(_, name)| name.clone()).collect(),
+        })
     }
 
     /// SHA-256 of the whole file, once all rows are read.
@@ -119,7 +137,7 @@ pub fn key_of(ty: &TypeSpec, value: impl Fn(usize) -> Datum) -> String {
     let mut key = String::new();
     for (index, &attribute) in ty.key.iter().enumerate() {
         let part = match value(attribute) {
-            Datum::Set(set) => cells::normalise(false, Datum::Set(set)),
+            Datum::Set(set) => cells::normalise(Form::Text, Datum::Set(set)),
             single => single,
         };
         let Some(part) = part.as_text() else { return String::new() };
@@ -243,6 +261,7 @@ fn layout(path: &Path, ty: &TypeSpec, header: &Row, bom: bool, delimiter: u8) ->
         line_end: line_end.to_string(),
         header: header.body().to_string(),
         width: header.len(),
+        names,
         columns,
     })
 }

@@ -61,7 +61,7 @@ impl System for Folder {
         let names = ty.attributes.iter().map(|attribute| attribute.name.clone()).collect::<Vec<_>>();
         fs::create_dir_all(self.export()).unwrap();
         let mut text = fs::read_to_string(&path).unwrap_or_else(|_| names.join(",") + "\n");
-        let cells = values.into_iter().map(|value| cells::to_cell(false, value).unwrap());
+        let cells = values.into_iter().map(|value| cells::to_cell(cells::Form::Text, value).unwrap());
         text.push_str(&(cells.collect::<Vec<_>>().join(",") + "\n"));
         fs::write(path, text).unwrap();
     }

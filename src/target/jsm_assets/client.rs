@@ -19,7 +19,7 @@ use url::Url;
 use super::model::{self, Id};
 use crate::clock::Clock;
 use crate::error::{Context, Error, Exit, Result};
-use crate::http::{Endpoint, Http, HttpError, Lane, Method, Pace, Refusal, Request, Response};
+use crate::http::{Endpoint, Http, HttpError, Lane, Method, Pace, Refusal, Request, Response, plain};
 use crate::job::{Flavour, JsmConfig, JsmCredential, TokenKind};
 use crate::record::base64;
 
@@ -167,12 +167,16 @@ impl Client {
 
     /// Sends a call below the base of the Assets API, and decodes its JSON.
     pub async fn ask<T: DeserializeOwned>(&self, call: &Call<'_>) -> Result<T, Failed> {
-        self.send(call, |response| serde_json::from_slice(&response.body).map_err(|error| error.to_string())).await
+        self.send(call, json).await
     }
 
-    /// Sends a call whose answer says nothing more.
-    pub async fn tell(&self, call: &Call<'_>) -> Result<(), Failed> {
-        self.send(call, |_| Ok(())).await
+    /// Sends a call whose answer need not say anything; but a page for people is no answer.
+    pub async fn tell<T: DeserializeOwned>(&self, call: &Call<'_>) -> Result<Option<T>, Failed> {
+        let decode = |response: &Response| match json(response) {
+            Err(why) if why == PAGE => Err(why),
+            told => Ok(told.ok()),
+        };
+        self.send(call, decode).await
     }
 
     async fn send<T>(&self, call: &Call<'_>, decode: impl Fn(&Response) -> Result<T, String>) -> Result<T, Failed> {
@@ -352,8 +356,7 @@ impl Client {
         }
         let address = format!("{}/_edge/tenant_info", self.config.site.as_str().trim_end_matches('/'));
         let url = Url::parse(&address).failing(|| format!("{address} is no address"))?;
-        let decode = |response: &Response| serde_json::from_slice(&response.body).map_err(|error| error.to_string());
-        let found: Tenant = self.site.fetch(&Request::get(url), decode).await.map_err(|error| {
+        let found: Tenant = self.site.fetch(&Request::get(url), json).await.map_err(|error| {
             self.error(error.into(), &format!("cannot learn the cloud id of {}", self.config.site)).hint(
                 "check `site` in [target], or write `cloud_id` there: it stands in the address of admin.atlassian.com",
             )
@@ -374,8 +377,7 @@ impl Client {
         }
         let call = Call::get("");
         let address = format!("{prefix}/rest/servicedeskapi/assets/workspace");
-        let decode = |response: &Response| serde_json::from_slice(&response.body).map_err(|error| error.to_string());
-        let found: Found = self.through(self.prefix_lane(), &address, &call, decode).await.map_err(|failed| {
+        let found: Found = self.through(self.prefix_lane(), &address, &call, json).await.map_err(|failed| {
             self.error(failed, &format!("cannot find the Assets workspace of {}", self.config.site))
         })?;
         let [workspace, ..] = found.values.as_slice() else {
@@ -394,8 +396,7 @@ impl Client {
             Flavour::DataCenter => ("rest/api/2/user/search", "username"),
         };
         let address = format!("{}/{path}", self.prefix().await?);
-        let decode = |response: &Response| serde_json::from_slice(&response.body).map_err(|error| error.to_string());
-        self.through(self.prefix_lane(), &address, &Call::get("").with(name, text), decode).await
+        self.through(self.prefix_lane(), &address, &Call::get("").with(name, text), json).await
     }
 
     /// What a failure means for the run.
@@ -420,8 +421,21 @@ impl Client {
                      /rest/assets/1.0, nor below /rest/insight/1.0, where Assets was before Jira Service Management 4.21"
                 }
             }),
+            300..=399 => because(Exit::SignIn).hint(self.sent_on(refusal)),
             _ => because(Exit::Partial),
         }
+    }
+
+    /// Where a redirect leads, which is never followed.
+    fn sent_on(&self, refusal: &Refusal) -> String {
+        let to = refusal.response.header("location").unwrap_or_default();
+        // What comes after may hold what a sign-on handed out.
+        let to = plain(to.split(['?', '#']).next().unwrap_or_default());
+        format!(
+            "{} sends requests on to {to:?}, where the token does not go: if that is the same Jira under another name, \
+             write it as `site` in [target]; if it is a page to log in, the API has to be reachable without one",
+            self.config.site
+        )
     }
 
     /// The other base, since nothing in a token says for which it is good.
@@ -449,6 +463,13 @@ impl Client {
     }
 
     fn unreachable(&self, error: &HttpError, what: &str) -> Error {
+        if is_page(error) {
+            return Error::new(Exit::SignIn, what).because(error.clone()).hint(format!(
+                "something in front of {} answers in its place, such as a page to log in or a proxy: open it in a browser; \
+                 the API has to be reachable with the token alone",
+                self.config.site
+            ));
+        }
         let hint = error.trouble().map(crate::http::Trouble::remedy);
         let unreachable = Error::new(Exit::Unreachable, what).because(error.clone());
         unreachable.hint(hint.unwrap_or_else(|| "run again later; what was done is recorded".into()))
@@ -457,12 +478,13 @@ impl Client {
     /// The answer of a list in any of the shapes that are seen: an array, or one under a name.
     pub async fn list<T: DeserializeOwned>(&self, call: &Call<'_>) -> Result<Vec<T>, Failed> {
         self.send(call, |response| {
-            let value: Value = serde_json::from_slice(&response.body).map_err(|error| error.to_string())?;
+            let value: Value = json(response)?;
             let list = match value {
                 Value::Array(_) => value,
                 Value::Object(mut members) => ["values", "entries", "objectTypes", "objectschemas", "objectEntries"]
                     .iter()
                     .find_map(|name| members.remove(*name))
+                    .map(|list| if list.is_null() { Value::Array(Vec::new()) } else { list })
                     .ok_or("a list is missing")?,
                 _ => return Err("a list is missing".into()),
             };
@@ -502,11 +524,31 @@ impl Client {
     pub async fn may_create(&self) -> Result<(), Failed> {
         let body = json!({"objectTypeId": "0", "attributes": []});
         let call = Call { class: Class::Create, ..Call::post("object/create", body) };
-        match self.tell(&call).await {
-            Err(Failed::Http(HttpError::Refused(refusal))) if !matches!(refusal.status(), 401 | 403) => Ok(()),
-            other => other,
+        match self.tell::<Value>(&call).await {
+            Err(Failed::Http(HttpError::Refused(refusal))) if !is_of_the_run(refusal.status()) => Ok(()),
+            other => other.map(drop),
         }
     }
+}
+
+/// How an answer is called that is a page for people.
+const PAGE: &str = "an HTML page and no JSON";
+
+/// Decodes an answer. A sign-on in front of a site answers everything with a page, and with 200.
+fn json<T: DeserializeOwned>(response: &Response) -> Result<T, String> {
+    let begins = response.body.trim_ascii_start().first();
+    serde_json::from_slice(&response.body)
+        .map_err(|error| if begins == Some(&b'<') { PAGE.into() } else { error.to_string() })
+}
+
+/// Whether nothing but pages for people came.
+pub(super) fn is_page(error: &HttpError) -> bool {
+    matches!(error, HttpError::Exhausted { last, .. } if last.contains(PAGE))
+}
+
+/// Whether a refusal with this status is not about one record: every other one would be refused as well.
+pub(super) fn is_of_the_run(status: u16) -> bool {
+    matches!(status, 300..=399 | 401 | 403)
 }
 
 /// An `Authorization` that nothing prints.

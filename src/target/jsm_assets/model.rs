@@ -52,6 +52,13 @@ impl<'de> Deserialize<'de> for Id {
     }
 }
 
+/// Null says as much as leaving out: nothing forbids a server to send it for an empty list or a flag.
+pub(super) fn null_as_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    from: D,
+) -> Result<T, D::Error> {
+    Option::deserialize(from).map(Option::unwrap_or_default)
+}
+
 /// A person as Jira lists them; on Data Center the key takes the place of the account id.
 #[derive(serde::Deserialize, Debug)]
 #[serde(rename_all = "camelCase")]
@@ -82,7 +89,7 @@ pub(super) struct Listed {
     #[serde(default)]
     pub parent_object_type_id: Option<Id>,
     /// Holds no objects itself.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub abstract_object_type: bool,
 }
 
@@ -151,6 +158,14 @@ pub(super) enum Kind {
     Other(i64),
 }
 
+impl Kind {
+    /// Whether AQL surely finds a value by the very text that is written. Times and numbers are kept in Jira's own
+    /// spelling, and long texts, references and people are no plain values.
+    pub(super) fn is_found_as_written(&self) -> bool {
+        matches!(self, Kind::Text | Kind::Integer | Kind::Url | Kind::Email | Kind::Select | Kind::Ip)
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -196,7 +211,7 @@ pub(super) const SIMPLE: [(i64, Kind); 12] = [
 struct SlotJson {
     id: Id,
     name: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     label: bool,
     #[serde(rename = "type", default)]
     number: Option<i64>,
@@ -309,6 +324,13 @@ impl Model {
                 self.schema.name
             )));
         };
+        let twins = self.types.iter().filter(|ty| ty.name == listed.name).count();
+        if twins > 1 {
+            return Ok(Err(format!(
+                "the schema {:?} has {twins} object types called {name:?}, and nothing tells which is meant: rename the others",
+                self.schema.name
+            )));
+        }
         let read = slots(client, &listed.id).await;
         let slots = read.map_err(|failed| client.error(failed, &format!("cannot read the attributes of {name}")))?;
         let ty = Arc::new(Type { id: listed.id.clone(), name: listed.name.clone(), slots });

@@ -7,8 +7,9 @@
 use jiff::{Timestamp, civil::Date};
 use serde::Deserialize;
 
-use super::model::{Id, Kind, Slot};
+use super::model::{Id, Kind, Slot, null_as_default};
 use crate::plan::datum::{Datum, Set};
+use crate::record::Unknown;
 
 /// The most characters of a Text; a server refuses more.
 pub(super) const TEXT_MAX: usize = 254;
@@ -35,10 +36,15 @@ impl Object {
         }
     }
 
+    /// What it holds; none when that is not said. An object always holds its key, so nothing at all says nothing.
+    pub fn held(&self) -> Option<&[Held]> {
+        self.attributes.as_deref().filter(|held| !held.is_empty())
+    }
+
     /// The ids of the objects that it refers to.
     pub fn refers_to(&self) -> impl Iterator<Item = &str> {
         let values = self.attributes.iter().flatten().flat_map(|held| &held.object_attribute_values);
-        values.filter_map(|shown| Some(&*shown.referenced_object.as_ref()?.id.0))
+        values.filter_map(|shown| Some(&*shown.referenced_object.as_ref()?.id.as_ref()?.0))
     }
 }
 
@@ -53,7 +59,7 @@ pub(super) struct OfType {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Held {
     pub object_type_attribute_id: Id,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub object_attribute_values: Vec<Shown>,
 }
 
@@ -63,6 +69,7 @@ pub(super) struct Held {
 pub(super) struct Shown {
     value: Option<serde_json::Value>,
     display_value: Option<serde_json::Value>,
+    search_value: Option<serde_json::Value>,
     referenced_object: Option<Referenced>,
     status: Option<Called>,
     group: Option<Called>,
@@ -71,7 +78,7 @@ pub(super) struct Shown {
 
 #[derive(Deserialize, Debug)]
 struct Referenced {
-    id: Id,
+    id: Option<Id>,
 }
 
 #[derive(Deserialize, Debug)]
@@ -86,14 +93,23 @@ struct Account {
     key: Option<String>,
 }
 
+/// What one value of an attribute says.
+enum Said {
+    Text(Box<str>),
+    Nothing,
+    /// Something stands there, and it cannot be told what: an object that may not be seen, a number in the user's format.
+    Untold,
+}
+
 impl Shown {
-    /// The value's text, in the form in which it is compared. Dates are never taken from what is shown: that is in the
-    /// user's own format.
-    fn text(&self, kind: &Kind) -> Option<Box<str>> {
+    /// The value's text, in the form in which it is compared.
+    fn says(&self, kind: &Kind) -> Said {
         let own = || self.value.as_ref().and_then(text);
         let shown = || self.display_value.as_ref().and_then(text);
+        let searched = || self.search_value.as_ref().and_then(text);
+        let id = || self.referenced_object.as_ref().and_then(|object| object.id.as_ref());
         let found = match kind {
-            Kind::Reference { .. } => return self.referenced_object.as_ref().map(|object| object.id.0.clone()),
+            Kind::Reference { .. } => id().map(|id| id.0.to_string()),
             Kind::Status => self.status.as_ref().and_then(|status| status.name.clone()).or_else(shown).or_else(own),
             Kind::Group => self.group.as_ref().and_then(|group| group.name.clone()).or_else(own).or_else(shown),
             Kind::User => {
@@ -101,9 +117,29 @@ impl Shown {
                     || self.user.as_ref().and_then(|user| user.account_id.clone().or_else(|| user.key.clone()));
                 own().or_else(account)
             }
-            _ => own(),
+            // What is shown of these is in the user's own format.
+            Kind::Integer | Kind::Double | Kind::Date | Kind::Time | Kind::DateTime => own()
+                .or_else(|| [searched(), shown()].into_iter().flatten().find(|text| is_stored_form(kind, text.trim()))),
+            _ => own().or_else(shown).or_else(searched),
         };
-        normal(kind, &found?)
+        match found {
+            Some(text) => normal(kind, &text).map_or(Said::Nothing, Said::Text),
+            None => {
+                let stands = [own(), shown(), searched()].iter().flatten().any(|text| !text.trim().is_empty());
+                if stands || self.referenced_object.is_some() { Said::Untold } else { Said::Nothing }
+            }
+        }
+    }
+}
+
+/// Whether a text is as Assets stores values of this kind.
+fn is_stored_form(kind: &Kind, text: &str) -> bool {
+    match kind {
+        Kind::Integer => text.parse::<i64>().is_ok(),
+        Kind::Double => text.parse::<f64>().is_ok(),
+        Kind::Date => text.parse::<Date>().is_ok(),
+        Kind::DateTime => moment(text).is_some(),
+        _ => false,
     }
 }
 
@@ -116,15 +152,26 @@ fn text(value: &serde_json::Value) -> Option<String> {
     }
 }
 
-/// What an object holds in an attribute.
+/// What an object holds in an attribute. What Jira does not tell is unknown, never empty.
 pub(super) fn held(object: &Object, slot: &Slot, many: bool) -> Datum {
-    let held = object.attributes.iter().flatten().filter(|held| held.object_type_attribute_id == slot.id);
-    let mut texts: Vec<Box<str>> =
-        held.flat_map(|held| &held.object_attribute_values).filter_map(|shown| shown.text(&slot.kind)).collect();
-    if many || texts.len() > 1 {
-        return Datum::Set(Set::known(texts));
+    let Some(all) = object.held() else {
+        return Datum::Unknown(Unknown::new("Jira shows the object without its attributes"));
+    };
+    let (mut texts, mut untold) = (Vec::new(), None);
+    let held = all.iter().filter(|held| held.object_type_attribute_id == slot.id);
+    for shown in held.flat_map(|held| &held.object_attribute_values) {
+        match shown.says(&slot.kind) {
+            Said::Text(text) => texts.push(text),
+            Said::Nothing => {}
+            Said::Untold => {
+                untold = Some(Unknown::new(format!("Jira does not tell what stands in {:?}", slot.name)));
+            }
+        }
     }
-    texts.pop().map_or(Datum::Empty, Datum::One)
+    if many || texts.len() > 1 {
+        return Datum::Set(Set::new(texts, Vec::new(), untold));
+    }
+    untold.map_or_else(|| texts.pop().map_or(Datum::Empty, Datum::One), Datum::Unknown)
 }
 
 /// What would be given back for a value.
@@ -249,12 +296,18 @@ mod tests {
                 {"objectTypeAttributeId":"3","objectAttributeValues":[{"status":{"id":"1","name":"Active"},"searchValue":"1"}]},
                 {"objectTypeAttributeId":"4","objectAttributeValues":[{"value":null,"displayValue":"staff"}]},
                 {"objectTypeAttributeId":"5","objectAttributeValues":[{"user":{"key":"a1","displayName":"Adele"}}]},
-                {"objectTypeAttributeId":"6","objectAttributeValues":[]}]}"#,
+                {"objectTypeAttributeId":"6","objectAttributeValues":null},
+                {"objectTypeAttributeId":"8","objectAttributeValues":[{"value":null,"displayValue":"31/Jan/26","searchValue":"2026-01-31"}]},
+                {"objectTypeAttributeId":"9","objectAttributeValues":[{"displayValue":"1,042 GB"}]},
+                {"objectTypeAttributeId":"10","objectAttributeValues":[{"referencedObject":{"id":"7"}},{"displayValue":"VPN","referencedObject":{}}]},
+                {"objectTypeAttributeId":"11","objectAttributeValues":[{"displayValue":"Buyer"}]},
+                {"objectTypeAttributeId":"12","objectAttributeValues":[{"displayValue":"Adele Vance"}]},
+                {"objectTypeAttributeId":"13","objectAttributeValues":[{"value":null,"displayValue":"","searchValue":null}]}]}"#,
         )
         .unwrap();
         let slot = |id: &str, kind| Slot {
             id: Id(id.into()),
-            name: String::new(),
+            name: id.into(),
             kind,
             label: false,
             editable: true,
@@ -264,15 +317,24 @@ mod tests {
             options: Vec::new(),
             allowed: Vec::new(),
         };
-        let reference = Kind::Reference { to: Id("7".into()), and_children: false };
+        let of_seven = || Kind::Reference { to: Id("7".into()), and_children: false };
+        let why = |id: &str| Unknown::new(format!("Jira does not tell what stands in {id:?}"));
+        let untold = |id: &str| Datum::Unknown(why(id));
         for (id, kind, many, expected) in [
             ("1", Kind::Double, false, Datum::text("3")),
-            ("2", reference, true, Datum::set(["8", "9"])),
+            ("2", of_seven(), true, Datum::set(["8", "9"])),
             ("3", Kind::Status, false, Datum::text("Active")),
             ("4", Kind::Group, false, Datum::text("staff")),
             ("5", Kind::User, false, Datum::text("a1")),
             ("6", Kind::Text, false, Datum::Empty),
             ("7", Kind::Text, true, Datum::Set(Set::default())),
+            ("8", Kind::Date, false, Datum::text("2026-01-31")),
+            ("9", Kind::Integer, false, untold("9")),
+            ("10", of_seven(), false, untold("10")),
+            ("10", of_seven(), true, Datum::Set(Set::new(vec!["7".into()], Vec::new(), Some(why("10"))))),
+            ("11", Kind::Text, false, Datum::text("Buyer")),
+            ("12", Kind::User, false, untold("12")),
+            ("13", Kind::Double, false, Datum::Empty),
         ] {
             assert_eq!(held(&object, &slot(id, kind), many), expected, "{id}");
         }

@@ -8,7 +8,7 @@
 
 use serde_json::{Value, json};
 
-use super::client::{Call, Class, Failed};
+use super::client::{Call, Class, Failed, is_of_the_run, is_page};
 use super::model::{Kind, Slot, Type};
 use super::value::{self, Object};
 use super::{JsmTarget, Meant, is_id};
@@ -55,7 +55,8 @@ impl JsmTarget {
 
     async fn create(&self, meant: &Meant, change: &Change, prepared: Prepared) -> Sent {
         if let Some(words) = self.full.get() {
-            return rejected(format!("not sent: the limit of the plan was reached before: {words}"));
+            let reason = format!("not sent: the limit of the plan was reached before: {words}");
+            return Outcome::NotAttempted { reason }.into();
         }
         self.warn_of_growth().await;
         let mut body = prepared.body;
@@ -87,11 +88,11 @@ impl JsmTarget {
             repeatable: true,
             ..Call::post(format!("object/{id}"), json!({"objectTypeId": meant.ty.id.0, "attributes": prepared.body}))
         };
-        match self.client.ask::<Object>(&call).await {
+        match self.client.tell::<Object>(&call).await {
             Ok(object) => {
                 let mut back = prepared.back;
                 // What the server made of it, where it says so.
-                if object.attributes.is_some() {
+                if let Some(object) = object.filter(|object| object.held().is_some()) {
                     let now = meant.current(spec, &object);
                     for (name, value) in &mut back {
                         let at = spec.attributes.iter().position(|attribute| attribute.name == *name);
@@ -113,8 +114,8 @@ impl JsmTarget {
             return done();
         }
         let call = Call { method: Method::DELETE, ..Call::get(format!("object/{id}")) };
-        match self.client.tell(&call).await {
-            Ok(()) => done(),
+        match self.client.tell::<Value>(&call).await {
+            Ok(_) => done(),
             Err(Failed::Http(HttpError::Refused(refusal))) if refusal.status() == 404 => done(),
             Err(failed) => self.refused(failed, meant, change),
         }
@@ -229,7 +230,7 @@ impl JsmTarget {
             }
         };
         match &error {
-            HttpError::Refused(refusal) if matches!(refusal.status(), 401 | 403) => {
+            HttpError::Refused(refusal) if is_of_the_run(refusal.status()) => {
                 let refused = refusal.to_string();
                 let error = self.client.error(error.into(), &what);
                 let reason = match &error.hint {
@@ -244,12 +245,17 @@ impl JsmTarget {
             HttpError::Refused(refusal) => {
                 let words = words(refusal, &meant.ty);
                 if change.action == Action::Create && words.to_ascii_lowercase().contains("object limit") {
-                    // Every further one would be refused as well.
+                    // Every further one would be refused as well; none for what it holds, so the next night sends it anew.
                     let _ = self.full.set(words.clone());
+                    return Outcome::NotAttempted { reason: words }.into();
                 }
                 rejected(words)
             }
-            error if error.may_have_acted() => Outcome::Uncertain { reason: error.to_string() }.into(),
+            error if error.may_have_acted() => {
+                let reason = error.to_string();
+                let lost = is_page(error).then(|| self.client.error(error.clone().into(), &what));
+                Sent { outcome: Outcome::Uncertain { reason }, lost }
+            }
             other => {
                 let reason = other.to_string();
                 Sent { outcome: Outcome::NotAttempted { reason }, lost: Some(self.client.error(error.into(), &what)) }

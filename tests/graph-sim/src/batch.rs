@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use crate::reply::{Failure, Ids, Reply};
+use crate::reply::{self, Failure, Ids, Reply};
 
 /// The most requests in a batch.
 const LIMIT: usize = 20;
@@ -58,7 +58,7 @@ pub(crate) fn answer(body: &[u8], ids: &Ids, mut one: impl FnMut(&Inner) -> Repl
         responses.push(response(id, &reply));
     }
     responses.reverse();
-    Ok(Reply::json(200, json!({"responses": responses}).to_string()))
+    Ok(reply::json(200, json!({"responses": responses}).to_string()))
 }
 
 fn read(request: &Value) -> Option<Inner> {
@@ -84,7 +84,7 @@ fn response(id: &str, reply: &Reply) -> Value {
         [("Cache-Control".into(), "no-cache".into()), ("Content-Type".into(), reply.content_type.into())]
             .into_iter()
             .collect();
-    headers.extend(reply.headers.iter().map(|(name, value)| ((*name).to_owned(), Value::from(value.as_str()))));
+    headers.extend(reply.headers.iter().map(|(name, value)| (name.to_string(), Value::from(value.as_str()))));
     let body = serde_json::from_slice(&reply.body).unwrap_or_else(|_| Value::from(STANDARD.encode(&reply.body)));
     json!({"id": id, "status": reply.status, "headers": headers, "body": body})
 }

@@ -14,15 +14,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use fastrand::Rng;
 use serde_json::{Value, json};
+use sim_server::hash;
 
 use crate::columns::Columns;
 use crate::graph::{Call, Page, Request};
 use crate::object::{Object, Prop};
 use crate::query::Query;
-use crate::reply::{Failure, Reply};
+use crate::reply::{self, Failure, Reply};
 use crate::rights::Right;
 use crate::schema::Kind;
-use crate::tenant::{Change, Deletion, Member, Tenant, What, hash};
+use crate::tenant::{Change, Deletion, Member, Tenant, What};
 
 /// Objects on a page; not documented, seen in the field.
 const OBJECTS: usize = 200;
@@ -415,7 +416,7 @@ impl<'a> Round<'a> {
         };
         let base = self.request.call.twist.foreign.as_deref().unwrap_or(self.request.call.base);
         let link = format!("{base}/v1.0{}?{option}={}", self.request.call.path, state.token());
-        Reply::json(200, page.close(name, Some(&link)))
+        reply::json(200, page.close(name, Some(&link)))
     }
 }
 

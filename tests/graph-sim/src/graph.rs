@@ -16,7 +16,7 @@ use crate::filter::Filter;
 use crate::object::Object;
 use crate::order::{Order, Search};
 use crate::query::{Position, Query};
-use crate::reply::{Failure, Reply};
+use crate::reply::{self, Failure, Reply};
 use crate::rights::{Right, Roles};
 use crate::schema::{self, Kind};
 use crate::tenant::Tenant;
@@ -291,7 +291,7 @@ impl<'a> Request<'a> {
         let filter = self.query.filter.as_deref().map(|text| Filter::parse(text, kind, true)).transpose()?;
         let search = self.query.search.as_deref().map(|text| Search::parse(text, kind, true)).transpose()?;
         let wanted = Wanted { filter, search, order: None };
-        Ok(Reply::text(self.tenant.list(kind).filter(|object| wanted.matches(object)).count().to_string()))
+        Ok(reply::text(self.tenant.list(kind).filter(|object| wanted.matches(object)).count().to_string()))
     }
 
     pub fn resolve(&self, kind: Kind, id: &str) -> Result<&'a Object, Failure> {
@@ -332,7 +332,7 @@ impl<'a> Request<'a> {
             self.expand(&mut out, object, expansion);
         }
         let context = self.context(kind.address(), "/$entity");
-        Ok(Reply::json(200, format!("{context},{}}}", &out[1..])))
+        Ok(reply::json(200, format!("{context},{}}}", &out[1..])))
     }
 
     /// `/directory/deletedItems/microsoft.graph.user`: the type is mandatory.
@@ -381,7 +381,7 @@ impl<'a> Request<'a> {
     /// The answer to a `$count` segment.
     pub fn counted(&self, count: usize) -> Result<Reply, Failure> {
         match self.call.eventual {
-            true => Ok(Reply::text(count.to_string())),
+            true => Ok(reply::text(count.to_string())),
             false => Err(Failure::bad_request("$count is not currently supported.")),
         }
     }
@@ -401,7 +401,7 @@ impl<'a> Request<'a> {
         };
         let base = twist.foreign.as_deref().unwrap_or(self.call.base);
         let link = next.map(|position| self.query.link(base, self.call.path, &position));
-        Reply::json(200, page.close("@odata.nextLink", link.as_deref()))
+        reply::json(200, page.close("@odata.nextLink", link.as_deref()))
     }
 }
 

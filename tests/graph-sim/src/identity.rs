@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use serde_json::json;
 
-use crate::reply::Reply;
+use crate::reply::{self, Reply};
 use crate::token::{Proof, Registration, issue};
 
 /// What App Service puts into `IDENTITY_HEADER`.
@@ -42,7 +42,7 @@ pub(crate) fn answer(
     nonce: u64,
 ) -> Reply {
     let refuse =
-        |text: &str| Reply::json(400, json!({"error": "invalid_request", "error_description": text}).to_string());
+        |text: &str| reply::json(400, json!({"error": "invalid_request", "error_description": text}).to_string());
     let query: HashMap<String, String> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
     let field = |name: &str| query.get(name).map(String::as_str);
     // A machine's service takes this version and later ones.
@@ -72,5 +72,5 @@ pub(crate) fn answer(
         "refresh_token": "", "token_type": "Bearer", "resource": resource, "not_before": now.to_string(),
         "expires_in": registration.expires_in.to_string(), "expires_on": (now + registration.expires_in).to_string(),
     });
-    Reply { content_type: "application/json; charset=utf-8", ..Reply::json(200, body.to_string()) }
+    Reply { content_type: "application/json; charset=utf-8", ..reply::json(200, body.to_string()) }
 }

@@ -37,7 +37,7 @@ mod token;
 mod units;
 
 pub use assertion::Federation;
-pub use faults::{Fault, FaultKind, RetryAfter};
+pub use faults::{Fault, FaultKind};
 pub use identity::IDENTITY_HEADER;
 pub use object::Object;
 pub use options::{CLIENT_ID, CLIENT_SECRET, Options};
@@ -45,6 +45,7 @@ pub use replay::Replay;
 pub use schema::Kind;
 pub use server::Sim;
 pub use service::{Counters, Logged};
+pub use sim_server::RetryAfter;
 pub use synthetic::Size;
 pub use tenant::{Deletion, Member, Tenant};
 pub use units::Quota;

@@ -105,7 +105,7 @@ enum QuotaName {
 }
 
 const MORE_HELP: &str = "\
-Faults: KIND[:ARGUMENT][,path=TEXT][,nth=N][,every=N][,p=0.1][,seed=N][,times=N][,each=N]
+Faults: KIND[:ARGUMENT][,path=TEXT][,method=GET][,nth=N][,every=N][,p=0.1][,seed=N][,times=N][,each=N]
   Kinds:
     429[:AFTER] 503[:AFTER]   AFTER: seconds, date, date+SECONDS, none, or any text (default 1)
     401 403 404 410 500 504   Graph's error body;  502: a proxy's HTML page
@@ -255,9 +255,7 @@ async fn run(arguments: Arguments) -> io::Result<()> {
 
 /// Does what stdin says until it ends.
 async fn obey(sim: &Sim, lags: bool) {
-    let (lines, mut commands) = tokio::sync::mpsc::unbounded_channel();
-    // Reading stdin blocks, and nothing can call it off: a thread that nobody waits for.
-    std::thread::spawn(move || io::stdin().lines().map_while(Result::ok).try_for_each(|line| lines.send(line)));
+    let mut commands = sim_server::commands();
     let mut nights = 0;
     while let Some(line) = commands.recv().await {
         let words: Vec<&str> = line.split_whitespace().collect();

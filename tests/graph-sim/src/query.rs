@@ -7,9 +7,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sim_server::hash;
 
 use crate::reply::Failure;
-use crate::tenant::hash;
 
 /// The query options of one request.
 #[derive(Clone, Debug, Default)]

@@ -11,7 +11,7 @@ use crate::filter::Filter;
 use crate::graph::{Request, Wanted, no_segment};
 use crate::object::Object;
 use crate::query::{Expand, Position};
-use crate::reply::{Failure, Reply};
+use crate::reply::{self, Failure, Reply};
 use crate::rights::Right;
 use crate::schema::Kind;
 use crate::tenant::Member;
@@ -68,7 +68,7 @@ impl Request<'_> {
         let columns = self.related_columns(self.query.select.as_deref())?;
         let mut out = String::new();
         self.related_item(&mut out, manager, &columns, true);
-        Ok(Reply::json(200, format!("{},{}", self.context("directoryObjects", "/$entity"), &out[1..])))
+        Ok(reply::json(200, format!("{},{}", self.context("directoryObjects", "/$entity"), &out[1..])))
     }
 
     /// The columns of each kind, by its number.

@@ -5,29 +5,21 @@
 //! Deliberately does not: check tokens or rights, wait as long as the recorded service did, or know what was not asked.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
-use hyper::header::{HeaderName, HeaderValue};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
+use sim_server::{Incoming, Manner, Outgoing, Reply, Server, Service};
+
+const JSON: &str = "application/json";
 
 /// A running replay. Dropping it stops it.
 pub struct Replay {
-    address: SocketAddr,
-    tape: Arc<Tape>,
-    accepting: tokio::task::JoinHandle<()>,
+    server: Server<Tape>,
 }
 
 /// What was recorded, by request, and how often each was asked for now.
@@ -43,32 +35,17 @@ impl Replay {
     /// # Errors
     /// When the port cannot be had, or the folder holds no recording of this format.
     pub async fn start(folder: &Path, port: u16) -> io::Result<Self> {
-        let tape = Arc::new(Tape::read(folder)?);
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
-        let address = listener.local_addr()?;
-        let served = tape.clone();
-        let accepting = tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(connection(stream, served.clone(), address));
-            }
-        });
-        Ok(Self { address, tape, accepting })
+        Ok(Self { server: Server::start(Tape::read(folder)?, port).await? })
     }
 
     /// `http://127.0.0.1:PORT`, for sign-in and Graph.
     pub fn base_url(&self) -> String {
-        format!("http://{}", self.address)
+        self.server.base_url()
     }
 
     /// Requests that were not recorded.
     pub fn unknown(&self) -> Vec<String> {
-        self.tape.unknown.lock().expect("no panic while answering").clone()
-    }
-}
-
-impl Drop for Replay {
-    fn drop(&mut self) {
-        self.accepting.abort();
+        self.server.service().unknown.lock().expect("no panic while answering").clone()
     }
 }
 
@@ -120,45 +97,37 @@ fn name(method: &str, target: &str, body: Option<&Value>) -> String {
     format!("{method} {path} {query:?} {body:?}")
 }
 
-async fn connection(stream: TcpStream, tape: Arc<Tape>, address: SocketAddr) {
-    let answer = service_fn(move |request| {
-        let tape = tape.clone();
-        async move { Ok::<_, Infallible>(answer(&tape, request, address).await) }
-    });
-    // An error is a client that went away.
-    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
+impl Service for Tape {
+    fn answer(&self, incoming: &Incoming) -> Outgoing {
+        Outgoing { reply: self.reply(incoming), delay: Duration::ZERO, manner: Manner::Whole }
+    }
 }
 
-async fn answer(tape: &Tape, request: Request<hyper::body::Incoming>, address: SocketAddr) -> Response<Full<Bytes>> {
-    let (head, body) = request.into_parts();
-    let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-    let json = serde_json::from_slice::<Value>(&body).ok();
-    let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
-    let name = match target.contains("/oauth2/") {
-        true => "token".to_owned(),
-        false => name(head.method.as_str(), target, json.as_ref()),
-    };
-    let Some(exchange) = tape.next(&name) else {
-        tape.unknown.lock().expect("no panic while answering").push(name);
-        let error = json!({ "error": { "code": "NotRecorded", "message": "The recording has no answer to this." } });
-        return reply(501, &error.to_string());
-    };
-    let status = exchange["status"].as_u64().and_then(|status| u16::try_from(status).ok()).unwrap_or(503);
-    let text = match (exchange.get("roles"), exchange.get("body")) {
-        (Some(roles), _) => token(roles),
-        (_, Some(body)) => body.to_string().replace("{graph}", &format!("http://{address}")),
-        // A page of a proxy, a body cut off, or no answer at all: nothing that can be read.
-        _ => "<html>".to_owned(),
-    };
-    let mut response = reply(status, &text);
-    for (name, value) in exchange["headers"].as_object().into_iter().flatten() {
-        if let (Ok(name), Some(Ok(value))) =
-            (HeaderName::from_bytes(name.as_bytes()), value.as_str().map(HeaderValue::from_str))
-        {
-            response.headers_mut().insert(name, value);
-        }
+impl Tape {
+    fn reply(&self, incoming: &Incoming) -> Reply {
+        let json = serde_json::from_slice::<Value>(&incoming.body).ok();
+        let target = incoming.target();
+        let name = match target.contains("/oauth2/") {
+            true => "token".to_owned(),
+            false => name(&incoming.method, &target, json.as_ref()),
+        };
+        let Some(exchange) = self.next(&name) else {
+            self.unknown.lock().expect("no panic while answering").push(name);
+            let error =
+                json!({ "error": { "code": "NotRecorded", "message": "The recording has no answer to this." } });
+            return Reply::new(501, JSON, error.to_string());
+        };
+        let status = exchange["status"].as_u64().and_then(|status| u16::try_from(status).ok()).unwrap_or(503);
+        let text = match (exchange.get("roles"), exchange.get("body")) {
+            (Some(roles), _) => token(roles),
+            (_, Some(body)) => body.to_string().replace("{graph}", &format!("http://{}", incoming.host)),
+            // A page of a proxy, a body cut off, or no answer at all: nothing that can be read.
+            _ => "<html>".to_owned(),
+        };
+        let headers = exchange["headers"].as_object().into_iter().flatten();
+        let headers = headers.filter_map(|(name, value)| Some((name.clone().into(), value.as_str()?.to_owned())));
+        Reply { headers: headers.collect(), ..Reply::new(status, JSON, text) }
     }
-    response
 }
 
 /// A token as the recorded one in all that the client reads of it.
@@ -170,11 +139,4 @@ fn token(roles: &Value) -> String {
     let part = |json: &Value| URL_SAFE_NO_PAD.encode(json.to_string());
     let text = format!("{}.{}.replayed", part(&json!({ "alg": "none", "typ": "JWT" })), part(&claims));
     json!({ "token_type": "Bearer", "expires_in": 3599, "access_token": text }).to_string()
-}
-
-fn reply(status: u16, text: &str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::copy_from_slice(text.as_bytes())));
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    response.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
-    response
 }

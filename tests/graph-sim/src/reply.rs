@@ -7,39 +7,24 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-
-/// An answer before it becomes HTTP.
-#[derive(Clone, Debug)]
-pub(crate) struct Reply {
-    pub status: u16,
-    pub content_type: &'static str,
-    pub headers: Vec<(&'static str, String)>,
-    pub body: Vec<u8>,
-}
+pub(crate) use sim_server::Reply;
 
 /// The content type of every Graph answer.
 pub(crate) const JSON: &str =
     "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8";
 
-impl Reply {
-    pub fn json(status: u16, body: impl Into<Vec<u8>>) -> Self {
-        Self { status, content_type: JSON, headers: Vec::new(), body: body.into() }
-    }
+pub(crate) fn json(status: u16, body: impl Into<Vec<u8>>) -> Reply {
+    Reply::new(status, JSON, body)
+}
 
-    pub fn text(body: String) -> Self {
-        Self { status: 200, content_type: "text/plain", headers: Vec::new(), body: body.into() }
-    }
+pub(crate) fn text(body: String) -> Reply {
+    Reply::new(200, "text/plain", body)
+}
 
-    pub fn html(status: u16) -> Self {
-        let body = "<!DOCTYPE html>\r\n<html><head><title>Our services aren't available right now</title></head>\
-            <body><h1>Our services aren't available right now</h1><p>We're working to restore all services as soon as possible.</p></body></html>\r\n";
-        Self { status, content_type: "text/html", headers: Vec::new(), body: body.into() }
-    }
-
-    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
-        self
-    }
+pub(crate) fn html(status: u16) -> Reply {
+    let body = "<!DOCTYPE html>\r\n<html><head><title>Our services aren't available right now</title></head>\
+        <body><h1>Our services aren't available right now</h1><p>We're working to restore all services as soon as possible.</p></body></html>\r\n";
+    Reply::new(status, "text/html", body)
 }
 
 /// The two ids of a request, echoed in headers and error bodies.
@@ -83,7 +68,7 @@ impl Failure {
     /// The error body: `{"error":{"code","message","innerError":{"date","request-id","client-request-id"}}}`.
     pub fn reply(&self, ids: &Ids) -> Reply {
         let body = json!({"error": {"code": self.code, "message": self.message, "innerError": inner(ids)}});
-        Reply::json(self.status, body.to_string())
+        self::json(self.status, body.to_string())
     }
 }
 
@@ -98,7 +83,7 @@ pub(crate) fn throttled(ids: &Ids) -> Reply {
         "innerError": {"code": "429", "date": error_date(), "message": "Please retry after", "request-id": ids.request, "status": "429"},
         "message": "Please retry again later.",
     }});
-    Reply::json(429, body.to_string())
+    self::json(429, body.to_string())
 }
 
 /// `2025-02-13T10:17:06`: the form inside `innerError`.

@@ -1,25 +1,26 @@
 //! One request in, one answer out: tokens, Graph, batches, quota and faults put together, without sockets.
 //!
 //! Hides: the order in which things go wrong (fault, quota, token, right, query), and the log of requests.
-//! Deliberately does not: listen, wait, or frame HTTP (see `server`); log a header's content.
+//! Deliberately does not: listen, wait, or frame HTTP (see `sim_server`); log a header's content.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, RwLock};
 use std::time::Duration;
 
 use serde_json::json;
+use sim_server::{Faults, Incoming, Manner, Outgoing, hash, http_date};
 
 use crate::batch;
 use crate::delta;
-use crate::faults::{FaultKind, Faults, RetryAfter, Twist};
+use crate::faults::{FaultKind, Twist};
 use crate::graph::{self, Call};
 use crate::identity::{self, Place};
 use crate::odd;
 use crate::options::Options;
 use crate::query::expired_page;
-use crate::reply::{Failure, Ids, Reply, guid, throttled};
+use crate::reply::{self, Failure, Ids, Reply, guid, throttled};
 use crate::rights::Roles;
-use crate::tenant::{Tenant, hash};
+use crate::tenant::Tenant;
 use crate::token::{self, Registration};
 use crate::units::{Limits, Workload, price};
 
@@ -63,58 +64,21 @@ pub struct Counters {
     pub bytes: u64,
 }
 
-/// The parts of an HTTP request that matter.
-pub(crate) struct Incoming {
-    pub method: String,
-    pub path: String,
-    pub query: String,
-    pub host: String,
-    pub authorization: Option<String>,
-    /// `Accept-Encoding` names gzip.
-    pub gzip: bool,
-    pub client_request_id: Option<String>,
-    pub priority: Option<String>,
-    /// `Metadata` or `X-IDENTITY-HEADER`: what a request for a managed identity's token must carry.
-    pub identity: Option<String>,
-    pub eventual: bool,
-    pub minimal: bool,
-    pub body: Vec<u8>,
-}
-
-/// An answer, and how it is to be sent.
-pub(crate) struct Outgoing {
-    pub reply: Reply,
-    pub delay: Duration,
-    pub manner: Manner,
-}
-
-/// How an answer is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Manner {
-    Whole,
-    Cut,
-    Reset,
-    /// In pieces, with this pause before each.
-    Drip(Duration),
-}
-
 /// Everything a running simulator shares.
 pub(crate) struct Service {
     pub tenant: RwLock<Tenant>,
     /// What a replica that lags behind still holds.
     pub replica: RwLock<Option<Tenant>>,
     pub registration: RwLock<Registration>,
-    pub faults: Faults,
+    pub faults: Faults<FaultKind>,
     limits: Option<Limits>,
     premium: bool,
-    pub gzip: bool,
+    gzip: bool,
     public_base: Option<String>,
     latency: Duration,
     log: Option<Mutex<Vec<Logged>>>,
     counters: Mutex<Counters>,
     ordinal: AtomicU64,
-    in_flight: AtomicUsize,
-    peak: AtomicUsize,
 }
 
 /// What is known of a request while it is answered.
@@ -122,6 +86,49 @@ struct Context<'a> {
     incoming: &'a Incoming,
     base: String,
     ids: Ids,
+}
+
+impl sim_server::Service for Service {
+    fn gzip(&self) -> bool {
+        self.gzip
+    }
+
+    fn answer(&self, incoming: &Incoming) -> Outgoing {
+        let ordinal = self.ordinal.fetch_add(1, Ordering::Relaxed);
+        let request = guid(hash(&ordinal.to_le_bytes()), ordinal);
+        let client = incoming.header("client-request-id").map_or_else(|| request.clone(), str::to_owned);
+        let base = self.public_base.clone().unwrap_or_else(|| format!("http://{}", incoming.host));
+        let context = Context { incoming, base, ids: Ids { request, client } };
+        let target = incoming.target();
+        let fault = self.faults.due(&incoming.method, &target);
+        let (mut reply, units) = match incoming.path.strip_prefix("/v1.0") {
+            Some(path) => self.graph(&context, path, fault.as_ref()),
+            None => {
+                let refused = self.refusal(fault.as_ref(), &target, &context.ids);
+                (refused.unwrap_or_else(|| self.other(&context, ordinal)), 0)
+            }
+        };
+        let ahead_s = self.registration.read().expect("no panic while registering").clock_ahead_s;
+        if ahead_s != 0 {
+            reply = reply.with("Date", http_date(ahead_s));
+        }
+        let Ids { request, client } = &context.ids;
+        reply = reply.with("request-id", request).with("client-request-id", client);
+        let mut outgoing = Outgoing { reply, delay: self.latency, manner: Manner::Whole };
+        deform(&mut outgoing, fault.as_ref());
+        self.note(Logged {
+            method: incoming.method.clone(),
+            target,
+            status: outgoing.status(),
+            units,
+            bytes: outgoing.reply.body.len(),
+            batched: false,
+            client_request_id: incoming.header("client-request-id").map(str::to_owned),
+            priority: incoming.header("x-ms-throttle-priority").map(str::to_owned),
+            eventual: is_eventual(incoming.header("consistencylevel")),
+        });
+        outgoing
+    }
 }
 
 impl Service {
@@ -140,22 +147,7 @@ impl Service {
             log: options.log_requests.then(Mutex::default),
             counters: Mutex::default(),
             ordinal: AtomicU64::new(0),
-            in_flight: AtomicUsize::new(0),
-            peak: AtomicUsize::new(0),
         }
-    }
-
-    pub fn enter(&self) {
-        let now = self.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
-        self.peak.fetch_max(now, Ordering::Relaxed);
-    }
-
-    pub fn leave(&self) {
-        self.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    pub fn peak(&self) -> usize {
-        self.peak.load(Ordering::Relaxed)
     }
 
     pub fn logged(&self) -> Vec<Logged> {
@@ -171,7 +163,6 @@ impl Service {
             log.lock().expect("no panic while logging").clear();
         }
         *self.counters.lock().expect("no panic while counting") = Counters::default();
-        self.peak.store(0, Ordering::Relaxed);
     }
 
     fn note(&self, logged: Logged) {
@@ -192,53 +183,11 @@ impl Service {
         }
     }
 
-    /// Answers a request.
-    pub fn answer(&self, incoming: &Incoming) -> Outgoing {
-        let ordinal = self.ordinal.fetch_add(1, Ordering::Relaxed);
-        let request = guid(hash(&ordinal.to_le_bytes()), ordinal);
-        let client = incoming.client_request_id.clone().unwrap_or_else(|| request.clone());
-        let base = self.public_base.clone().unwrap_or_else(|| format!("http://{}", incoming.host));
-        let context = Context { incoming, base, ids: Ids { request, client } };
-        let target = if incoming.query.is_empty() {
-            incoming.path.clone()
-        } else {
-            format!("{}?{}", incoming.path, incoming.query)
-        };
-        let fault = self.faults.due(&target);
-        let (mut reply, units) = match incoming.path.strip_prefix("/v1.0") {
-            Some(path) => self.graph(&context, path, fault.as_ref()),
-            None => {
-                let refused = self.refusal(fault.as_ref(), &target, &context.ids);
-                (refused.unwrap_or_else(|| self.other(&context, ordinal)), 0)
-            }
-        };
-        let ahead_s = self.registration.read().expect("no panic while registering").clock_ahead_s;
-        if ahead_s != 0 {
-            reply = reply.with("Date", http_date(ahead_s));
-        }
-        let Ids { request, client } = &context.ids;
-        reply = reply.with("request-id", request).with("client-request-id", client);
-        let mut outgoing = Outgoing { reply, delay: self.latency, manner: Manner::Whole };
-        deform(&mut outgoing, fault.as_ref());
-        self.note(Logged {
-            method: incoming.method.clone(),
-            target,
-            status: if outgoing.manner == Manner::Reset { 0 } else { outgoing.reply.status },
-            units,
-            bytes: outgoing.reply.body.len(),
-            batched: false,
-            client_request_id: incoming.client_request_id.clone(),
-            priority: incoming.priority.clone(),
-            eventual: incoming.eventual,
-        });
-        outgoing
-    }
-
     fn graph(&self, context: &Context<'_>, path: &str, fault: Option<&FaultKind>) -> (Reply, u32) {
         let incoming = context.incoming;
         let authorized = {
             let registration = self.registration.read().expect("no panic while registering");
-            token::authorize(&registration, incoming.authorization.as_deref())
+            token::authorize(&registration, incoming.header("authorization"))
         };
         if path == "/$batch" && incoming.method == "POST" {
             let answered = authorized.and_then(|roles| {
@@ -257,8 +206,8 @@ impl Service {
             method: &incoming.method,
             path,
             query: &incoming.query,
-            eventual: incoming.eventual,
-            minimal: incoming.minimal,
+            eventual: is_eventual(incoming.header("consistencylevel")),
+            minimal: is_minimal(incoming.header("prefer")),
             body: &incoming.body,
             base: &context.base,
             roles: &roles,
@@ -271,14 +220,14 @@ impl Service {
     /// A request inside a batch: its own faults, price and place in the log.
     fn inner(&self, context: &Context<'_>, inner: &batch::Inner, roles: &Roles) -> Reply {
         let target = format!("/v1.0{}", inner.url);
-        let fault = self.faults.due(&target);
+        let fault = self.faults.due(&inner.method, &target);
         let (path, query) = inner.url.split_once('?').unwrap_or((&inner.url, ""));
         let call = Call {
             method: &inner.method,
             path,
             query,
-            eventual: inner.header("consistencylevel").is_some_and(|level| level.eq_ignore_ascii_case("eventual")),
-            minimal: inner.header("prefer").is_some_and(|prefer| prefer.contains("return=minimal")),
+            eventual: is_eventual(inner.header("consistencylevel")),
+            minimal: is_minimal(inner.header("prefer")),
             body: &inner.body,
             base: &context.base,
             roles,
@@ -363,13 +312,11 @@ impl Service {
     fn refusal(&self, fault: Option<&FaultKind>, query: &str, ids: &Ids) -> Option<Reply> {
         let failure = |status, code, message: &str| Failure::new(status, code, message).reply(ids);
         Some(match fault? {
-            FaultKind::Throttle(after) => {
-                retry_after(self.throttled(ids, "Tenant/ReadWrite", "CPULimitExceeded"), after)
+            FaultKind::Throttle(after) => after.tell(self.throttled(ids, "Tenant/ReadWrite", "CPULimitExceeded")),
+            FaultKind::Unavailable(after) => {
+                let words = "The service is temporarily unavailable. Please try again later.";
+                after.tell(failure(503, "serviceNotAvailable", words))
             }
-            FaultKind::Unavailable(after) => retry_after(
-                failure(503, "serviceNotAvailable", "The service is temporarily unavailable. Please try again later."),
-                after,
-            ),
             FaultKind::Expired if query.contains("$deltatoken=") => delta::lost().reply(ids),
             FaultKind::Expired if query.contains("$skiptoken=") => expired_page().reply(ids),
             FaultKind::Status(401) => {
@@ -380,12 +327,12 @@ impl Service {
             FaultKind::Status(410) => {
                 failure(410, "resyncRequired", "Resync required. Replace any local items with the server's version.")
             }
-            FaultKind::Status(502) => Reply::html(502),
+            FaultKind::Status(502) => reply::html(502),
             FaultKind::Status(504) => failure(504, "UnknownError", ""),
             FaultKind::Status(500) => failure(500, "InternalServerError", "Something went wrong."),
             FaultKind::Status(status) => failure(*status, "UnknownError", ""),
-            FaultKind::Html => Reply::html(200),
-            FaultKind::Nowhere => Reply::html(404),
+            FaultKind::Html => reply::html(200),
+            FaultKind::Nowhere => reply::html(404),
             _ => return None,
         })
     }
@@ -397,11 +344,13 @@ impl Service {
         let base = &context.base;
         let parts: Vec<&str> = incoming.path.split('/').filter(|part| !part.is_empty()).collect();
         if let Some(place) = Place::at(&parts).filter(|_| incoming.method == "GET") {
-            return identity::answer(&registration, place, incoming.identity.as_deref(), &incoming.query, nonce);
+            // What a request for a managed identity's token must carry.
+            let proof = incoming.header("x-identity-header").or_else(|| incoming.header("metadata"));
+            return identity::answer(&registration, place, proof, &incoming.query, nonce);
         }
         match (incoming.method.as_str(), parts.as_slice()) {
             ("POST", [tenant, "oauth2", "v2.0", "token"]) => {
-                token::answer(&registration, base, tenant, incoming.authorization.as_deref(), &incoming.body, nonce)
+                token::answer(&registration, base, tenant, incoming.header("authorization"), &incoming.body, nonce)
             }
             ("GET", [_, "discovery", "instance"]) => {
                 let host = base.split_once("://").map_or(base.as_str(), |(_, host)| host);
@@ -410,7 +359,7 @@ impl Service {
                     "api-version": "1.1",
                     "metadata": [{"preferred_network": host, "preferred_cache": host, "aliases": [host]}],
                 });
-                Reply::json(200, document.to_string())
+                reply::json(200, document.to_string())
             }
             ("GET", [tenant, "v2.0", ".well-known", "openid-configuration"]) => {
                 let document = json!({
@@ -421,20 +370,19 @@ impl Service {
                     "jwks_uri": format!("{base}/{tenant}/discovery/v2.0/keys"),
                     "msgraph_host": base.split_once("://").map(|(_, host)| host),
                 });
-                Reply::json(200, document.to_string())
+                reply::json(200, document.to_string())
             }
             _ => Failure::new(404, "ResourceNotFound", "Invalid version.").reply(&context.ids),
         }
     }
 }
 
-fn retry_after(reply: Reply, after: &RetryAfter) -> Reply {
-    match after {
-        RetryAfter::Seconds(seconds) => reply.with("Retry-After", seconds.to_string()),
-        RetryAfter::Date(seconds) => reply.with("Retry-After", http_date(*seconds)),
-        RetryAfter::Text(text) => reply.with("Retry-After", text.clone()),
-        RetryAfter::Missing => reply,
-    }
+fn is_eventual(level: Option<&str>) -> bool {
+    level.is_some_and(|level| level.eq_ignore_ascii_case("eventual"))
+}
+
+fn is_minimal(prefer: Option<&str>) -> bool {
+    prefer.is_some_and(|prefer| prefer.contains("return=minimal"))
 }
 
 /// The faults that change how an answer is sent.
@@ -450,10 +398,4 @@ fn deform(outgoing: &mut Outgoing, fault: Option<&FaultKind>) {
         }
         _ => {}
     }
-}
-
-/// So many seconds from now, as HTTP writes it.
-fn http_date(seconds: i64) -> String {
-    let at = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds);
-    at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }

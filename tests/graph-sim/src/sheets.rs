@@ -12,7 +12,7 @@ use crate::filter::Filter;
 use crate::graph::{Request, no_segment};
 use crate::object::Object;
 use crate::query::Position;
-use crate::reply::{Failure, Reply};
+use crate::reply::{self, Failure, Reply};
 use crate::rights::Right;
 use crate::schema::{Kind, Sheet};
 
@@ -128,6 +128,6 @@ impl Request<'_> {
         let object = objects.iter().find(|object| &**object.id() == id).ok_or_else(|| Failure::not_found(id))?;
         let mut out = String::new();
         columns.open(&mut out, None, object);
-        Ok(Reply::json(200, format!("{},{}}}", self.context(set, "/$entity"), &out[1..])))
+        Ok(reply::json(200, format!("{},{}}}", self.context(set, "/$entity"), &out[1..])))
     }
 }

@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use fastrand::Rng;
 use serde_json::{Value, json};
+use sim_server::hash;
 
 use crate::object::Object;
 use crate::options::CLIENT_ID;
 use crate::reply::guid;
 use crate::schema::Kind;
-use crate::tenant::{Member, Tenant, hash};
+use crate::tenant::{Member, Tenant};
 
 /// How large a synthetic tenant is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

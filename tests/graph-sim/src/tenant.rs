@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Map, Value, json};
+use sim_server::hash;
 
 use crate::object::{Object, Prop};
 use crate::schema::Kind;
@@ -39,14 +40,6 @@ impl Key {
     fn of(id: &Arc<str>) -> Self {
         Self(hash(id.as_bytes()), id.clone())
     }
-}
-
-/// A stable 64-bit hash (FNV-1a with a final mix); also used wherever something must be "random" and repeatable.
-pub(crate) fn hash(bytes: &[u8]) -> u64 {
-    let fold = |hash: u64, &byte: &u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    let mixed = bytes.iter().fold(0xcbf2_9ce4_8422_2325, fold);
-    let mixed = (mixed ^ (mixed >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
-    mixed ^ (mixed >> 32)
 }
 
 /// What has members.

@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::service::{Incoming, Service};
+use sim_server::{Incoming, Service as _};
+
+use crate::service::Service;
 use crate::{CLIENT_ID, CLIENT_SECRET, Deletion, Fault, FaultKind, Kind, Member, Options, Quota, Sim, Size, Tenant};
 
 const USER: &str = "6ea91a8d-e32e-41a1-b7bd-d2d185eed0e0";
@@ -42,7 +44,7 @@ struct Client {
 
 struct Got {
     status: u16,
-    headers: Vec<(&'static str, String)>,
+    headers: Vec<(std::borrow::Cow<'static, str>, String)>,
     text: String,
 }
 
@@ -87,13 +89,11 @@ impl Client {
             path: path.into(),
             query: query.into(),
             host: "localhost".into(),
-            authorization: Some(format!("Bearer {}", self.token)),
-            gzip: false,
-            client_request_id: None,
-            priority: None,
-            identity: None,
-            eventual,
-            minimal: false,
+            headers: [("authorization", format!("Bearer {}", self.token))]
+                .into_iter()
+                .chain(eventual.then(|| ("consistencylevel", "eventual".to_owned())))
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
             body,
         });
         let reply = outgoing.reply;

@@ -12,11 +12,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use sim_server::hash;
 
 use crate::assertion::{self, Federation};
-use crate::reply::{Failure, Reply, guid};
+use crate::reply::{self, Failure, Reply, guid};
 use crate::rights::Roles;
-use crate::tenant::hash;
 
 /// What the endpoint knows of the one registered application.
 #[derive(Clone, Debug)]
@@ -86,7 +86,7 @@ impl Refusal {
             "error": self.error, "error_description": description, "error_codes": [code], "timestamp": timestamp,
             "trace_id": trace, "correlation_id": correlation, "error_uri": format!("https://login.microsoftonline.com/error?code={code}"),
         });
-        Reply { content_type: "application/json; charset=utf-8", ..Reply::json(self.status, body.to_string()) }
+        Reply { content_type: "application/json; charset=utf-8", ..reply::json(self.status, body.to_string()) }
     }
 }
 
@@ -114,7 +114,7 @@ pub(crate) fn answer(
             };
             let body =
                 json!({"token_type": "Bearer", "expires_in": life, "ext_expires_in": life, "access_token": token});
-            Reply { content_type: "application/json; charset=utf-8", ..Reply::json(200, body.to_string()) }
+            Reply { content_type: "application/json; charset=utf-8", ..reply::json(200, body.to_string()) }
                 .with("Cache-Control", "no-store, no-cache")
         }
     }

@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::reply::Reply;
+use crate::reply::{self, Reply};
 
 /// One who may sign in.
 #[derive(Clone, Debug)]
@@ -77,10 +77,10 @@ pub(crate) fn authorize<'a>(
 ) -> Result<&'a Account, Reply> {
     let refused = || match door {
         Door::DataCenter => {
-            Reply::error(401, "You are not authenticated. Authentication required to perform this operation.")
+            reply::error(401, "You are not authenticated. Authentication required to perform this operation.")
         }
         // <https://developer.atlassian.com/cloud/assets/rest/intro/>: the gateway's own shape.
-        Door::Plain | Door::Scoped => Reply::json(401, &json!({"code": 401, "message": "Unauthorized"})),
+        Door::Plain | Door::Scoped => reply::json(401, &json!({"code": 401, "message": "Unauthorized"})),
     };
     let header = header.ok_or_else(refused)?;
     let fits = |scoped: bool| match door {
@@ -121,7 +121,7 @@ pub(crate) fn token(accounts: &[Account], issued: &Issued, body: &[u8], now_s: i
     };
     let field = |name: &str| form.get(name).map(String::as_str).unwrap_or_default();
     let refused =
-        |status, error: &str, words: &str| Reply::json(status, &json!({"error": error, "error_description": words}));
+        |status, error: &str, words: &str| reply::json(status, &json!({"error": error, "error_description": words}));
     if field("grant_type") != "client_credentials" {
         return refused(400, "unsupported_grant_type", "only client_credentials is served here");
     }
@@ -131,7 +131,7 @@ pub(crate) fn token(accounts: &[Account], issued: &Issued, body: &[u8], now_s: i
     let Some(at) = known else { return refused(401, "access_denied", "Unauthorized") };
     let token = format!("issued-{:032x}", fastrand::u128(..));
     issued.0.lock().expect("no panic while issuing").insert(token.clone(), (at, now_s + life_s));
-    Reply::json(
+    reply::json(
         200,
         &json!({"access_token": token, "expires_in": life_s, "token_type": "Bearer", "scope": "read:cmdb-object:jira write:cmdb-object:jira"}),
     )

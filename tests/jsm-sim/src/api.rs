@@ -12,7 +12,7 @@ use crate::check;
 use crate::objects;
 use crate::options::{Flavour, Options};
 use crate::rates::Class;
-use crate::reply::Reply;
+use crate::reply::{self, Reply};
 use crate::shape::Shaper;
 use crate::store::{Attribute, DefaultType, ICONS, Id, Kind, Object, ObjectType, Schema, Store};
 
@@ -69,7 +69,7 @@ pub(crate) fn answer(store: &mut Store, call: &Call<'_>) -> Reply {
             Right::Read => "You do not have permission to view the object schema",
             _ => "You do not have permission to perform this operation",
         };
-        return Reply::error(403, words);
+        return reply::error(403, words);
     }
     let flavour = call.options.flavour;
     match (call.method, call.segments.as_slice()) {
@@ -89,13 +89,13 @@ pub(crate) fn answer(store: &mut Store, call: &Call<'_>) -> Reply {
         (_, ["config", ..]) => config(store, call),
         ("GET", ["icon", "global"]) => {
             let shaper = call.shaper(store);
-            Reply::ok(&ICONS.iter().map(|(id, _)| shaper.icon(*id)).collect())
+            reply::ok(&ICONS.iter().map(|(id, _)| shaper.icon(*id)).collect())
         }
         ("GET", ["icon", id]) => match id.parse() {
-            Ok(id) if ICONS.iter().any(|icon| icon.0 == id) => Reply::ok(&call.shaper(store).icon(id)),
-            _ => Reply::error(404, "The icon does not exist"),
+            Ok(id) if ICONS.iter().any(|icon| icon.0 == id) => reply::ok(&call.shaper(store).icon(id)),
+            _ => reply::error(404, "The icon does not exist"),
         },
-        ("GET", ["usage"]) if objects::is_of(flavour, true) => Reply::ok(&usage(store)),
+        ("GET", ["usage"]) if objects::is_of(flavour, true) => reply::ok(&usage(store)),
         (_, _) => nothing(call),
     }
 }
@@ -126,7 +126,7 @@ fn needs(call: &Call<'_>) -> Right {
 }
 
 fn nothing(call: &Call<'_>) -> Reply {
-    Reply::error(404, format!("null for uri: /{}", call.segments.join("/")))
+    reply::error(404, format!("null for uri: /{}", call.segments.join("/")))
 }
 
 fn schemas(store: &mut Store, call: &Call<'_>) -> Reply {
@@ -136,34 +136,34 @@ fn schemas(store: &mut Store, call: &Call<'_>) -> Reply {
         ("POST", ["create"]) => create_schema(store, call),
         (_, [id, rest @ ..]) => {
             let Some(id) = known(id, store) else {
-                return Reply::error(404, format!("No object schema with id {id} found"));
+                return reply::error(404, format!("No object schema with id {id} found"));
             };
             match (call.method, rest) {
-                ("GET", []) => Reply::ok(&call.shaper(store).schema(&store.schemas[&id], true)),
+                ("GET", []) => reply::ok(&call.shaper(store).schema(&store.schemas[&id], true)),
                 ("PUT", []) => {
                     if let (Some(name), Some(schema)) = (call.text("name"), store.schemas.get_mut(&id)) {
                         name.clone_into(&mut schema.name);
                     }
-                    Reply::ok(&call.shaper(store).schema(&store.schemas[&id], true))
+                    reply::ok(&call.shaper(store).schema(&store.schemas[&id], true))
                 }
                 ("DELETE", []) => {
                     let shape = call.shaper(store).schema(&store.schemas[&id], true);
                     let types: Vec<Id> = store.types.values().filter(|ty| ty.schema == id).map(|ty| ty.id).collect();
                     types.into_iter().for_each(|ty| store.remove_type(ty, call.now, call.options.index_delay));
                     store.schemas.remove(&id);
-                    Reply::ok(&shape)
+                    reply::ok(&shape)
                 }
                 ("GET", ["attributes"]) => {
                     let shaper = call.shaper(store);
                     let types = store.types.values().filter(|ty| ty.schema == id);
                     let all = types.flat_map(|ty| store.attributes_of(ty.id));
-                    Reply::ok(&all.map(|attribute| shaper.attribute(attribute, true)).collect())
+                    reply::ok(&all.map(|attribute| shaper.attribute(attribute, true)).collect())
                 }
                 ("GET", ["objecttypes"]) => {
                     let shaped = shaped_types(store, call, id);
-                    Reply::ok(&json!({"entries": shaped}))
+                    reply::ok(&json!({"entries": shaped}))
                 }
-                ("GET", ["objecttypes", "flat"]) => Reply::ok(&shaped_types(store, call, id).into()),
+                ("GET", ["objecttypes", "flat"]) => reply::ok(&shaped_types(store, call, id).into()),
                 _ => nothing(call),
             }
         }
@@ -188,7 +188,7 @@ fn schema_list(store: &Store, call: &Call<'_>) -> Reply {
     let visible: Vec<_> = store.schemas.values().collect();
     if call.options.flavour == Flavour::DataCenter {
         let schemas: Vec<Value> = visible.iter().map(|schema| shaper.schema(schema, true)).collect();
-        return Reply::ok(&json!({"objectschemas": schemas}));
+        return reply::ok(&json!({"objectschemas": schemas}));
     }
     let number = |name: &str, default: usize| call.query(name).and_then(|text| text.parse().ok()).unwrap_or(default);
     let (start, size) = (number("startAt", 0), number("maxResults", 25).clamp(1, 25));
@@ -196,23 +196,23 @@ fn schema_list(store: &Store, call: &Call<'_>) -> Reply {
     let values: Vec<Value> =
         visible.iter().skip(start).take(size).map(|schema| shaper.schema(schema, counts)).collect();
     let last = start + values.len() >= visible.len();
-    Reply::ok(&json!({
+    reply::ok(&json!({
         "startAt": start, "maxResults": size, "total": visible.len(), "values": values, "isLast": last, "last": last,
     }))
 }
 
 fn create_schema(store: &mut Store, call: &Call<'_>) -> Reply {
     let (Some(name), Some(key)) = (call.text("name"), call.text("objectSchemaKey")) else {
-        return Reply::error(400, "name and objectSchemaKey are required");
+        return reply::error(400, "name and objectSchemaKey are required");
     };
     if !key.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit()) || key.len() > 10 {
-        return Reply::error(400, "The object schema key must be upper case and at most 10 characters");
+        return reply::error(400, "The object schema key must be upper case and at most 10 characters");
     }
     if store.schemas.values().any(|schema| schema.name.eq_ignore_ascii_case(name) || schema.key == key) {
-        return Reply::error(400, "An object schema with this name or key exists already");
+        return reply::error(400, "An object schema with this name or key exists already");
     }
     let id = store.add_schema(name, key, call.text("description").unwrap_or_default());
-    Reply::json(201, &call.shaper(store).schema(&store.schemas[&id], false))
+    reply::json(201, &call.shaper(store).schema(&store.schemas[&id], false))
 }
 
 fn types(store: &mut Store, call: &Call<'_>) -> Reply {
@@ -221,46 +221,46 @@ fn types(store: &mut Store, call: &Call<'_>) -> Reply {
     }
     let Some(id) = call.segments.get(1).and_then(|text| text.parse().ok()).filter(|id| store.types.contains_key(id))
     else {
-        return Reply::error(404, "The object type does not exist");
+        return reply::error(404, "The object type does not exist");
     };
     match (call.method, &call.segments[2..]) {
-        ("GET", []) => Reply::ok(&call.shaper(store).object_type(&store.types[&id], true)),
+        ("GET", []) => reply::ok(&call.shaper(store).object_type(&store.types[&id], true)),
         ("PUT", []) => {
             if let (Some(name), Some(ty)) = (call.text("name"), store.types.get_mut(&id)) {
                 name.clone_into(&mut ty.name);
             }
-            Reply::ok(&call.shaper(store).object_type(&store.types[&id], true))
+            reply::ok(&call.shaper(store).object_type(&store.types[&id], true))
         }
         ("DELETE", []) => {
             let shape = call.shaper(store).object_type(&store.types[&id], false);
             store.remove_type(id, call.now, call.options.index_delay);
-            Reply::ok(&shape)
+            reply::ok(&shape)
         }
         ("GET", ["attributes"]) => {
             let shaper = call.shaper(store);
             let editable = call.flag("onlyValueEditable", false);
             let wanted = |attribute: &&Attribute| !editable || attribute.editable;
             let all = store.attributes_of(id).into_iter().filter(wanted);
-            Reply::ok(&all.map(|attribute| shaper.attribute(attribute, true)).collect())
+            reply::ok(&all.map(|attribute| shaper.attribute(attribute, true)).collect())
         }
         _ => nothing(call),
     }
 }
 
 fn create_type(store: &mut Store, call: &Call<'_>) -> Reply {
-    let Some(name) = call.text("name") else { return Reply::error(400, "name is required") };
+    let Some(name) = call.text("name") else { return reply::error(400, "name is required") };
     let schema = check::id(call.body.get("objectSchemaId")).filter(|id| store.schemas.contains_key(id));
-    let Some(schema) = schema else { return Reply::error(404, "The object schema does not exist") };
+    let Some(schema) = schema else { return reply::error(404, "The object schema does not exist") };
     let icon = check::id(call.body.get("iconId")).filter(|id| ICONS.iter().any(|icon| icon.0 == *id));
-    let Some(icon) = icon else { return Reply::error(400, "iconId is required") };
+    let Some(icon) = icon else { return reply::error(400, "iconId is required") };
     let parent = check::id(call.body.get("parentObjectTypeId"));
     if parent.is_some_and(|parent| store.types.get(&parent).is_none_or(|ty| ty.schema != schema)) {
-        return Reply::error(400, "The parent object type does not exist in this schema");
+        return reply::error(400, "The parent object type does not exist in this schema");
     }
     let twin =
         store.types.values().any(|ty| ty.schema == schema && ty.parent == parent && ty.name.eq_ignore_ascii_case(name));
     if twin {
-        return Reply::error(400, format!("An object type named {name} exists already"));
+        return reply::error(400, format!("An object type named {name} exists already"));
     }
     let id = store.add_type(schema, name);
     let flag = |name: &str| call.body.get(name).and_then(Value::as_bool).unwrap_or_default();
@@ -271,7 +271,7 @@ fn create_type(store: &mut Store, call: &Call<'_>) -> Reply {
         ty.inherited = flag("inherited");
         ty.is_abstract = flag("abstractObjectType");
     }
-    Reply::json(201, &call.shaper(store).object_type(&store.types[&id], false))
+    reply::json(201, &call.shaper(store).object_type(&store.types[&id], false))
 }
 
 fn attributes(store: &mut Store, call: &Call<'_>) -> Reply {
@@ -280,33 +280,33 @@ fn attributes(store: &mut Store, call: &Call<'_>) -> Reply {
         ("POST", 2, Some(ty), _) if store.types.contains_key(&ty) => {
             let blank = Attribute::new(ty, "", Kind::Default(DefaultType::Text));
             match described(store, call, blank) {
-                Err(words) => Reply::error(400, words),
+                Err(words) => reply::error(400, words),
                 Ok(attribute) => {
                     let id = store.add_attribute(attribute);
-                    Reply::json(201, &call.shaper(store).attribute(&store.attributes[&id], true))
+                    reply::json(201, &call.shaper(store).attribute(&store.attributes[&id], true))
                 }
             }
         }
         ("PUT", 3, Some(_), Some(id)) if store.attributes.contains_key(&id) => {
             match described(store, call, store.attributes[&id].clone()) {
-                Err(words) => Reply::error(400, words),
+                Err(words) => reply::error(400, words),
                 Ok(attribute) => {
                     let shape = call.shaper(store).attribute(&attribute, true);
                     store.attributes.insert(id, attribute);
-                    Reply::ok(&shape)
+                    reply::ok(&shape)
                 }
             }
         }
         ("DELETE", 2, Some(id), _) if store.attributes.contains_key(&id) => {
             let attribute = &store.attributes[&id];
             if attribute.system || attribute.label {
-                return Reply::error(400, "This attribute cannot be removed");
+                return reply::error(400, "This attribute cannot be removed");
             }
             let shape = call.shaper(store).attribute(attribute, true);
             store.remove_attribute(id);
-            Reply::ok(&shape)
+            reply::ok(&shape)
         }
-        _ => Reply::error(404, "The object type or attribute does not exist"),
+        _ => reply::error(404, "The object type or attribute does not exist"),
     }
 }
 
@@ -390,36 +390,36 @@ fn config(store: &mut Store, call: &Call<'_>) -> Reply {
     match (call.method, &call.segments[1..]) {
         ("GET", ["statustype"]) => {
             let all = store.statuses.values().filter(|status| seen(status.schema));
-            Reply::ok(&all.map(|status| call.shaper(store).status(status)).collect())
+            reply::ok(&all.map(|status| call.shaper(store).status(status)).collect())
         }
         ("GET", ["statustype", id]) => match id.parse().ok().and_then(|id: Id| store.statuses.get(&id)) {
-            Some(status) => Reply::ok(&call.shaper(store).status(status)),
-            None => Reply::error(404, "The status type does not exist"),
+            Some(status) => reply::ok(&call.shaper(store).status(status)),
+            None => reply::error(404, "The status type does not exist"),
         },
         ("POST", ["statustype"]) => {
             let category = call.body.get("category").and_then(Value::as_u64).and_then(|n| u8::try_from(n).ok());
             let (Some(name), Some(category @ 0..=2)) = (call.text("name"), category) else {
-                return Reply::error(400, "name and category (0, 1, 2) are required");
+                return reply::error(400, "name and category (0, 1, 2) are required");
             };
             let twin = |of: Option<Id>| of.is_none() || of == body_schema;
             if store.statuses.values().any(|status| twin(status.schema) && status.name.eq_ignore_ascii_case(name)) {
-                return Reply::error(400, format!("A status named {name} exists already"));
+                return reply::error(400, format!("A status named {name} exists already"));
             }
             let id = store.add_status(name, category, body_schema);
-            Reply::json(201, &call.shaper(store).status(&store.statuses[&id]))
+            reply::json(201, &call.shaper(store).status(&store.statuses[&id]))
         }
         ("GET", ["referencetype"]) => {
             let all = store.reference_types.values().filter(|by| seen(by.schema));
-            Reply::ok(&all.map(|by| call.shaper(store).reference_type(by)).collect())
+            reply::ok(&all.map(|by| call.shaper(store).reference_type(by)).collect())
         }
         ("POST", ["referencetype"]) => {
-            let Some(name) = call.text("name") else { return Reply::error(400, "name is required") };
+            let Some(name) = call.text("name") else { return reply::error(400, "name is required") };
             let twin = |of: Option<Id>| of.is_none() || of == body_schema;
             if store.reference_types.values().any(|by| twin(by.schema) && by.name.eq_ignore_ascii_case(name)) {
-                return Reply::error(400, format!("A reference type named {name} exists already"));
+                return reply::error(400, format!("A reference type named {name} exists already"));
             }
             let id = store.add_reference_type(name, body_schema);
-            Reply::json(201, &call.shaper(store).reference_type(&store.reference_types[&id]))
+            reply::json(201, &call.shaper(store).reference_type(&store.reference_types[&id]))
         }
         _ => nothing(call),
     }

@@ -1,131 +1,77 @@
-//! Misbehaviour on demand, described in one line: `429:3,path=/object/create,nth=2`.
+//! What can go wrong with Assets. Which request it hits, how and how often, is [`sim_server`]'s business.
 //!
-//! Hides which request a fault hits. Deliberately injects nothing that a real gateway or server does not do.
+//! Deliberately injects nothing that a real gateway or server does not do.
 
-use std::str::FromStr;
-use std::sync::Mutex;
 use std::time::Duration;
 
+use sim_server::RetryAfter;
+
+/// One order of misbehaviour. Kinds in the text form: `429` and `503` (argument: seconds, `none`, …), `500`, `504`, `502`,
+/// `login`, `redirect[:ADDRESS]`, `reset`, `cut`, `done:STATUS`, `slow:MILLISECONDS`, `short`, `twice`, `bare`, `odd`.
+pub type Fault = sim_server::Fault<FaultKind>;
+
 /// What goes wrong.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum FaultKind {
-    /// Refused for now, with `Retry-After` in seconds or without.
-    TooMany(Option<u32>),
-    /// Unavailable, with `Retry-After` in seconds or without.
-    Unavailable(Option<u32>),
+    /// Refused for now.
+    TooMany(RetryAfter),
+    Unavailable(RetryAfter),
     /// A bare error of the server; nothing was done.
     Failed(u16),
     /// The gateway's HTML page; nothing was done.
     BadGateway,
+    /// 200 with the HTML page of a sign-on in front; nothing was done.
+    LoginPage,
+    /// 302 to another address; nothing was done.
+    Redirect(String),
     /// The connection is closed; nothing was done.
     Reset,
     /// Done, and then the connection is closed without an answer.
     DoneAndCut,
+    /// Done, and answered with this status all the same.
+    DoneAndFailed(u16),
     /// Done, and answered only after this time.
     Slow(Duration),
+    /// A page shows half of what belongs on it, and says that there is more.
+    Short,
+    /// The last object of a page stands on it twice.
+    Twice,
+    /// The objects of a page come without their attributes.
+    Bare,
+    /// Odd but legal JSON: members nobody heard of, any order, null for what is empty, values as they are shown alone.
+    Odd,
 }
 
-/// A fault and the requests it hits: all conditions must hold.
-#[derive(Clone, Debug)]
-pub struct Fault {
-    pub kind: FaultKind,
-    /// Occurs in the path.
-    pub path: String,
-    /// `GET`, `POST`, …
-    pub method: Option<String>,
-    /// Only this matching request, counted from 1.
-    pub nth: Option<u64>,
-    /// Every so many matching requests.
-    pub every: Option<u64>,
-    /// At most so often.
-    pub times: Option<u64>,
-}
+impl sim_server::FaultKind for FaultKind {
+    const PATH: &'static str = "";
 
-impl FromStr for Fault {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let mut parts = text.split(',');
-        let (kind, argument) = match parts.next().unwrap_or_default().split_once(':') {
-            Some((kind, argument)) => (kind, Some(argument)),
-            None => (parts_first(text), None),
+    fn read(name: &str, argument: Option<&str>) -> Result<Self, String> {
+        let number = |what: &str| {
+            let number = argument.and_then(|text| text.parse::<u64>().ok());
+            number.ok_or_else(|| format!("{name} needs {what}: {name}:500"))
         };
-        let after = || match argument {
-            None => Ok(Some(1)),
-            Some("none") => Ok(None),
-            Some(text) => text.parse().map(Some).map_err(|_| format!("{text:?} is no number of seconds")),
-        };
-        let kind = match kind {
-            "429" => FaultKind::TooMany(after()?),
-            "503" => FaultKind::Unavailable(after()?),
-            "500" => FaultKind::Failed(500),
-            "504" => FaultKind::Failed(504),
-            "502" => FaultKind::BadGateway,
-            "reset" => FaultKind::Reset,
-            "cut" => FaultKind::DoneAndCut,
-            "slow" => {
-                let ms = argument.and_then(|text| text.parse().ok()).ok_or("slow needs milliseconds: slow:500")?;
-                FaultKind::Slow(Duration::from_millis(ms))
+        Ok(match name {
+            "429" => Self::TooMany(RetryAfter::read(argument)),
+            "503" => Self::Unavailable(RetryAfter::read(argument)),
+            "500" => Self::Failed(500),
+            "504" => Self::Failed(504),
+            "502" => Self::BadGateway,
+            "login" => Self::LoginPage,
+            "redirect" => Self::Redirect(argument.unwrap_or("https://contoso.example/login.jsp").to_owned()),
+            "reset" => Self::Reset,
+            "cut" => Self::DoneAndCut,
+            "done" => Self::DoneAndFailed(u16::try_from(number("a status")?).unwrap_or(500)),
+            "slow" => Self::Slow(Duration::from_millis(number("milliseconds")?)),
+            "short" => Self::Short,
+            "twice" => Self::Twice,
+            "bare" => Self::Bare,
+            "odd" => Self::Odd,
+            other => {
+                return Err(format!(
+                    "there is no fault {other:?}: 429 503 500 504 502 login redirect reset cut done:STATUS slow:MS short \
+                     twice bare odd"
+                ));
             }
-            other => return Err(format!("there is no fault {other:?}: 429 503 500 504 502 reset cut slow:MS")),
-        };
-        let mut fault = Self { kind, path: String::new(), method: None, nth: None, every: None, times: None };
-        for part in parts {
-            let (name, value) = part.split_once('=').ok_or_else(|| format!("{part:?} is no condition"))?;
-            let number = || value.parse().ok().filter(|n| *n > 0).ok_or_else(|| format!("{value:?} is no number"));
-            match name {
-                "path" => value.clone_into(&mut fault.path),
-                "method" => fault.method = Some(value.to_ascii_uppercase()),
-                "nth" => fault.nth = Some(number()?),
-                "every" => fault.every = Some(number()?),
-                "times" => fault.times = Some(number()?),
-                other => return Err(format!("there is no condition {other:?}: path method nth every times")),
-            }
-        }
-        Ok(fault)
-    }
-}
-
-fn parts_first(text: &str) -> &str {
-    text.split(',').next().unwrap_or_default()
-}
-
-/// The faults of a running simulator.
-#[derive(Default)]
-pub(crate) struct Faults(Mutex<Vec<Armed>>);
-
-struct Armed {
-    fault: Fault,
-    seen: u64,
-    hit: u64,
-}
-
-impl Faults {
-    pub fn add(&self, fault: Fault) {
-        self.0.lock().expect("no panic while arming").push(Armed { fault, seen: 0, hit: 0 });
-    }
-
-    pub fn clear(&self) {
-        self.0.lock().expect("no panic while disarming").clear();
-    }
-
-    /// The first fault that hits this request. All of them count it.
-    pub fn strike(&self, method: &str, path: &str) -> Option<FaultKind> {
-        let mut struck = None;
-        for armed in self.0.lock().expect("no panic while striking").iter_mut() {
-            let fault = &armed.fault;
-            if !path.contains(&fault.path) || fault.method.as_deref().is_some_and(|wanted| wanted != method) {
-                continue;
-            }
-            armed.seen += 1;
-            let fits = fault.nth.is_none_or(|nth| armed.seen == nth)
-                && fault.every.is_none_or(|every| armed.seen.is_multiple_of(every))
-                && fault.times.is_none_or(|times| armed.hit < times);
-            if fits && struck.is_none() {
-                armed.hit += 1;
-                struck = Some(fault.kind);
-            }
-        }
-        struck
+        })
     }
 }

@@ -13,6 +13,7 @@ mod aql;
 mod check;
 mod faults;
 mod objects;
+mod odd;
 mod options;
 mod rates;
 mod reply;
@@ -30,4 +31,5 @@ pub use options::{
 };
 pub use server::Sim;
 pub use service::{Counters, Logged};
+pub use sim_server::RetryAfter;
 pub use store::{Attribute, DefaultType, Id, Kind, Object, ObjectType, Person, Schema, Store, Stored};

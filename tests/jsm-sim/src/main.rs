@@ -86,12 +86,18 @@ enum RightName {
 }
 
 const MORE_HELP: &str = "\
-Faults: KIND[:ARGUMENT][,path=TEXT][,method=POST][,nth=N][,every=N][,times=N]
+Faults: KIND[:ARGUMENT][,path=TEXT][,method=POST][,nth=N][,every=N][,p=0.1][,seed=N][,times=N][,each=N]
     429[:SECONDS|none] 503[:SECONDS|none]   with Retry-After, or without; nothing is done
     500 504             nothing is done;  502: the gateway's HTML page
+    login               200 with the HTML page of a sign-on;  redirect[:ADDRESS]: 302; nothing is done
     reset               the connection is closed; nothing is done
     cut                 done, and then the connection is closed without an answer
+    done:STATUS         done, and answered with this status all the same
     slow:MS             done, and answered that much later
+    short               a page shows half of its objects and says that there are more
+    twice               the last object of a page stands on it twice
+    bare                objects come without their attributes
+    odd                 unknown members, any order, null for what is empty, values where they are shown alone
   Examples: --faults 429:3,path=/object/create,every=50     --faults cut,path=/object/create,nth=2
 
 With --control, each line on stdin is a command, answered by one line of JSON on stdout; fields are separated by |
@@ -211,9 +217,7 @@ fn job_lines(arguments: &Arguments, options: &Options, base: &str) -> String {
 
 /// Does what stdin says until it ends.
 async fn obey(sim: &Sim) {
-    let (lines, mut commands) = tokio::sync::mpsc::unbounded_channel();
-    // Reading stdin blocks, and nothing can call it off: a thread that nobody waits for.
-    std::thread::spawn(move || io::stdin().lines().map_while(Result::ok).try_for_each(|line| lines.send(line)));
+    let mut commands = sim_server::commands();
     while let Some(line) = commands.recv().await {
         let words: Vec<&str> = line.split('|').collect();
         let answer = command(sim, &words).unwrap_or_else(|error| json!({"error": error}));

@@ -11,28 +11,28 @@ use crate::api::Call;
 use crate::aql::{self, Query};
 use crate::check;
 use crate::options::{Flavour, Totals};
-use crate::reply::Reply;
+use crate::reply::{self, Reply};
 use crate::store::{Attribute, Id, Kind, Object, Store, Stored};
 
 /// `POST /object/create`
 pub(crate) fn create(store: &mut Store, call: &Call<'_>) -> Reply {
     let Some(ty) = check::id(call.body.get("objectTypeId")) else {
-        return Reply::error(400, "objectTypeId is missing");
+        return reply::error(400, "objectTypeId is missing");
     };
     match store.types.get(&ty) {
-        None => return Reply::error(404, format!("No object type with id {ty} found")),
-        Some(ty) if ty.is_abstract => return Reply::error(400, "The object type is abstract and holds no objects"),
+        None => return reply::error(404, format!("No object type with id {ty} found")),
+        Some(ty) if ty.is_abstract => return reply::error(400, "The object type is abstract and holds no objects"),
         Some(_) => {}
     }
     if call.options.objects_max.is_some_and(|most| store.objects.len() >= most) {
-        return Reply::error(400, "You have reached the object limit of your plan");
+        return reply::error(400, "You have reached the object limit of your plan");
     }
     let values = match check::read(call.body) {
-        Err(words) => return Reply::error(400, words),
+        Err(words) => return reply::error(400, words),
         Ok(written) => check::apply(store, call.options.flavour, ty, None, &written),
     };
     let values = match values {
-        Err(errors) => return Reply::invalid(&errors),
+        Err(errors) => return reply::invalid(&errors),
         Ok(_) if call.options.forgets_values => BTreeMap::new(),
         Ok(values) => values,
     };
@@ -41,30 +41,30 @@ pub(crate) fn create(store: &mut Store, call: &Call<'_>) -> Reply {
     let id = object.id;
     store.put(object, call.now, call.options.index_delay);
     let shape = store.objects.get(&id).map_or(Value::Null, |object| call.shaper(store).object(object, false, false));
-    Reply::json(201, &shape)
+    reply::json(201, &shape)
 }
 
 /// `PUT /object/{id}`
 pub(crate) fn update(store: &mut Store, call: &Call<'_>, id: &str) -> Reply {
     let Some(mut object) = named(store, id).cloned() else { return missing(id) };
     let values = match check::read(call.body) {
-        Err(words) => return Reply::error(400, words),
+        Err(words) => return reply::error(400, words),
         Ok(written) => check::apply(store, call.options.flavour, object.ty, Some(&object), &written),
     };
     match values {
-        Err(errors) => return Reply::invalid(&errors),
+        Err(errors) => return reply::invalid(&errors),
         Ok(values) => object.values = values,
     }
     object.updated = crate::store::now();
     store.put(object.clone(), call.now, call.options.index_delay);
-    Reply::ok(&call.shaper(store).object(&object, true, true))
+    reply::ok(&call.shaper(store).object(&object, true, true))
 }
 
 /// `DELETE /object/{id}`
 pub(crate) fn delete(store: &mut Store, call: &Call<'_>, id: &str) -> Reply {
     let Some(id) = named(store, id).map(|object| object.id) else { return missing(id) };
     store.remove(id, call.now, call.options.index_delay);
-    Reply { body: Vec::new(), ..Reply::ok(&Value::Null) }
+    Reply { body: Vec::new(), ..reply::ok(&Value::Null) }
 }
 
 /// `GET /object/{id}` and what lies below it.
@@ -72,10 +72,10 @@ pub(crate) fn get(store: &Store, call: &Call<'_>, id: &str, below: Option<&str>)
     let Some(object) = named(store, id) else { return missing(id) };
     let shaper = call.shaper(store);
     match below {
-        None => Reply::ok(&shaper.object(object, true, true)),
-        Some("attributes") => Reply::ok(&shaper.object_attributes(object, true).into()),
-        Some("referenceinfo") => Reply::ok(&references_to(store, call, object)),
-        Some(_) => Reply::error(404, "null for uri"),
+        None => reply::ok(&shaper.object(object, true, true)),
+        Some("attributes") => reply::ok(&shaper.object_attributes(object, true).into()),
+        Some("referenceinfo") => reply::ok(&references_to(store, call, object)),
+        Some(_) => reply::error(404, "null for uri"),
     }
 }
 
@@ -111,7 +111,7 @@ fn named<'s>(store: &'s Store, id: &str) -> Option<&'s Object> {
 }
 
 fn missing(id: &str) -> Reply {
-    Reply::error(404, format!("No object with id {id} found"))
+    reply::error(404, format!("No object with id {id} found"))
 }
 
 /// One page of what a query finds.
@@ -126,10 +126,10 @@ struct Page<'s> {
 pub(crate) fn search(store: &Store, call: &Call<'_>) -> Reply {
     let number = |name: &str, default: usize| call.query(name).map_or(Some(default), |text| text.parse().ok());
     let (Some(start), Some(asked)) = (number("startAt", 0), number("maxResults", 25)) else {
-        return Reply::error(400, "startAt and maxResults are numbers");
+        return reply::error(400, "startAt and maxResults are numbers");
     };
     if call.options.page_refused_from.is_some_and(|most| asked >= most) {
-        return Reply::error(400, "maxResults is too large");
+        return reply::error(400, "maxResults is too large");
     }
     let size = asked.min(call.options.page_max).max(1);
     let page = match page(store, call, call.body.get("qlQuery"), start, size) {
@@ -151,14 +151,14 @@ pub(crate) fn search(store: &Store, call: &Call<'_>) -> Reply {
         types_of(store, &page.objects).iter().map(|attribute| shaper.attribute(attribute, true)).collect();
     shape["hasMoreResults"] = json!(!last);
     shape["last"] = json!(last);
-    Reply::ok(&shape)
+    reply::ok(&shape)
 }
 
 /// `POST /object/aql/totalcount`
 pub(crate) fn count(store: &Store, call: &Call<'_>) -> Reply {
     match found(store, call, call.body.get("qlQuery")) {
         Err(reply) => reply,
-        Ok((_, found)) => Reply::ok(&json!({"totalCount": found.len()})),
+        Ok((_, found)) => reply::ok(&json!({"totalCount": found.len()})),
     }
 }
 
@@ -176,7 +176,7 @@ pub(crate) fn list(store: &Store, call: &Call<'_>) -> Reply {
     // One of the two in each place; each public client knows its own.
     let asked = number(&["resultPerPage", "resultsPerPage"], 25);
     if call.options.page_refused_from.is_some_and(|most| asked >= most) {
-        return Reply::error(400, "resultPerPage is too large");
+        return reply::error(400, "resultPerPage is too large");
     }
     let size = asked.min(call.options.page_max).max(1);
     let query = given("qlQuery").or_else(|| given("iql"));
@@ -188,14 +188,20 @@ pub(crate) fn list(store: &Store, call: &Call<'_>) -> Reply {
         .is_none_or(|value| !matches!(value.to_string().trim_matches('"').to_ascii_lowercase().as_str(), "false"));
     let shaper = call.shaper(store);
     let types = types_of(store, &page.objects);
-    Reply::ok(&json!({
+    let mut shape = json!({
         "objectEntries": page.objects.iter().map(|object| shaper.object(object, attributes, false)).collect::<Vec<_>>(),
         "objectTypeAttributes": types.iter().map(|attribute| shaper.attribute(attribute, true)).collect::<Vec<_>>(),
         "objectTypeId": 0, "objectTypeIsInherited": false, "abstractObjectType": false,
-        "totalFilterCount": page.found, "startIndex": page.start, "toIndex": page.start + page.objects.len(),
+        "startIndex": page.start, "toIndex": page.start + page.objects.len(),
         "pageObjectSize": page.found.div_ceil(size).max(1), "pageNumber": number_of_page, "pageSize": size,
         "orderWay": "asc", "filters": [], "qlQuery": query, "qlQuerySearchResult": true, "conversionPossible": false,
-    }))
+    });
+    match call.options.totals {
+        Totals::Exact => shape["totalFilterCount"] = json!(page.found),
+        Totals::Capped(most) => shape["totalFilterCount"] = json!(page.found.min(most)),
+        Totals::Absent => {}
+    }
+    reply::ok(&shape)
 }
 
 fn page<'s>(
@@ -233,7 +239,7 @@ fn page<'s>(
 fn found<'s>(store: &'s Store, call: &Call<'_>, query: Option<&Value>) -> Result<(Query, Vec<&'s Object>), Reply> {
     let text = query.and_then(Value::as_str).unwrap_or_default();
     let query = aql::parse(store, call.options.flavour, text)
-        .map_err(|words| Reply::error(400, format!("The query is invalid: {words}")))?;
+        .map_err(|words| reply::error(400, format!("The query is invalid: {words}")))?;
     let found = store.indexed().filter(|object| query.matches(store, object)).collect();
     Ok((query, found))
 }

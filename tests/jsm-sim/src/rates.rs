@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::options::{Flavour, Options};
-use crate::reply::Reply;
+use crate::reply::{self, Reply};
 
 const WINDOW: Duration = Duration::from_secs(60);
 
@@ -51,7 +51,7 @@ impl Rates {
         if used >= limit {
             let near = Near { limit, remaining: 0, reset };
             let after = reset.as_secs_f64().ceil().max(1.0);
-            let reply = Reply::error(429, "Rate limit exceeded.").with("Retry-After", format!("{after:.0}"));
+            let reply = reply::error(429, "Rate limit exceeded.").with("Retry-After", format!("{after:.0}"));
             let reply = near.tell(options.flavour, reply);
             return Err(match options.flavour {
                 Flavour::Cloud => reply.with("RateLimit-Reason", "jira-burst-based"),

@@ -6,48 +6,40 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
+pub(crate) use sim_server::Reply;
 
 use crate::store::Id;
 
-/// An answer before it becomes HTTP.
-#[derive(Clone, Debug)]
-pub(crate) struct Reply {
-    pub status: u16,
-    pub content_type: &'static str,
-    pub headers: Vec<(&'static str, String)>,
-    pub body: Vec<u8>,
+pub(crate) fn json(status: u16, body: &Value) -> Reply {
+    Reply::new(status, "application/json;charset=UTF-8", body.to_string())
 }
 
-impl Reply {
-    pub fn json(status: u16, body: &Value) -> Self {
-        let content_type = "application/json;charset=UTF-8";
-        Self { status, content_type, headers: Vec::new(), body: body.to_string().into_bytes() }
-    }
+pub(crate) fn ok(body: &Value) -> Reply {
+    self::json(200, body)
+}
 
-    pub fn ok(body: &Value) -> Self {
-        Self::json(200, body)
-    }
+/// A refusal with one message.
+pub(crate) fn error(status: u16, message: impl Into<String>) -> Reply {
+    self::json(status, &json!({"errorMessages": [message.into()], "errors": {}}))
+}
 
-    /// A refusal with one message.
-    pub fn error(status: u16, message: impl Into<String>) -> Self {
-        Self::json(status, &json!({"errorMessages": [message.into()], "errors": {}}))
-    }
+/// A refusal by attribute.
+pub(crate) fn invalid(errors: &BTreeMap<Id, String>) -> Reply {
+    let errors: Map<String, Value> =
+        errors.iter().map(|(id, words)| (format!("rlabs-insight-attribute-{id}"), json!(words))).collect();
+    self::json(400, &json!({"errorMessages": [], "errors": errors}))
+}
 
-    /// A refusal by attribute.
-    pub fn invalid(errors: &BTreeMap<Id, String>) -> Self {
-        let errors: Map<String, Value> =
-            errors.iter().map(|(id, words)| (format!("rlabs-insight-attribute-{id}"), json!(words))).collect();
-        Self::json(400, &json!({"errorMessages": [], "errors": errors}))
-    }
+/// A page of the gateway's own.
+pub(crate) fn bad_gateway() -> Reply {
+    let body = "<html>\r\n<head><title>Bad Gateway</title></head>\r\n<body>\r\n<center><h1>Bad Gateway</h1></center>\r\n\
+        </body>\r\n</html>\r\n";
+    Reply::new(502, "text/html", body)
+}
 
-    pub fn html(status: u16) -> Self {
-        let body = "<html>\r\n<head><title>Bad Gateway</title></head>\r\n<body>\r\n<center><h1>Bad Gateway</h1></center>\r\n\
-            </body>\r\n</html>\r\n";
-        Self { status, content_type: "text/html", headers: Vec::new(), body: body.into() }
-    }
-
-    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
-        self
-    }
+/// What a sign-on in front of a site shows in place of any answer.
+pub(crate) fn login_page() -> Reply {
+    let body = "<!DOCTYPE html>\n<html><head><title>Log in to continue</title></head><body><form method=\"post\" \
+        action=\"/login.jsp\"><input name=\"os_username\"></form></body></html>\n";
+    Reply::new(200, "text/html;charset=UTF-8", body)
 }

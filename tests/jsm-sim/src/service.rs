@@ -1,21 +1,22 @@
 //! One request in, one answer out, without sockets: doors, sign-in, limits and faults put together.
 //!
 //! Hides the order in which things go wrong (fault, door, sign-in, limit, right, content), and the log of requests, which
-//! never holds what a request authenticates with. Deliberately does not listen, wait or frame HTTP: see `server`.
+//! never holds what a request authenticates with. Deliberately does not listen, wait or frame HTTP: see `sim_server`.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, RwLock};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use sim_server::{Faults, Incoming, Manner, Outgoing};
 
 use crate::accounts::{self, Account, Door, Issued};
 use crate::api::{self, Call};
-use crate::faults::{FaultKind, Faults};
+use crate::faults::FaultKind;
+use crate::odd;
 use crate::options::{Flavour, Options};
 use crate::rates::Rates;
-use crate::reply::Reply;
+use crate::reply::{self, Reply};
 use crate::store::Store;
 
 /// A request as the log keeps it.
@@ -33,29 +34,12 @@ pub struct Logged {
 /// Requests so far by method and path, ids in it replaced by `{id}`: `POST object/create`.
 pub type Counters = BTreeMap<String, u64>;
 
-/// The parts of an HTTP request that matter.
-pub(crate) struct Incoming {
-    pub method: String,
-    pub path: String,
-    pub query: String,
-    pub host: String,
-    pub authorization: Option<String>,
-    pub body: Vec<u8>,
-}
-
-/// An answer and how it is sent.
-pub(crate) struct Outgoing {
-    /// None closes the connection.
-    pub reply: Option<Reply>,
-    pub delay: Duration,
-}
-
 /// Everything a running simulator shares.
 pub(crate) struct Service {
     pub store: RwLock<Store>,
     pub options: Options,
     pub accounts: RwLock<Vec<Account>>,
-    pub faults: Faults,
+    pub faults: Faults<FaultKind>,
     issued: Issued,
     rates: Rates,
     began: Instant,
@@ -63,8 +47,6 @@ pub(crate) struct Service {
     ahead: Mutex<Duration>,
     log: Mutex<Vec<Logged>>,
     counters: Mutex<Counters>,
-    in_flight: AtomicUsize,
-    peak: AtomicUsize,
 }
 
 /// Where a path leads.
@@ -78,24 +60,61 @@ enum Place<'p> {
     Nowhere,
 }
 
+impl sim_server::Service for Service {
+    fn answer(&self, incoming: &Incoming) -> Outgoing {
+        let mut account = String::new();
+        let mut served = || self.serve(incoming, &mut account);
+        let (mut delay, mut manner) = (self.options.latency, Manner::Whole);
+        let fault = self.faults.due(&incoming.method, &incoming.target());
+        let reply = match &fault {
+            None => served(),
+            Some(FaultKind::TooMany(after)) => after.tell(reply::error(429, "Rate limit exceeded.")),
+            Some(FaultKind::Unavailable(after)) => after.tell(reply::error(503, "Service unavailable")),
+            Some(FaultKind::Failed(status)) => reply::error(*status, "Internal error"),
+            Some(FaultKind::BadGateway) => reply::bad_gateway(),
+            Some(FaultKind::LoginPage) => reply::login_page(),
+            Some(FaultKind::Redirect(to)) => Reply::new(302, "text/html", "").with("Location", to),
+            Some(FaultKind::Reset) => {
+                manner = Manner::Reset;
+                reply::bad_gateway()
+            }
+            Some(FaultKind::DoneAndCut) => {
+                manner = Manner::Reset;
+                served()
+            }
+            Some(FaultKind::DoneAndFailed(status)) => {
+                served();
+                reply::error(*status, "Internal error")
+            }
+            Some(FaultKind::Slow(late)) => {
+                delay += *late;
+                served()
+            }
+            Some(FaultKind::Short) => odd::short(served()),
+            Some(FaultKind::Twice) => odd::twice(served()),
+            Some(FaultKind::Bare) => odd::bare(served()),
+            Some(FaultKind::Odd) => odd::disguised(served()),
+        };
+        let outgoing = Outgoing { reply, delay, manner };
+        self.note(incoming, outgoing.status(), account);
+        outgoing
+    }
+}
+
 impl Service {
     pub fn new(store: Store, options: Options) -> Self {
-        let service = Self {
+        Self {
             store: RwLock::new(store),
             accounts: RwLock::new(options.accounts.clone()),
-            faults: Faults::default(),
+            faults: Faults::new(options.faults.clone()),
             issued: Issued::default(),
             rates: Rates::default(),
             began: Instant::now(),
             ahead: Mutex::default(),
             log: Mutex::default(),
             counters: Mutex::default(),
-            in_flight: AtomicUsize::new(0),
-            peak: AtomicUsize::new(0),
             options,
-        };
-        service.options.faults.iter().for_each(|fault| service.faults.add(fault.clone()));
-        service
+        }
     }
 
     /// The simulator's own time.
@@ -106,19 +125,6 @@ impl Service {
 
     pub fn advance(&self, by: Duration) {
         *self.ahead.lock().expect("no panic while moving time on") += by;
-    }
-
-    pub fn enter(&self) {
-        let now = self.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
-        self.peak.fetch_max(now, Ordering::Relaxed);
-    }
-
-    pub fn leave(&self) {
-        self.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    pub fn peak(&self) -> usize {
-        self.peak.load(Ordering::Relaxed)
     }
 
     pub fn logged(&self) -> Vec<Logged> {
@@ -132,35 +138,6 @@ impl Service {
     pub fn clear(&self) {
         self.log.lock().expect("no panic while logging").clear();
         self.counters.lock().expect("no panic while counting").clear();
-        self.peak.store(0, Ordering::Relaxed);
-    }
-
-    pub fn answer(&self, incoming: &Incoming) -> Outgoing {
-        let struck = self.faults.strike(&incoming.method, &incoming.path);
-        let mut account = String::new();
-        let after = |reply: Reply, after: Option<u32>| match after {
-            Some(seconds) => reply.with("Retry-After", seconds.to_string()),
-            None => reply,
-        };
-        let mut delay = self.options.latency;
-        let reply = match struck {
-            Some(FaultKind::TooMany(seconds)) => Some(after(Reply::error(429, "Rate limit exceeded."), seconds)),
-            Some(FaultKind::Unavailable(seconds)) => Some(after(Reply::error(503, "Service unavailable"), seconds)),
-            Some(FaultKind::Failed(status)) => Some(Reply::error(status, "Internal error")),
-            Some(FaultKind::BadGateway) => Some(Reply::html(502)),
-            Some(FaultKind::Reset) => None,
-            Some(FaultKind::DoneAndCut) => {
-                self.serve(incoming, &mut account);
-                None
-            }
-            Some(FaultKind::Slow(late)) => {
-                delay += late;
-                Some(self.serve(incoming, &mut account))
-            }
-            None => Some(self.serve(incoming, &mut account)),
-        };
-        self.note(incoming, reply.as_ref().map_or(0, |reply| reply.status), account);
-        Outgoing { reply, delay }
     }
 
     fn note(&self, incoming: &Incoming, status: u16, account: String) {
@@ -174,11 +151,7 @@ impl Service {
         let name = format!("{} {}", incoming.method, path.join("/"));
         *self.counters.lock().expect("no panic while counting").entry(name).or_default() += 1;
         if self.options.log_requests {
-            let target = match incoming.query.as_str() {
-                "" => incoming.path.clone(),
-                query => format!("{}?{query}", incoming.path),
-            };
-            let logged = Logged { method: incoming.method.clone(), target, status, account };
+            let logged = Logged { method: incoming.method.clone(), target: incoming.target(), status, account };
             self.log.lock().expect("no panic while logging").push(logged);
         }
     }
@@ -190,14 +163,14 @@ impl Service {
         let now_s = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         let accounts = self.accounts.read().expect("no panic while changing accounts");
         let door = match &place {
-            Place::Nowhere => return Reply::error(404, "not found"),
-            Place::TenantInfo => return Reply::ok(&json!({"cloudId": self.options.cloud_id})),
+            Place::Nowhere => return reply::error(404, "not found"),
+            Place::TenantInfo => return reply::ok(&json!({"cloudId": self.options.cloud_id})),
             Place::Token => {
                 return accounts::token(&accounts, &self.issued, &incoming.body, now_s, self.options.expires_in_s);
             }
             Place::Assets(door, ..) | Place::Workspace(door) | Place::Users(door) => *door,
         };
-        let account = match accounts::authorize(&accounts, &self.issued, incoming.authorization.as_deref(), door, now_s)
+        let account = match accounts::authorize(&accounts, &self.issued, incoming.header("authorization"), door, now_s)
         {
             Err(reply) => return reply,
             Ok(account) => account,
@@ -207,7 +180,7 @@ impl Service {
             Place::Workspace(_) => self.workspace(),
             Place::Users(_) => self.users(&incoming.query),
             Place::Assets(_, below, base) => self.assets(incoming, account, below, base, now),
-            Place::TenantInfo | Place::Token | Place::Nowhere => Reply::error(404, "not found"),
+            Place::TenantInfo | Place::Token | Place::Nowhere => reply::error(404, "not found"),
         }
     }
 
@@ -220,7 +193,7 @@ impl Service {
             true => Value::Null,
             false => match serde_json::from_slice(&incoming.body) {
                 Ok(body) => body,
-                Err(_) => return Reply::error(400, "The body is no JSON"),
+                Err(_) => return reply::error(400, "The body is no JSON"),
             },
         };
         let call = Call {
@@ -240,7 +213,7 @@ impl Service {
     fn workspace(&self) -> Reply {
         let values: Vec<Value> =
             self.options.has_assets.then(|| json!({"workspaceId": self.options.workspace_id})).into_iter().collect();
-        Reply::ok(
+        reply::ok(
             &json!({"size": values.len(), "start": 0, "limit": 50, "isLastPage": true, "_links": {}, "values": values}),
         )
     }
@@ -266,7 +239,7 @@ impl Service {
                 "emailAddress": person.email,
             }),
         };
-        Reply::ok(&found.map(shape).collect())
+        reply::ok(&found.map(shape).collect())
     }
 
     fn place<'p>(&self, segments: &[&'p str], incoming: &Incoming) -> Place<'p> {

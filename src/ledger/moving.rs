@@ -180,6 +180,10 @@ fn keep(ledger: &Path, beside: &dyn Fn(&str) -> PathBuf) -> Result<PathBuf> {
 
 /// Empties a ledger's log into it; false where the file is damaged, so that nothing can.
 fn settle_log(ledger: &Path) -> Result<bool> {
+    // SQLite would take what is shorter than a header for an empty file, and throw its log away.
+    if open::looks_like_sqlite(ledger).is_err() {
+        return Ok(false);
+    }
     let settle = || -> rusqlite::Result<bool> {
         let connection = Connection::open_with_flags(ledger, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         connection.busy_timeout(BUSY)?;

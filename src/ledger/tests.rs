@@ -700,7 +700,8 @@ fn a_ledger_is_exported_and_imported_for_its_own_job_only_unless_it_moved() {
     fs::write(&log, "its log").unwrap();
     let kept = import(&out, &new, &moved, true).unwrap().unwrap();
     assert_eq!(fs::read_to_string(&kept).unwrap(), "damaged");
-    assert_eq!(fs::read_to_string(kept.with_file_name("ledger.sqlite3.replaced-2-wal")).unwrap(), "its log");
+    let of_kept = format!("{}-wal", kept.display());
+    assert_eq!(fs::read_to_string(of_kept).unwrap(), "its log");
     assert_eq!(Ledger::open(&new, &moved).unwrap().row("users", &other).unwrap(), None);
 
     let good = fs::read(&out).unwrap();

@@ -298,7 +298,7 @@ fn per_type(limits: &Limits, ty: &TypeBase<'_>, approved: &Approved, checks: &mu
 
 fn first_run_words(ty: &TypeBase<'_>, adopts: u64) -> String {
     let why = match ty.job_ran {
-        true => format!("this job owns no {} yet", ty.name),
+        true => format!("this job owns no {}", ty.name),
         false => "no full run of this job has gone through yet".to_owned(),
     };
     let mut words = format!("{why}, and it would take over {adopts} of the {1} records of {0}", ty.name, ty.there);

@@ -4,9 +4,9 @@
 //! something fails half-way. Deliberately decides nothing about records: whether a plan may be applied (limits,
 //! approvals, age) is settled by the caller, what it contains by [`crate::plan`].
 //!
-//! **Order.** A target of batches ([`batch`]) takes type after type in the order of the plan's header, each all at once;
+//! **Order.** A target of batches (`batch`) takes type after type in the order of the plan's header, each all at once;
 //! a reference may therefore point, for the time between two commits, to a record that a later type brings or that an
-//! earlier one took away. Any other target ([`records`]) takes the changes in the plan's own order, several at a time
+//! earlier one took away. Any other target (`records`) takes the changes in the plan's own order, several at a time
 //! where none needs another. What concerns the ledger alone (settle, forget) becomes durable together with its type.
 
 mod batch;

@@ -2,7 +2,7 @@
 //! would do with it and why.
 //!
 //! An [`Inquiry`] looks on while the very plan of a run is made ([`crate::session::Session::plan_before`]), so that what
-//! is told here is what the plan does. Hides how a person names a record ([`who`]), and what of it is private ([`eye`]).
+//! is told here is what the plan does. Hides how a person names a record (`who`), and what of it is private (`eye`).
 //! Deliberately decides nothing and writes nothing.
 
 mod answer;

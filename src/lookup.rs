@@ -1,7 +1,7 @@
 //! `lookup`: one user, group or device with what hangs on it, or what of a collection a filter keeps.
 //!
 //! Plain data and how it is found in a snapshot; whoever asks a tenant reads what [`needs`] names into a snapshot first.
-//! How people name an object is in [`who`]. What the snapshot cannot tell is said, never left out. Deliberately judges no
+//! How people name an object is in `who`. What the snapshot cannot tell is said, never left out. Deliberately judges no
 //! scope and maps nothing: that is the plan's business.
 
 mod who;

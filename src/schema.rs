@@ -1,6 +1,6 @@
 //! Which properties each collection has, and of what type: what an expression may name.
 //!
-//! Hides that most follow Microsoft Graph v1.0 ([`graph`], one table for each kind of object), a few are computed here,
+//! Hides that most follow Microsoft Graph v1.0 (`graph`, one table for each kind of object), a few are computed here,
 //! and some are navigations that can be followed on a snapshot. Deliberately leaves out properties that Graph refuses on
 //! a collection (`aboutMe`, `mailboxSettings` …) or returns for a single object only, and says nothing of permissions.
 //!

@@ -3,7 +3,7 @@
 //! Hides where state lies, what a dry run leaves out, and what makes a run partial. Deliberately in no order of its
 //! own: [`crate::sync`] says what happens when.
 //!
-//! [`reading`] gets a snapshot, [`planning`] and [`undoing`] make plans, [`stale`] judges saved ones, [`ending`] leaves
+//! `reading` gets a snapshot, `planning` and `undoing` make plans, `stale` judges saved ones, `ending` leaves
 //! files and messages.
 
 mod ending;

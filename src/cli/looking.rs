@@ -131,7 +131,7 @@ pub struct LookupOne {
 /// `lookup users`, `lookup groups`, `lookup devices`.
 #[derive(Args, Debug)]
 pub struct LookupSome {
-    /// A filter as in a job's [scope]
+    /// A filter as in the scope of a job
     #[arg(long = "where", value_name = "EXPR")]
     pub filter: String,
     #[command(flatten)]

@@ -45,7 +45,7 @@ pub struct Init {
     /// The environment variable that the token lies in
     #[arg(long, value_name = "NAME", default_value = "JIRA_TOKEN", requires = "site")]
     pub token_env: String,
-    /// Cloud's gateway, where it is not https://api.atlassian.com: for a simulator
+    /// Cloud's gateway, where it is not api.atlassian.com: for a simulator
     #[arg(long, value_name = "URL", requires = "site")]
     pub api: Option<String>,
     /// The object schema that `setup` is to make

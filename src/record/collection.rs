@@ -61,13 +61,13 @@ pub struct CustomName(&'static str);
 /// What the records of a collection are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Form {
-    /// Objects with an id of their own: one [`Key::Guid`] each.
+    /// Objects with an id of their own: one [`crate::record::Key::Guid`] each.
     Objects,
-    /// Pairs of an object and another: [`Key::Pair`].
+    /// Pairs of an object and another: [`crate::record::Key::Pair`].
     Pairs(Pairs),
-    /// License assignments: [`Key::Assignment`].
+    /// License assignments: [`crate::record::Key::Assignment`].
     Assignments,
-    /// Objects of a list that nothing is known of beforehand: [`Key::Guid`] or [`Key::Text`].
+    /// Objects of a list that nothing is known of beforehand: [`crate::record::Key::Guid`] or `Text`.
     Custom,
 }
 

@@ -5,7 +5,7 @@
 //! no text can end its element, and the script puts texts into the page as text alone. A content security policy
 //! with the hashes of style and script says the same to the browser: nothing else is loaded, run or sent. Changes are
 //! written one by one, so memory follows the number of different names and causes. Hides the layout of the data;
-//! deliberately decides nothing, and shows no value that [`super::private`] takes out.
+//! deliberately decides nothing, and shows no value that `private` takes out.
 //!
 //! <https://developer.mozilla.org/docs/Web/HTTP/Guides/CSP>
 

@@ -155,6 +155,28 @@ fn nights_into_both_flavours_write_the_difference_alone() {
 }
 
 #[test]
+fn whoever_is_referred_to_is_made_first_and_nobody_is_written_twice() {
+    for options in [Options::cloud(), Options::data_center()] {
+        let site = Site::new(options);
+        // All report to the last of them, who reports to nobody.
+        let last = id(12);
+        site.world.night(|tenant| {
+            (1..12).for_each(|n| tenant.set_manager(&id(n), Some(graph_sim::Member::new(Of::User, last.clone()))));
+            tenant.set_manager(&last, None);
+        });
+        site.run(&["setup", "job.toml"]).exits(0);
+        site.run(&["run", "job.toml"]).exits(0);
+        let of = |name: &str| site.assets.counters().get(name).copied().unwrap_or_default();
+        assert_eq!(
+            (of("POST object/create"), of("PUT object/{id}")),
+            (20, 2),
+            "a ring of two groups, and one in itself"
+        );
+        assert_eq!(site.shows("User", &id(1), "Manager"), site.shows("User", &last, "Name"));
+    }
+}
+
+#[test]
 fn what_was_taken_back_stays_taken_back_references_too() {
     let site = Site::new(Options::cloud());
     site.run(&["setup", "job.toml"]).exits(0);

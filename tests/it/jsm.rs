@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use graph_sim::{CLIENT_ID, Kind as Of};
+use jiff::SignedDuration;
 use jsm_sim::{Attribute, DefaultType, Flavour, Kind, Object, Options, Right, Sim, Store, Stored};
 use serde_json::json;
 use tokio::runtime::Runtime;
@@ -208,6 +209,68 @@ fn an_index_that_lags_behind_makes_nothing_twice_and_nothing_deleted() {
         site.run(&["run", "job.toml"]).exits(0);
         assert_eq!(site.assets.writes(), 0, "{:?}", site.assets.counters());
         assert_eq!(site.labels("User"), before);
+    }
+}
+
+/// A site whose users have no unique key, set up, with an index that lags behind for years or not at all.
+fn without_unique_keys(flavour: Flavour, lags: bool) -> Site {
+    let index_delay = Duration::from_secs(if lags { 1_000_000_000 } else { 0 });
+    let site = Site::new(Options { index_delay, ..Options::of(flavour) });
+    site.run(&["setup", "job.toml"]).exits(0);
+    site.configure("User", "Object ID", |attribute| attribute.unique = false);
+    site
+}
+
+#[test]
+fn a_create_whose_answer_was_lost_is_not_sent_again_before_it_is_known_that_it_did_not_arrive() {
+    for flavour in [Flavour::Cloud, Flavour::DataCenter] {
+        let lost = |site: &Site, fault: &str| {
+            site.assets.add_fault(format!("{fault},path=/object/create").parse().unwrap());
+            let ran = site.run(&["run", "job.toml"]);
+            site.assets.clear_faults();
+            assert_eq!(site.creates(), 20, "each once");
+            ran
+        };
+        // It arrived, and no search shows it, nor anything else: whatever time passes on our side, within half a day.
+        let site = without_unique_keys(flavour, true);
+        lost(&site, "cut,nth=8").exits(3).says("the target does not show yet whether it arrived");
+        site.world.pass(SignedDuration::from_hours(11));
+        site.run(&["run", "job.toml"]).exits(3).says_all(&[
+            "got no answer to the create",
+            "run 1 sent it",
+            "1 uncertain",
+        ]);
+        assert_eq!(site.creates(), 0);
+        site.assets.advance(Duration::from_secs(1_000_000_000));
+        site.run(&["run", "job.toml"]).exits(0).says("recorded now");
+        assert_eq!((site.creates(), site.assets.read_store().objects.len()), (0, 20), "nothing is doubled");
+        site.run(&["run", "job.toml"]).exits(0);
+        assert_eq!(site.assets.writes(), 0, "{:?}", site.assets.counters());
+
+        // It did not arrive, and what was created later shows.
+        let site = without_unique_keys(flavour, false);
+        lost(&site, "reset,nth=8").exits(3).says("it did not arrive; the next run tries again");
+        site.run(&["run", "job.toml"]).exits(0);
+        assert_eq!((site.creates(), site.assets.read_store().objects.len()), (1, 20));
+
+        // Nothing was created later, so that nothing proves it: not before somebody comes, or half a day has passed.
+        for by_time in [true, false] {
+            let site = without_unique_keys(flavour, false);
+            site.configure("Device", "Object ID", |attribute| attribute.unique = false);
+            lost(&site, "reset,nth=20").exits(3).says("the target does not show yet whether it arrived");
+            site.run(&["run", "job.toml"]).exits(3).says("run 1 sent it");
+            assert_eq!(site.creates(), 0);
+            if by_time {
+                site.world.pass(SignedDuration::from_hours(13));
+            } else {
+                site.world.sim.tenant().put(Of::User, user(40));
+                site.run(&["run", "job.toml"]).exits(3);
+                assert_eq!(site.creates(), 1, "the one who came");
+            }
+            site.run(&["run", "job.toml"]).exits(0);
+            assert_eq!(site.creates(), 1);
+            assert_eq!(site.labels("Device").len(), 3);
+        }
     }
 }
 

@@ -111,7 +111,8 @@ impl JsmTarget {
     /// What a type of the plan is in Jira; in words why it cannot be used.
     async fn meant(&self, spec: &TypeSpec) -> Result<Result<Meant, String>> {
         let model = self.model().await?;
-        let ty = match model.learn(&self.client, &spec.name).await? {
+        let attributes: Vec<&str> = spec.attributes.iter().map(|attribute| attribute.name.as_str()).collect();
+        let ty = match model.learn(&self.client, &spec.name, &attributes).await? {
             Ok(ty) => ty,
             Err(why) => return Ok(Err(why)),
         };

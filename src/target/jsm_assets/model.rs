@@ -402,7 +402,7 @@ impl Model {
             let slots =
                 slots.map_err(|failed| client.error(failed, &format!("cannot read the attributes of {}", ty.name)))?;
             let has = |name: &&str| slots.iter().any(|slot| slot.name.eq_ignore_ascii_case(name));
-            if attributes.iter().all(|name| has(name)) {
+            if attributes.iter().all(has) {
                 renamed.push(ty.name.as_str());
             }
         }

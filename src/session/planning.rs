@@ -27,7 +27,7 @@ use crate::sides::{self, Against};
 use crate::snapshot::{Extent, Pushed, Snapshot};
 use crate::source::is_because_hidden;
 use crate::step::Step;
-use crate::target::Target;
+use crate::target::{Holders, Target};
 use crate::trial;
 
 impl Session<'_> {
@@ -146,8 +146,8 @@ impl Session<'_> {
             // Records of the job's own types are seen while its plan is made.
             let others = |ty: &String| !self.types.iter().any(|policy| policy.spec.name == *ty);
             let found = match target.holders(&policy.spec, &leavers).await? {
-                Ok(found) => found,
-                Err(why) => {
+                Holders::Told(found) => found,
+                Holders::Untold(why) => {
                     tracing::warn!("what {ty} that left still hold is not known: {why}; their deletes wait");
                     return Ok(Err(why));
                 }

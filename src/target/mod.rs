@@ -140,6 +140,14 @@ pub struct Lacks {
     pub others: Vec<String>,
 }
 
+/// What a target says of who refers to some records.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Holders {
+    Told(Vec<Holder>),
+    /// In words why it does not tell, where it answers everything else.
+    Untold(String),
+}
+
 /// A record that refers to another one.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Holder {
@@ -198,10 +206,9 @@ pub trait Target: Send + Sync {
     }
 
     /// What refers to these records of the type, by their ids, besides records of its own type; nothing where the
-    /// target holds no more than the plan reads of it. In words why that cannot be told, where the target answers
-    /// everything else.
-    async fn holders(&self, _ty: &TypeSpec, _ids: &[String]) -> Result<Result<Vec<Holder>, String>> {
-        Ok(Ok(Vec::new()))
+    /// target holds no more than the plan reads of it.
+    async fn holders(&self, _ty: &TypeSpec, _ids: &[String]) -> Result<Holders> {
+        Ok(Holders::Told(Vec::new()))
     }
 
     /// Requests sent so far; none where nothing is asked over a network.

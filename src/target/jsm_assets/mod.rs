@@ -36,11 +36,11 @@ use self::client::{Call, Class, Client, Failed};
 use self::model::{Kind, Model, Type};
 use self::value::Object;
 use self::write::{Account, is_mail};
-use super::{Capabilities, Holder, Remark, Sent, Target, WriteRecords, Writes};
+use super::{Capabilities, Holder, Holders, Remark, Sent, Target, WriteRecords, Writes};
 use crate::error::{Error, Result};
 use crate::http::{Http, HttpError};
 use crate::job::{Flavour, JsmConfig};
-use crate::plan::change::{AttributeSpec, Change, Current, TypeSpec};
+use crate::plan::change::{AttributeSpec, Change, Current, SlotKind, TypeSpec};
 use crate::plan::datum::{Datum, Set};
 use crate::record::{Coverage, Unknown};
 
@@ -296,7 +296,7 @@ impl JsmTarget {
     async fn ask_for_people(&self, types: &[TypeSpec]) -> Result<()> {
         let wants = |spec: &TypeSpec| {
             let mut written = spec.attributes.iter().filter(|attribute| !attribute.only_read);
-            written.any(|attribute| self.kind(spec, attribute) == Some(Kind::User))
+            written.any(|attribute| self.kind(spec, attribute) == Some(Kind::Plain(SlotKind::User)))
         };
         let ask = async || match self.client.people("entra-import").await {
             Ok(_) => Ok(()),
@@ -368,8 +368,8 @@ fn beyond_recommended<'k>(kinds: impl Iterator<Item = &'k Kind>) -> Option<Strin
         all += 1;
         match kind {
             Kind::Reference { .. } => references += 1,
-            Kind::Textarea => areas += 1,
-            Kind::User => people += 1,
+            Kind::Plain(SlotKind::Textarea) => areas += 1,
+            Kind::Plain(SlotKind::User) => people += 1,
             Kind::Group => groups += 1,
             _ => {}
         }
@@ -506,7 +506,7 @@ impl Target for JsmTarget {
 
     fn length_max(&self, ty: &TypeSpec, attribute: usize) -> Option<usize> {
         let kind = self.kind(ty, &ty.attributes[attribute])?;
-        (kind == Kind::Text).then_some(value::TEXT_MAX)
+        (kind == Kind::Plain(SlotKind::Text)).then_some(value::TEXT_MAX)
     }
 
     fn keeps_unique(&self, ty: &TypeSpec, attribute: usize) -> bool {
@@ -516,8 +516,8 @@ impl Target for JsmTarget {
     fn normalise(&self, ty: &TypeSpec, attribute: usize, value: Datum) -> Datum {
         let spec = &ty.attributes[attribute];
         // Nothing is known of a type that is not there, and nothing of it is written.
-        let kind = self.kind(ty, spec).unwrap_or(Kind::Textarea);
-        if let (Kind::User, Some(why)) = (&kind, self.no_people.get())
+        let kind = self.kind(ty, spec).unwrap_or(Kind::Plain(SlotKind::Textarea));
+        if let (Kind::Plain(SlotKind::User), Some(why)) = (&kind, self.no_people.get())
             && value::texts(&value).is_some_and(|texts| texts.iter().any(|text| is_mail(text)))
         {
             return match spec.many {
@@ -530,10 +530,10 @@ impl Target for JsmTarget {
 
     /// Published examples of `outboundReferences` name objects by their keys.
     /// <https://support.atlassian.com/jira-service-management-cloud/docs/use-assets-query-language-aql/>
-    async fn holders(&self, spec: &TypeSpec, ids: &[String]) -> Result<Result<Vec<Holder>, String>> {
+    async fn holders(&self, spec: &TypeSpec, ids: &[String]) -> Result<Holders> {
         let mut holders = Vec::new();
         if self.meant(spec).await?.is_err() {
-            return Ok(Ok(holders));
+            return Ok(Holders::Told(holders));
         }
         let model = self.model().await?;
         for some in ids.chunks(HOLDERS_AT_ONCE) {
@@ -545,7 +545,7 @@ impl Target for JsmTarget {
             let found = match self.found(&format!("{} ORDER BY Key ASC", refers_to_any(&keys))).await {
                 Ok(found) => found,
                 Err(Failed::Run(error)) => return Err(error),
-                Err(Failed::Http(error)) => return Ok(Err(format!("Jira does not tell it: {error}"))),
+                Err(Failed::Http(error)) => return Ok(Holders::Untold(format!("Jira does not tell it: {error}"))),
             };
             for object in found {
                 let of = object.object_type.as_ref().map(|of| &of.id);
@@ -556,7 +556,7 @@ impl Target for JsmTarget {
                 }
             }
         }
-        Ok(Ok(holders))
+        Ok(Holders::Told(holders))
     }
 
     fn hosts(&self) -> Vec<(&'static str, Url)> {
@@ -748,7 +748,7 @@ fn known_by(spec: &TypeSpec, meant: &Meant, change: &Change) -> Vec<usize> {
         return spec.key.clone();
     }
     let of = (0..spec.attributes.len()).filter(|at| written(spec, change, *at).is_some());
-    of.filter(|at| meant.slot(*at).kind != Kind::User).collect()
+    of.filter(|at| meant.slot(*at).kind != Kind::Plain(SlotKind::User)).collect()
 }
 
 /// The condition of objects that refer to one with any of these keys.

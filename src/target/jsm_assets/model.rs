@@ -167,28 +167,15 @@ pub(super) struct Slot {
     pub allowed: Vec<Id>,
 }
 
-/// What an attribute holds.
+/// What an attribute holds: what a mapping can ask for as well, and what Jira alone knows.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
-    Text,
-    Textarea,
-    Integer,
-    Double,
-    Boolean,
-    Date,
-    Time,
-    DateTime,
-    Url,
-    Email,
-    Select,
-    Ip,
+    Plain(SlotKind),
     Reference {
         to: Id,
         and_children: bool,
     },
-    User,
     Group,
-    Status,
     /// What this program does not write, as Jira numbers it.
     Other(i64),
 }
@@ -197,48 +184,44 @@ impl Kind {
     /// Whether AQL surely finds a value by the very text that is written. Times and numbers are kept in Jira's own
     /// spelling, and long texts, references and people are no plain values.
     pub(super) fn is_found_as_written(&self) -> bool {
-        matches!(self, Kind::Text | Kind::Integer | Kind::Url | Kind::Email | Kind::Select | Kind::Ip)
+        matches!(
+            self,
+            Kind::Plain(
+                SlotKind::Text | SlotKind::Integer | SlotKind::Url | SlotKind::Email | SlotKind::Select | SlotKind::Ip
+            )
+        )
     }
 }
 
+/// In Jira's words.
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Kind::Text => "Text",
-            Kind::Textarea => "Textarea",
-            Kind::Integer => "Integer",
-            Kind::Double => "Double",
-            Kind::Boolean => "Boolean",
-            Kind::Date => "Date",
-            Kind::Time => "Time",
-            Kind::DateTime => "DateTime",
-            Kind::Url => "URL",
-            Kind::Email => "Email",
-            Kind::Select => "Select",
-            Kind::Ip => "IP Address",
+            Kind::Plain(SlotKind::Url) => "URL",
+            Kind::Plain(SlotKind::Ip) => "IP Address",
+            // Jira calls all others as they are called here.
+            Kind::Plain(kind) => return write!(f, "{kind:?}"),
             Kind::Reference { .. } => "Object reference",
-            Kind::User => "User",
             Kind::Group => "Group",
-            Kind::Status => "Status",
             Kind::Other(number) => return write!(f, "an attribute of type {number}"),
         })
     }
 }
 
 /// The numbers of the simple types.
-pub(super) const SIMPLE: [(i64, Kind); 12] = [
-    (0, Kind::Text),
-    (1, Kind::Integer),
-    (2, Kind::Boolean),
-    (3, Kind::Double),
-    (4, Kind::Date),
-    (5, Kind::Time),
-    (6, Kind::DateTime),
-    (7, Kind::Url),
-    (8, Kind::Email),
-    (9, Kind::Textarea),
-    (10, Kind::Select),
-    (11, Kind::Ip),
+pub(super) const SIMPLE: [(i64, SlotKind); 12] = [
+    (0, SlotKind::Text),
+    (1, SlotKind::Integer),
+    (2, SlotKind::Boolean),
+    (3, SlotKind::Double),
+    (4, SlotKind::Date),
+    (5, SlotKind::Time),
+    (6, SlotKind::DateTime),
+    (7, SlotKind::Url),
+    (8, SlotKind::Email),
+    (9, SlotKind::Textarea),
+    (10, SlotKind::Select),
+    (11, SlotKind::Ip),
 ];
 
 #[derive(serde::Deserialize)]
@@ -285,11 +268,11 @@ impl From<SlotJson> for Slot {
             (1, Some(to)) => Kind::Reference { to, and_children: json.include_child_object_types.unwrap_or(false) },
             (0, _) => {
                 let known = SIMPLE.into_iter().find(|(known, _)| *known == simple);
-                known.map_or(Kind::Other(simple), |(_, kind)| kind)
+                known.map_or(Kind::Other(simple), |(_, kind)| Kind::Plain(kind))
             }
-            (2, _) => Kind::User,
+            (2, _) => Kind::Plain(SlotKind::User),
             (4, _) => Kind::Group,
-            (7, _) => Kind::Status,
+            (7, _) => Kind::Plain(SlotKind::Status),
             (other, _) => Kind::Other(other),
         };
         let most = json.maximum_cardinality.unwrap_or(1);
@@ -498,18 +481,18 @@ impl Model {
         use SlotKind as Of;
         let of = |kinds: &[SlotKind]| kinds.contains(&holds.kind);
         let fits = match &slot.kind {
-            Kind::Text | Kind::Textarea | Kind::Reference { .. } | Kind::Other(_) => true,
-            Kind::Select => !of(&[Of::User]),
-            Kind::Status => of(&[Of::Text, Of::Select, Of::Status]),
+            Kind::Plain(SlotKind::Text | SlotKind::Textarea) | Kind::Reference { .. } | Kind::Other(_) => true,
+            Kind::Plain(SlotKind::Select) => !of(&[Of::User]),
+            Kind::Plain(SlotKind::Status) => of(&[Of::Text, Of::Select, Of::Status]),
             Kind::Group => of(&[Of::Text]),
-            Kind::User => of(&[Of::Text, Of::Email, Of::User]),
-            Kind::Url => of(&[Of::Text, Of::Textarea, Of::Url]),
-            Kind::Email => of(&[Of::Text, Of::Textarea, Of::Email, Of::User]),
-            Kind::Ip => of(&[Of::Text, Of::Ip]),
-            Kind::Integer | Kind::Double => of(&[Of::Integer, Of::Double]),
-            Kind::Boolean => of(&[Of::Boolean]),
-            Kind::Date | Kind::DateTime => of(&[Of::Date, Of::DateTime]),
-            Kind::Time => of(&[Of::Time]),
+            Kind::Plain(SlotKind::User) => of(&[Of::Text, Of::Email, Of::User]),
+            Kind::Plain(SlotKind::Url) => of(&[Of::Text, Of::Textarea, Of::Url]),
+            Kind::Plain(SlotKind::Email) => of(&[Of::Text, Of::Textarea, Of::Email, Of::User]),
+            Kind::Plain(SlotKind::Ip) => of(&[Of::Text, Of::Ip]),
+            Kind::Plain(SlotKind::Integer | SlotKind::Double) => of(&[Of::Integer, Of::Double]),
+            Kind::Plain(SlotKind::Boolean) => of(&[Of::Boolean]),
+            Kind::Plain(SlotKind::Date | SlotKind::DateTime) => of(&[Of::Date, Of::DateTime]),
+            Kind::Plain(SlotKind::Time) => of(&[Of::Time]),
         };
         if !fits {
             let word = holds.kind.word();
@@ -520,16 +503,16 @@ impl Model {
             ));
         }
         let known: Vec<&str> = match slot.kind {
-            Kind::Select => slot.options.iter().map(String::as_str).collect(),
+            Kind::Plain(SlotKind::Select) => slot.options.iter().map(String::as_str).collect(),
             // An id that leads to no name says nothing of what is allowed.
-            Kind::Status => {
+            Kind::Plain(SlotKind::Status) => {
                 let name = |id: &Id| self.statuses.iter().find(|status| status.id == *id).map(|one| one.name.as_str());
                 slot.allowed.iter().map(name).collect::<Option<_>>().unwrap_or_default()
             }
             _ => Vec::new(),
         };
         let same = |option: &str, known: &str| match slot.kind {
-            Kind::Status => option.eq_ignore_ascii_case(known),
+            Kind::Plain(SlotKind::Status) => option.eq_ignore_ascii_case(known),
             _ => option.trim() == known,
         };
         let lacks = |option: &&String| !known.iter().any(|known| same(option, known));
@@ -598,13 +581,13 @@ mod tests {
     #[test]
     fn a_type_that_is_left_out_is_guessed_from_what_is_there() {
         for (json, kind) in [
-            (r#"{"id":"1","name":"A","defaultType":{"id":0,"name":"Text"}}"#, Kind::Text),
-            (r#"{"id":1,"name":"A","type":0,"defaultType":{"id":"9"}}"#, Kind::Textarea),
+            (r#"{"id":"1","name":"A","defaultType":{"id":0,"name":"Text"}}"#, Kind::Plain(SlotKind::Text)),
+            (r#"{"id":1,"name":"A","type":0,"defaultType":{"id":"9"}}"#, Kind::Plain(SlotKind::Textarea)),
             (
                 r#"{"id":"1","name":"A","referenceObjectTypeId":"7"}"#,
                 Kind::Reference { to: Id("7".into()), and_children: false },
             ),
-            (r#"{"id":"1","name":"A","type":7}"#, Kind::Status),
+            (r#"{"id":"1","name":"A","type":7}"#, Kind::Plain(SlotKind::Status)),
             (r#"{"id":"1","name":"A","type":3}"#, Kind::Other(3)),
         ] {
             assert_eq!(slot(json).kind, kind, "{json}");

@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::expr::{Catalog, compile};
 use crate::http::Http;
 use crate::job::JsmConfig;
+use crate::plan::change::SlotKind;
 use crate::record::{Collection, Guid};
 use crate::report::visible::visible;
 use crate::schema::{self, Type as ValueType};
@@ -213,10 +214,15 @@ impl<'s> Proposer<'s> {
         }
         let key = key(collection, &draft);
         let adopt = adopt(collection, &draft, key);
-        let flag = draft.seen.slots.iter().filter(|slot| slot.kind == Kind::Status && slot.editable).find_map(|slot| {
-            let gone = self.statuses(slot).into_iter().find(|status| is_active(status) == Some(false))?;
-            Some((slot.name.clone(), gone.name.clone()))
-        });
+        let flag = draft
+            .seen
+            .slots
+            .iter()
+            .filter(|slot| slot.kind == Kind::Plain(SlotKind::Status) && slot.editable)
+            .find_map(|slot| {
+                let gone = self.statuses(slot).into_iter().find(|status| is_active(status) == Some(false))?;
+                Some((slot.name.clone(), gone.name.clone()))
+            });
         let key = key.map(|slot| slot.name.clone());
         let text = self.file(collection, name, &draft, key.as_deref(), &adopt);
         ProposedMapping {
@@ -238,15 +244,17 @@ impl<'s> Proposer<'s> {
         slot: &Slot,
         chosen: &BTreeMap<Collection, &Seen>,
     ) -> Verdict {
-        if known::is_crowd(collection, &slot.name) && !matches!(slot.kind, Kind::Integer | Kind::Double) {
+        if known::is_crowd(collection, &slot.name)
+            && !matches!(slot.kind, Kind::Plain(SlotKind::Integer | SlotKind::Double))
+        {
             let why = "may be thousands; membership is kept on the users, and AQL finds the way back";
             return Verdict::Left(why.into());
         }
         match &slot.kind {
             Kind::Reference { to, and_children } => self.reference(collection, slot, (to, *and_children), chosen),
-            Kind::User => user(collection, slot),
-            Kind::Status => self.status(slot),
-            Kind::Select => select(collection, slot),
+            Kind::Plain(SlotKind::User) => user(collection, slot),
+            Kind::Plain(SlotKind::Status) => self.status(slot),
+            Kind::Plain(SlotKind::Select) => select(collection, slot),
             Kind::Group => Verdict::Left("groups of Jira are not those of Entra ID".into()),
             Kind::Other(_) => Verdict::Left("this program does not write such attributes".into()),
             _ => plain(collection, seen, slot),
@@ -416,7 +424,7 @@ fn many(collection: Collection, value: &str) -> bool {
 fn plain(collection: Collection, seen: &Seen, slot: &Slot) -> Verdict {
     let takes = |value: String, toml: String| Verdict::Takes { value, toml, note: None };
     if let Some(sure) = known::is_id(collection, &slot.name)
-        && matches!(slot.kind, Kind::Text | Kind::Textarea)
+        && matches!(slot.kind, Kind::Plain(SlotKind::Text | SlotKind::Textarea))
     {
         let samples = seen.samples.get(&slot.id).map_or(&[][..], Vec::as_slice);
         let ids = samples.iter().filter(|text| text.parse::<Guid>().is_ok()).count();
@@ -454,14 +462,14 @@ fn plain(collection: Collection, seen: &Seen, slot: &Slot) -> Verdict {
 fn holds(kind: &Kind, ty: ValueType, value: &str) -> bool {
     use schema::Kind as Of;
     match kind {
-        Kind::Text | Kind::Textarea => true,
-        Kind::Integer => ty.kind == Of::Int,
-        Kind::Double => matches!(ty.kind, Of::Int | Of::Double),
-        Kind::Boolean => ty.kind == Of::Bool,
-        Kind::Date | Kind::DateTime => matches!(ty.kind, Of::Date | Of::DateTime),
-        Kind::Time => ty.kind == Of::Time,
+        Kind::Plain(SlotKind::Text | SlotKind::Textarea) => true,
+        Kind::Plain(SlotKind::Integer) => ty.kind == Of::Int,
+        Kind::Plain(SlotKind::Double) => matches!(ty.kind, Of::Int | Of::Double),
+        Kind::Plain(SlotKind::Boolean) => ty.kind == Of::Bool,
+        Kind::Plain(SlotKind::Date | SlotKind::DateTime) => matches!(ty.kind, Of::Date | Of::DateTime),
+        Kind::Plain(SlotKind::Time) => ty.kind == Of::Time,
         // Other texts would be refused.
-        Kind::Email => value.to_ascii_lowercase().contains("mail"),
+        Kind::Plain(SlotKind::Email) => value.to_ascii_lowercase().contains("mail"),
         _ => false,
     }
 }
@@ -533,7 +541,9 @@ fn select(collection: Collection, slot: &Slot) -> Verdict {
 /// The attribute that holds Entra's id: a unique one before others.
 fn key<'s>(collection: Collection, draft: &Draft<'s>) -> Option<&'s Slot> {
     let id = known::id_of(collection);
-    let fits = |line: &&Line<'s>| line.value == id && line.slot.kind == Kind::Text && line.slot.most == Some(1);
+    let fits = |line: &&Line<'s>| {
+        line.value == id && line.slot.kind == Kind::Plain(SlotKind::Text) && line.slot.most == Some(1)
+    };
     let all: Vec<&Slot> = draft.lines.iter().filter(fits).map(|line| line.slot).collect();
     all.iter().find(|slot| slot.unique).or(all.first()).copied()
 }
@@ -548,7 +558,9 @@ fn adopt(collection: Collection, draft: &Draft<'_>, key: Option<&Slot>) -> Vec<S
     };
     let holding = |value: &str| {
         let fits = |line: &&Line<'_>| {
-            line.value == value && line.slot.most == Some(1) && matches!(line.slot.kind, Kind::Text | Kind::Email)
+            line.value == value
+                && line.slot.most == Some(1)
+                && matches!(line.slot.kind, Kind::Plain(SlotKind::Text | SlotKind::Email))
         };
         draft.lines.iter().find(fits).map(|line| line.slot.name.clone())
     };

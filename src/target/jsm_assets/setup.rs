@@ -53,7 +53,7 @@ struct Wanted {
 
 #[derive(Clone)]
 enum WantedKind {
-    Simple(Kind),
+    Simple(SlotKind),
     Select(Vec<String>),
     Status(Vec<String>),
     User,
@@ -131,7 +131,7 @@ fn wanted(job: &Job) -> Result<Vec<WantedType>> {
         for step in steps {
             let StepAction::Flag(flags) = &step.action else { continue };
             for name in flags.keys().filter(|name| !mapping.attributes.iter().any(|own| own.name == **name)) {
-                let kind = WantedKind::Simple(Kind::Text);
+                let kind = WantedKind::Simple(SlotKind::Text);
                 attributes.push(Wanted {
                     name: name.clone(),
                     kind,
@@ -175,14 +175,14 @@ fn attribute(job: &Job, mapping: &Mapping, index: usize) -> Result<Wanted> {
                 SlotKind::Select => WantedKind::Select(slot.options.clone()),
                 SlotKind::Status => WantedKind::Status(slot.options.clone()),
                 SlotKind::User => WantedKind::User,
-                simple => WantedKind::Simple(simple_kind(simple)),
+                simple => WantedKind::Simple(simple),
             }
         }
         (None, None) => {
             let is_long = attribute.max_length.is_some_and(|most| most.characters > TEXT_MAX);
             WantedKind::Simple(match attribute.holds().map_or(SlotKind::Text, |slot| slot.kind) {
-                SlotKind::Text if is_long => Kind::Textarea,
-                kind => simple_kind(kind),
+                SlotKind::Text if is_long => SlotKind::Textarea,
+                kind => kind,
             })
         }
     };
@@ -190,29 +190,13 @@ fn attribute(job: &Job, mapping: &Mapping, index: usize) -> Result<Wanted> {
     Ok(Wanted { name: attribute.name.clone(), kind, many: attribute.many, key, unique, holds })
 }
 
-fn simple_kind(kind: SlotKind) -> Kind {
-    match kind {
-        SlotKind::Textarea => Kind::Textarea,
-        SlotKind::Integer => Kind::Integer,
-        SlotKind::Double => Kind::Double,
-        SlotKind::Boolean => Kind::Boolean,
-        SlotKind::Date => Kind::Date,
-        SlotKind::Time => Kind::Time,
-        SlotKind::DateTime => Kind::DateTime,
-        SlotKind::Url => Kind::Url,
-        SlotKind::Email => Kind::Email,
-        SlotKind::Ip => Kind::Ip,
-        SlotKind::Text | SlotKind::Select | SlotKind::Status | SlotKind::User => Kind::Text,
-    }
-}
-
 impl Wanted {
     fn jira_kind(&self) -> Kind {
         match &self.kind {
-            WantedKind::Simple(kind) => kind.clone(),
-            WantedKind::Select(_) => Kind::Select,
-            WantedKind::Status(_) => Kind::Status,
-            WantedKind::User => Kind::User,
+            WantedKind::Simple(kind) => Kind::Plain(*kind),
+            WantedKind::Select(_) => Kind::Plain(SlotKind::Select),
+            WantedKind::Status(_) => Kind::Plain(SlotKind::Status),
+            WantedKind::User => Kind::Plain(SlotKind::User),
             WantedKind::Reference(_) => Kind::Reference { to: Id("".into()), and_children: false },
         }
     }
@@ -233,7 +217,7 @@ impl Wanted {
             WantedKind::Select(options) => format!("Select of {}", options.join(", ")),
             WantedKind::Status(options) => format!("Status of {}", options.join(", ")),
             WantedKind::User => "User".into(),
-            WantedKind::Simple(kind) => kind.to_string(),
+            WantedKind::Simple(kind) => Kind::Plain(*kind).to_string(),
         };
         for (so, word) in [(self.many, "any number"), (self.key, "required"), (self.unique, "unique")] {
             if so {

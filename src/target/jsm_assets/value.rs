@@ -8,6 +8,7 @@ use jiff::{Timestamp, civil::Date};
 use serde::Deserialize;
 
 use super::model::{Id, Kind, Slot, null_as_default};
+use crate::plan::change::SlotKind;
 use crate::plan::datum::{Datum, Set};
 use crate::record::Unknown;
 
@@ -110,15 +111,24 @@ impl Shown {
         let id = || self.referenced_object.as_ref().and_then(|object| object.id.as_ref());
         let found = match kind {
             Kind::Reference { .. } => id().map(|id| id.0.to_string()),
-            Kind::Status => self.status.as_ref().and_then(|status| status.name.clone()).or_else(shown).or_else(own),
+            Kind::Plain(SlotKind::Status) => {
+                self.status.as_ref().and_then(|status| status.name.clone()).or_else(shown).or_else(own)
+            }
             Kind::Group => self.group.as_ref().and_then(|group| group.name.clone()).or_else(own).or_else(shown),
-            Kind::User => {
+            Kind::Plain(SlotKind::User) => {
                 let account =
                     || self.user.as_ref().and_then(|user| user.account_id.clone().or_else(|| user.key.clone()));
                 own().or_else(account)
             }
             // What is shown of these is in the user's own format.
-            Kind::Integer | Kind::Double | Kind::Boolean | Kind::Date | Kind::Time | Kind::DateTime => own()
+            Kind::Plain(
+                SlotKind::Integer
+                | SlotKind::Double
+                | SlotKind::Boolean
+                | SlotKind::Date
+                | SlotKind::Time
+                | SlotKind::DateTime,
+            ) => own()
                 .or_else(|| [searched(), shown()].into_iter().flatten().find(|text| is_stored_form(kind, text.trim()))),
             _ => own().or_else(shown).or_else(searched),
         };
@@ -135,11 +145,11 @@ impl Shown {
 /// Whether a text is as Assets stores values of this kind.
 fn is_stored_form(kind: &Kind, text: &str) -> bool {
     match kind {
-        Kind::Integer => text.parse::<i64>().is_ok(),
-        Kind::Double => text.parse::<f64>().is_ok(),
-        Kind::Boolean => text.parse::<bool>().is_ok(),
-        Kind::Date => text.parse::<Date>().is_ok(),
-        Kind::DateTime => moment(text).is_some(),
+        Kind::Plain(SlotKind::Integer) => text.parse::<i64>().is_ok(),
+        Kind::Plain(SlotKind::Double) => text.parse::<f64>().is_ok(),
+        Kind::Plain(SlotKind::Boolean) => text.parse::<bool>().is_ok(),
+        Kind::Plain(SlotKind::Date) => text.parse::<Date>().is_ok(),
+        Kind::Plain(SlotKind::DateTime) => moment(text).is_some(),
         _ => false,
     }
 }
@@ -198,15 +208,15 @@ fn normal(kind: &Kind, text: &str) -> Option<Box<str>> {
     let clean = text.replace('\0', "").replace("\r\n", "\n");
     let text = clean.trim();
     let form: Option<String> = match kind {
-        Kind::Text => cut(text),
-        Kind::Integer => text.parse::<i64>().ok().map(|number| number.to_string()),
-        Kind::Double => {
+        Kind::Plain(SlotKind::Text) => cut(text),
+        Kind::Plain(SlotKind::Integer) => text.parse::<i64>().ok().map(|number| number.to_string()),
+        Kind::Plain(SlotKind::Double) => {
             text.parse::<f64>().ok().map(|number| if number == 0.0 { "0".into() } else { number.to_string() })
         }
-        Kind::Boolean => Some(text.to_ascii_lowercase()),
-        Kind::Date => date(text).map(|date| date.to_string()),
-        Kind::DateTime => moment(text).map(|moment| moment.to_string()),
-        Kind::Ip => text.parse::<std::net::IpAddr>().ok().map(|address| address.to_string()),
+        Kind::Plain(SlotKind::Boolean) => Some(text.to_ascii_lowercase()),
+        Kind::Plain(SlotKind::Date) => date(text).map(|date| date.to_string()),
+        Kind::Plain(SlotKind::DateTime) => moment(text).map(|moment| moment.to_string()),
+        Kind::Plain(SlotKind::Ip) => text.parse::<std::net::IpAddr>().ok().map(|address| address.to_string()),
         _ => None,
     };
     let text = form.as_deref().unwrap_or(text);
@@ -236,7 +246,7 @@ fn moment(text: &str) -> Option<Timestamp> {
 /// The text that Assets takes for a value in canonical form. Statuses and people are looked up first.
 pub(super) fn written(kind: &Kind, text: &str) -> String {
     match kind {
-        Kind::DateTime => match text.parse::<Timestamp>() {
+        Kind::Plain(SlotKind::DateTime) => match text.parse::<Timestamp>() {
             Ok(at) => at.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string(),
             Err(_) => text.to_string(),
         },
@@ -262,28 +272,28 @@ mod tests {
     fn values_are_compared_as_assets_shows_them_again() {
         let long = "ж".repeat(300);
         for (kind, text, expected) in [
-            (Kind::Text, " Adele\r\nVance ", "Adele\nVance"),
-            (Kind::Text, long.as_str(), &long[..508]),
-            (Kind::Textarea, long.as_str(), long.as_str()),
-            (Kind::Integer, "042", "42"),
-            (Kind::Integer, "many", "many"),
-            (Kind::Double, "3.0", "3"),
-            (Kind::Double, "-0", "0"),
-            (Kind::Boolean, "True", "true"),
-            (Kind::Date, "2026-01-31T23:00:00Z", "2026-01-31"),
-            (Kind::DateTime, "2026-01-31", "2026-01-31T00:00:00Z"),
-            (Kind::DateTime, "2026-01-31T09:00:00.1234567+01:00", "2026-01-31T08:00:00.123Z"),
-            (Kind::Ip, "2001:DB8::0:1", "2001:db8::1"),
-            (Kind::Email, "Adele@Contoso.com", "Adele@Contoso.com"),
+            (Kind::Plain(SlotKind::Text), " Adele\r\nVance ", "Adele\nVance"),
+            (Kind::Plain(SlotKind::Text), long.as_str(), &long[..508]),
+            (Kind::Plain(SlotKind::Textarea), long.as_str(), long.as_str()),
+            (Kind::Plain(SlotKind::Integer), "042", "42"),
+            (Kind::Plain(SlotKind::Integer), "many", "many"),
+            (Kind::Plain(SlotKind::Double), "3.0", "3"),
+            (Kind::Plain(SlotKind::Double), "-0", "0"),
+            (Kind::Plain(SlotKind::Boolean), "True", "true"),
+            (Kind::Plain(SlotKind::Date), "2026-01-31T23:00:00Z", "2026-01-31"),
+            (Kind::Plain(SlotKind::DateTime), "2026-01-31", "2026-01-31T00:00:00Z"),
+            (Kind::Plain(SlotKind::DateTime), "2026-01-31T09:00:00.1234567+01:00", "2026-01-31T08:00:00.123Z"),
+            (Kind::Plain(SlotKind::Ip), "2001:DB8::0:1", "2001:db8::1"),
+            (Kind::Plain(SlotKind::Email), "Adele@Contoso.com", "Adele@Contoso.com"),
         ] {
             let once = normalise(&kind, false, Datum::text(text));
             assert_eq!(once, Datum::text(expected), "{kind} {text}");
             assert_eq!(normalise(&kind, false, once.clone()), once, "{kind} {text}: a second time");
             assert_eq!(normalise(&kind, true, once), Datum::set([expected]));
         }
-        assert_eq!(normalise(&Kind::Text, false, Datum::text(" \0")), Datum::Empty);
-        assert_eq!(normalise(&Kind::Text, true, Datum::Empty), Datum::Set(Set::default()));
-        assert_eq!(written(&Kind::DateTime, "2026-01-31T08:00:00Z"), "2026-01-31T08:00:00.000Z");
+        assert_eq!(normalise(&Kind::Plain(SlotKind::Text), false, Datum::text(" \0")), Datum::Empty);
+        assert_eq!(normalise(&Kind::Plain(SlotKind::Text), true, Datum::Empty), Datum::Set(Set::default()));
+        assert_eq!(written(&Kind::Plain(SlotKind::DateTime), "2026-01-31T08:00:00Z"), "2026-01-31T08:00:00.000Z");
     }
 
     #[test]
@@ -322,20 +332,20 @@ mod tests {
         let why = |id: &str| Unknown::new(format!("Jira does not tell what stands in {id:?}"));
         let untold = |id: &str| Datum::Unknown(why(id));
         for (id, kind, many, expected) in [
-            ("1", Kind::Double, false, Datum::text("3")),
+            ("1", Kind::Plain(SlotKind::Double), false, Datum::text("3")),
             ("2", of_seven(), true, Datum::set(["8", "9"])),
-            ("3", Kind::Status, false, Datum::text("Active")),
+            ("3", Kind::Plain(SlotKind::Status), false, Datum::text("Active")),
             ("4", Kind::Group, false, Datum::text("staff")),
-            ("5", Kind::User, false, Datum::text("a1")),
-            ("6", Kind::Text, false, Datum::Empty),
-            ("7", Kind::Text, true, Datum::Set(Set::default())),
-            ("8", Kind::Date, false, Datum::text("2026-01-31")),
-            ("9", Kind::Integer, false, untold("9")),
+            ("5", Kind::Plain(SlotKind::User), false, Datum::text("a1")),
+            ("6", Kind::Plain(SlotKind::Text), false, Datum::Empty),
+            ("7", Kind::Plain(SlotKind::Text), true, Datum::Set(Set::default())),
+            ("8", Kind::Plain(SlotKind::Date), false, Datum::text("2026-01-31")),
+            ("9", Kind::Plain(SlotKind::Integer), false, untold("9")),
             ("10", of_seven(), false, untold("10")),
             ("10", of_seven(), true, Datum::Set(Set::new(vec!["7".into()], Vec::new(), Some(why("10"))))),
-            ("11", Kind::Text, false, Datum::text("Buyer")),
-            ("12", Kind::User, false, untold("12")),
-            ("13", Kind::Double, false, Datum::Empty),
+            ("11", Kind::Plain(SlotKind::Text), false, Datum::text("Buyer")),
+            ("12", Kind::Plain(SlotKind::User), false, untold("12")),
+            ("13", Kind::Plain(SlotKind::Double), false, Datum::Empty),
         ] {
             assert_eq!(held(&object, &slot(id, kind), many), expected, "{id}");
         }

@@ -13,7 +13,7 @@ use super::model::{Kind, Slot, Type};
 use super::value::{self, Object};
 use super::{JsmTarget, Meant, is_id};
 use crate::http::{HttpError, Method, Refusal, plain};
-use crate::plan::change::{Action, Change, TypeSpec};
+use crate::plan::change::{Action, Change, SlotKind, TypeSpec};
 use crate::plan::datum::{Datum, Set};
 use crate::record::Unknown;
 use crate::report::visible::visible;
@@ -163,14 +163,14 @@ impl JsmTarget {
     async fn texts(&self, slot: &Slot, many: bool, value: Datum) -> Result<(Vec<String>, Datum), Box<Sent>> {
         let texts = value::texts(&value).unwrap_or_default();
         match slot.kind {
-            Kind::Status => {
+            Kind::Plain(SlotKind::Status) => {
                 let mut ids = Vec::with_capacity(texts.len());
                 for text in &texts {
                     ids.push(self.status(text).map_err(|why| Box::new(rejected(why)))?);
                 }
                 Ok((ids, value))
             }
-            Kind::User => {
+            Kind::Plain(SlotKind::User) => {
                 let mut accounts = Vec::with_capacity(texts.len());
                 for text in &texts {
                     match self.account(slot, text).await? {

@@ -42,13 +42,19 @@ fn each_right_is_present_wider_missing_or_in_excess() {
 }
 
 #[test]
-fn a_step_that_the_target_cannot_take_is_told_by_check_and_by_each_run() {
+fn a_step_that_the_target_cannot_take_is_told_to_whoever_looks_and_not_every_night() {
     let world = world(&["Directory.Read.All"]);
     world.job(&["users"], "[removal]\ndefault = [{ deactivate = {} }, { delete = {}, after_days = 9 }]\n");
     world.run(["check", "job.toml"]).exits(0).says("the step `deactivate` is passed over").says("leavers take 1 step");
-    let ran = world.run(["run", "job.toml"]);
+    let ran = world.run(["plan", "job.toml"]);
     ran.exits(0).says("the step `deactivate` is passed over");
     ran.check(ran.stderr.matches("passed over").count() == 1, "once");
+    let ran = world.run(["run", "job.toml"]);
+    ran.exits(0).check(ran.stderr.is_empty() && ran.stdout.lines().count() == 1, "one line, which cron mails");
+    // A held plan is shown to somebody.
+    let header = world.read("export/users.csv").lines().next().unwrap().to_owned();
+    world.write("export/users.csv", &format!("{header}\n"));
+    world.run(["run", "job.toml"]).exits(4).says("the step `deactivate` is passed over");
 }
 
 #[test]

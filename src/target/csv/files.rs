@@ -148,7 +148,7 @@ impl Staged {
         let path = Staged::path_of(target);
         let what = || format!("cannot write {}", path.display());
         create_folder(target.parent().unwrap_or(Path::new("/")))?;
-        remove(&path)?;
+        remove(&path).map_err(|error| Error { what: what(), ..error }.hint(WRITABLE))?;
         // Never through something that lies there already: a link must not lead the data elsewhere.
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         let file = file.failing(what).map_err(|error| error.hint(WRITABLE))?;

@@ -109,7 +109,7 @@ impl TypeWork<'_, '_> {
                 Some(first) => {
                     crash::point("before stage");
                     let mut changes = std::iter::once(first).chain(changes);
-                    let mut answer = |change: &Change, outcome| staging.answer(change, outcome);
+                    let mut answer = |nth: u32, change: &Change, outcome| staging.answer(nth, change, outcome);
                     match target.stage(spec, &mut changes, &mut answer).await {
                         Ok(mark) => Some(mark),
                         Err(error) => return Err((staging.refused(), error)),

@@ -1,10 +1,10 @@
 //! One type on its way through the target's stage: what was asked, what was answered, and what the ledger's rows become.
 //!
-//! Hides the bookkeeping that a target reads changes and reports outcomes at its own pace. Holds the target to its
-//! promise: one outcome for each change, in the same order. Rows wait in the ledger, so memory follows the number of
-//! refused changes alone.
+//! Hides the bookkeeping that a target reads changes and reports outcomes at its own pace and in its own order. Holds
+//! the target to its promise: one outcome for each change. Rows wait in the ledger; what is kept of a change here is its
+//! position.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{Sink, TypeOutcome, Watch, as_read_back};
@@ -12,7 +12,6 @@ use crate::error::{Error, Result};
 use crate::ledger::{Batch, Became};
 use crate::plan::Plan;
 use crate::plan::change::{Action, Change};
-use crate::record::Key;
 use crate::target::{BatchMark, Outcome};
 
 /// A type that is ready to be committed.
@@ -30,8 +29,8 @@ pub(super) struct Staging<'a, 'w>(Mutex<Books<'a, 'w>>);
 
 struct Books<'a, 'w> {
     rows: &'a mut Batch,
-    /// Handed out and not answered yet, with their positions.
-    asked: VecDeque<(u32, Key)>,
+    /// The positions of the changes that were handed out, in that order; `None` once answered.
+    asked: Vec<Option<u32>>,
     refused: Vec<u32>,
     done: BTreeMap<Action, u64>,
     /// Every change was handed out.
@@ -51,7 +50,7 @@ impl<'a, 'w> Staging<'a, 'w> {
     ) -> Staging<'a, 'w> {
         Staging(Mutex::new(Books {
             rows,
-            asked: VecDeque::new(),
+            asked: Vec::new(),
             refused: Vec::new(),
             done: BTreeMap::new(),
             exhausted: false,
@@ -79,7 +78,7 @@ impl<'a, 'w> Staging<'a, 'w> {
                 match change {
                     Err(error) => return Some(Err(error)),
                     Ok(change) if change.action.writes() => {
-                        books.asked.push_back((position, change.key.clone()));
+                        books.asked.push(Some(position));
                         return Some(Ok(change));
                     }
                     Ok(change) => {
@@ -94,17 +93,12 @@ impl<'a, 'w> Staging<'a, 'w> {
         })
     }
 
-    /// Takes the outcome of the change that was handed out longest ago.
-    pub(super) fn answer(&self, change: &Change, outcome: Outcome) -> Result<()> {
+    /// Takes the outcome of the change that was handed out as the `nth`, from 0.
+    pub(super) fn answer(&self, nth: u32, change: &Change, outcome: Outcome) -> Result<()> {
         let mut books = self.books();
-        let position = match books.asked.pop_front() {
-            Some((position, key)) if key == change.key => position,
-            _ => {
-                return Err(Error::failed(format!(
-                    "a defect: the target reported {} {} out of turn",
-                    change.ty, change.key
-                )));
-            }
+        let Some(position) = books.asked.get_mut(nth as usize).and_then(Option::take) else {
+            let Change { ty, key, .. } = change;
+            return Err(Error::failed(format!("a defect: the target says once more what became of {ty} {key}")));
         };
         let Books { sink, watch, .. } = &mut *books;
         sink.tell(&change.ty, watch);
@@ -127,18 +121,19 @@ impl<'a, 'w> Staging<'a, 'w> {
 
     /// Positions of the changes that were refused so far, ascending.
     pub(super) fn refused(&self) -> Vec<u32> {
-        self.books().refused.clone()
+        let mut refused = self.books().refused.clone();
+        refused.sort_unstable();
+        refused
     }
 
     /// What is done once the rows are committed, if the target kept its promise.
     pub(super) fn finish(self) -> Result<BTreeMap<Action, u64>> {
         let books = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, key)) = books.asked.front() {
-            let ty = &books.outcome.ty;
-            return Err(Error::failed(format!("a defect: the target did not say what became of {ty} {key}")));
+        let ty = &books.outcome.ty;
+        if books.asked.iter().any(Option::is_some) {
+            return Err(Error::failed(format!("a defect: the target did not say what became of each change of {ty}")));
         }
         if !books.exhausted {
-            let ty = &books.outcome.ty;
             return Err(Error::failed(format!("a defect: the target did not read all changes of {ty}")));
         }
         Ok(books.done)

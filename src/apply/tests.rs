@@ -129,8 +129,8 @@ async fn a_commit_that_fails_is_discarded_where_the_old_state_stands_and_else_le
 #[tokio::test]
 async fn a_target_that_breaks_its_promise_is_found_out_before_anything_is_visible() {
     for (fail, words) in [
-        (Fail::SkipsLast, "did not say what became of groups staff"),
-        (Fail::OutOfTurn, "reported groups staff out of turn"),
+        (Fail::SkipsLast, "did not say what became of each change of groups"),
+        (Fail::SaysTwice, "says once more what became of groups staff"),
         (Fail::StopsReading, "did not read all changes of groups"),
     ] {
         let folder = crate::testing::folder();

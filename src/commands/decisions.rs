@@ -90,8 +90,21 @@ impl Desk {
         }
     }
 
+    /// Refuses to go on (with what the person wants to do, a verb) where a run died and nobody has looked yet what became
+    /// of its writes: what the ledger says of their records is not what stands in the target.
+    pub fn settled(&mut self, then: &str) -> Result<()> {
+        if self.ledger.unfinished_batches()?.is_empty() && self.ledger.unfinished_changes()?.is_empty() {
+            // What was never sent is no riddle.
+            return self.ledger.discard_unmarked();
+        }
+        let message = "a run of this job died while it wrote, and what became of that is still to be looked at";
+        let hint = format!("run the job once, which settles it, then {then}: entra-import run {}", self.job_file);
+        Err(Error::usage(message).hint(hint))
+    }
+
     /// Makes decisions true, under the name of whoever takes them.
     pub fn decide(&mut self, by: Option<&str>, decisions: &[Decision]) -> Result<()> {
+        self.settled("decide")?;
         let kind = decisions.first().map_or("decide", |decision| decision.rule.kind());
         let run = self.ledger.begin_run(kind, self.now)?;
         self.ledger.decide(run, self.now, &who(by), decisions)?;

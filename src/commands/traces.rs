@@ -79,12 +79,7 @@ pub fn forget(command: &Forget, context: &Context<'_>) -> Result<Exit> {
             "let the removal ladder take what it owns, or give it up with --owned: it stays in the target as it is",
         ));
     }
-    if !desk.ledger.unfinished_batches()?.is_empty() || !desk.ledger.unfinished_changes()?.is_empty() {
-        return Err(Error::usage(
-            "a run of this job died while it wrote, and what became of that is still to be looked at",
-        )
-        .hint(format!("run the job once, which settles it, then forget: entra-import run {}", desk.job_file)));
-    }
+    desk.settled("forget")?;
     let mut names = desk.ledger.labels_of(id)?;
     // A short name would be found in every file.
     names.retain(|name| name.chars().count() > 3);

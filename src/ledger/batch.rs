@@ -76,11 +76,6 @@ impl Batch {
         ended.unwrap_or_else(|| Err(Error::failed("the ledger's writer ended before the rows did")))
     }
 
-    /// The target type.
-    pub(super) fn ty(&self) -> &str {
-        &self.ty
-    }
-
     /// Whether there is nothing to write.
     pub(super) fn is_empty(&self) -> bool {
         self.chunk.is_empty() && self.writer.is_none()

@@ -100,7 +100,7 @@ impl Ledger {
                 let (run, ty) = whose.map_err(failed)?;
                 let mut rows = Waiting::under(id, transaction, run, &ty).map_err(failed)?;
                 rows.push(transaction, ledger, became)?;
-                waiting::become_true(transaction, id, &ty, rows.moves).map_err(failed)?;
+                waiting::become_true(transaction, id, rows.moves).map_err(failed)?;
             }
             Ok(())
         })
@@ -137,10 +137,9 @@ impl Ledger {
         if batch.is_empty() {
             return Ok(());
         }
-        let ty = batch.ty().to_string();
         let written = batch.finish().and_then(|rows| {
             self.transact("ledger rows", |transaction, ledger| {
-                let done = waiting::become_true(transaction, rows.entry, &ty, rows.moves);
+                let done = waiting::become_true(transaction, rows.entry, rows.moves);
                 done.map_err(|cause| ledger.failed(cause))
             })
         });
@@ -183,10 +182,10 @@ impl Ledger {
     /// Makes true what the batch wrote down, and forgets the intent. Moves the generation if ownership or a settled
     /// value changed.
     pub fn commit_batch(&mut self, batch: EntryId) -> Result<()> {
-        self.end_batch("batch commit", batch, |transaction, ty| {
+        self.end_batch("batch commit", batch, |transaction, _| {
             let moves =
                 transaction.query_row("SELECT moves FROM journal WHERE id = ?1", [batch.0], |row| row.get(0))?;
-            waiting::become_true(transaction, batch, ty, moves)
+            waiting::become_true(transaction, batch, moves)
         })
     }
 
@@ -199,7 +198,7 @@ impl Ledger {
     /// visible. Ownership stays as it was before; records the batch would have brought in are not taken over.
     pub fn forget_values(&mut self, batch: EntryId) -> Result<()> {
         self.end_batch("batch values forgotten", batch, |transaction, ty| {
-            if waiting::forget_values(transaction, batch, ty)? {
+            if waiting::forget_values(transaction, batch)? {
                 waiting::advance(transaction)?;
             }
             waiting::forget(transaction, batch, ty)
@@ -281,7 +280,7 @@ pub(super) fn rows_at_once(
     for row in rows {
         waiting.push(transaction, view, row?.into())?;
     }
-    waiting::become_true(transaction, entry, ty, waiting.moves).map_err(failed)
+    waiting::become_true(transaction, entry, waiting.moves).map_err(failed)
 }
 
 /// A new entry; `kind` is one of the words of `schema.sql`.

@@ -73,7 +73,8 @@ impl Ledger {
                 let mut entries = 0;
                 // What runs wrote and people decided about others may name it as well, as the manager they had.
                 for (table, columns) in [
-                    ("versions", "key"),
+                    ("rows", "key"),
+                    ("replaced", "key"),
                     ("written", "key || written || coalesce(attributes, '')"),
                     ("decisions", "key || coalesce(before, '')"),
                     ("refused", "key || reason"),

@@ -38,9 +38,9 @@ CREATE TABLE journal (
     moves INTEGER NOT NULL DEFAULT 0
 );
 
--- What the job knows about records of the target, by target type and source key: each row beside the one it will
--- replace as long as its journal entry is there, and alone from then on. A null state takes the record out.
-CREATE TABLE versions (
+-- What the job knows about records of the target, by target type and source key. Not true as long as its journal entry
+-- is there: then `replaced` has what is. A null state takes the record out.
+CREATE TABLE rows (
     type TEXT NOT NULL,
     key TEXT NOT NULL,
     -- The journal entry that brought it.
@@ -57,24 +57,42 @@ CREATE TABLE versions (
     leaving_since TEXT,
     paused_at TEXT,
     missing_since TEXT,
-    PRIMARY KEY (type, key, entry)
+    PRIMARY KEY (type, key)
 ) WITHOUT ROWID;
 
--- Keys for which an entry's version replaces another one, or takes the record out.
-CREATE TABLE replaces (
-    entry INTEGER NOT NULL,
+CREATE INDEX rows_taken_out ON rows (entry) WHERE state IS NULL;
+
+-- Rows that others were written over, each as long as the journal entry is there that did it.
+-- The columns behind `brought_by` are the row, as in `rows`.
+CREATE TABLE replaced (
+    type TEXT NOT NULL,
     key TEXT NOT NULL,
-    PRIMARY KEY (entry, key)
+    entry INTEGER NOT NULL,
+    brought_by INTEGER NOT NULL,
+    mapping TEXT,
+    state TEXT,
+    origin TEXT,
+    target_id TEXT,
+    label TEXT,
+    attributes TEXT,
+    leaving TEXT,
+    leaving_since TEXT,
+    paused_at TEXT,
+    missing_since TEXT,
+    PRIMARY KEY (type, key)
 ) WITHOUT ROWID;
 
 -- What is true now.
 CREATE VIEW records AS
 SELECT type, key, mapping, state, origin, target_id, label, attributes, leaving, leaving_since, paused_at, missing_since
-FROM versions WHERE state IS NOT NULL AND entry NOT IN (SELECT id FROM journal);
+FROM rows WHERE state IS NOT NULL AND entry NOT IN (SELECT id FROM journal)
+UNION ALL
+SELECT type, key, mapping, state, origin, target_id, label, attributes, leaving, leaving_since, paused_at, missing_since
+FROM replaced;
 
 -- What a run wrote into the target, by record; more than one line where it took several requests. True once its
 -- journal entry is gone.
--- The columns behind `written` are the record before, as in `versions`, kept of deletes alone.
+-- The columns behind `written` are the record before, as in `rows`, kept of deletes alone.
 CREATE TABLE written (
     run INTEGER NOT NULL REFERENCES runs (id),
     type TEXT NOT NULL,

@@ -260,15 +260,119 @@ fn a_batch_nobody_can_tell_about_makes_its_values_unknown_and_keeps_ownership() 
     assert_eq!(ledger.unfinished_batches().unwrap(), []);
 }
 
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Commit,
+    Discard,
+    ForgetValues,
+    Abandon,
+    /// Killed before the batch was journalled.
+    Die,
+    AtOnce,
+}
+
+fn any_end() -> impl Strategy<Value = End> {
+    use End::*;
+    prop::sample::select(vec![Commit, Commit, Commit, Discard, ForgetValues, Abandon, Die, AtOnce])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Whatever is written over what, and however each batch ends: until its end everybody sees what was true before, and
+    /// from then on what a plain map says.
+    #[test]
+    fn rows_that_are_not_true_yet_hide_nothing_and_leave_nothing(
+        batches in prop::collection::vec((prop::collection::btree_map(0..8u8, prop::option::of("[ab]"), 0..8), any_end()), 1..8),
+    ) {
+        let folder = crate::testing::folder();
+        let mut ledger = new_ledger(folder.path());
+        let run = ledger.begin_run("run", at("2026-03-02T02:00:00Z")).unwrap();
+        let mut truth: BTreeMap<Key, Row> = BTreeMap::new();
+        for (changes, end) in batches {
+            let next: BTreeMap<Key, Option<Row>> = changes
+                .into_iter()
+                .map(|(key, value)| (Key::Text(key.to_string().into()), value.map(|value| row(&value))))
+                .collect();
+            let as_before = |ledger: &Ledger, truth: &BTreeMap<Key, Row>| {
+                let reader = Ledger::open_to_read(&ledger.path, &identity()).unwrap().unwrap();
+                for ledger in [ledger, &reader] {
+                    prop_assert_eq!(all(ledger, "users"), truth.clone().into_iter().collect::<Vec<_>>());
+                    for key in next.keys() {
+                        prop_assert_eq!(ledger.row("users", key).unwrap(), truth.get(key).cloned());
+                    }
+                    prop_assert_eq!(ledger.count_owned("users").unwrap(), truth.len() as u64);
+                }
+                Ok(())
+            };
+            let generation = ledger.generation().unwrap();
+            let batch = batch(&ledger, run, next.clone());
+            let ended = match end {
+                End::Abandon => ledger.abandon_batch(batch),
+                End::AtOnce => ledger.write_batch(batch),
+                End::Die => {
+                    drop(batch.finish().unwrap());
+                    as_before(&ledger, &truth)?;
+                    ledger.discard_unmarked()
+                }
+                End::Commit | End::Discard | End::ForgetValues => {
+                    let id = ledger.journal_batch(batch, &mark()).unwrap();
+                    as_before(&ledger, &truth)?;
+                    match end {
+                        End::Commit => ledger.commit_batch(id),
+                        End::Discard => ledger.discard_batch(id),
+                        _ => ledger.forget_values(id),
+                    }
+                }
+            };
+            ended.unwrap();
+            let mut moves = false;
+            for (key, next) in &next {
+                match end {
+                    End::Commit | End::AtOnce => {
+                        let before = match next {
+                            Some(next) => truth.insert(key.clone(), next.clone()),
+                            None => truth.remove(key),
+                        };
+                        moves |= before != *next;
+                    }
+                    End::ForgetValues => {
+                        for row in truth.get_mut(key) {
+                            moves |= !row.values.is_empty();
+                            row.values.clear();
+                        }
+                    }
+                    End::Discard | End::Abandon | End::Die => {}
+                }
+            }
+            as_before(&ledger, &truth)?;
+            prop_assert_eq!(ledger.generation().unwrap(), generation + u64::from(moves));
+            let left = "SELECT (SELECT count(*) FROM replaced) + (SELECT count(*) FROM journal)
+                        + (SELECT count(*) FROM rows WHERE state IS NULL)";
+            prop_assert_eq!(ledger.connection.query_row(left, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
+        }
+    }
+}
+
 #[test]
 fn a_record_that_is_changed_twice_is_named() {
     let folder = crate::testing::folder();
     let mut ledger = new_ledger(folder.path());
+    let key = |text: &str| Key::Text(text.into());
     let run = ledger.begin_run("run", at("2026-03-02T02:00:00Z")).unwrap();
-    let twice = [(Key::Text("x".into()), Some(row("x"))), (Key::Text("x".into()), None)];
-    let error = ledger.write_rows(run, "users", twice.into_iter().map(Ok)).unwrap_err();
-    assert!(error.to_string().contains("the plan changes users x twice"), "{error}");
-    assert_eq!(all(&ledger, "users"), []);
+    let mut refuses = |ledger: &mut Ledger, name: &str| {
+        let before = all(ledger, "users");
+        for next in [Some(row("again")), None] {
+            let twice = [(key(name), Some(row("x"))), (key(name), next)];
+            let error = ledger.write_rows(run, "users", twice.into_iter().map(Ok)).unwrap_err();
+            assert!(error.to_string().contains(&format!("the plan changes users {name} twice")), "{error}");
+            assert_eq!(all(ledger, "users"), before);
+        }
+    };
+    refuses(&mut ledger, "the first of all");
+    write(&mut ledger, "users", vec![(key("known"), Some(row("known")))]);
+    refuses(&mut ledger, "known");
+    refuses(&mut ledger, "new");
 }
 
 #[test]
@@ -501,7 +605,7 @@ fn a_batch_of_many_chunks_is_seen_whole_or_not_at_all_and_leaves_nothing_once_ab
     let rows = || (0..10_000).map(|n| became_at(key(n), (n % 2 == 0).then(|| row("new"))));
     let sees = |ledger: &Ledger| (all(ledger, "users").len(), history(ledger, run).len(), ledger.generation().unwrap());
     let everything = |ledger: &Ledger| -> i64 {
-        let count = "SELECT (SELECT count(*) FROM versions) + (SELECT count(*) FROM replaces)
+        let count = "SELECT (SELECT count(*) FROM rows) + (SELECT count(*) FROM replaced)
                      + (SELECT count(*) FROM journal) + (SELECT count(*) FROM written)";
         ledger.connection.query_row(count, [], |row| row.get(0)).unwrap()
     };

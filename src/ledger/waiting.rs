@@ -1,13 +1,15 @@
-//! Rows on their way into the ledger: each is written once, beside the row it will replace, and becomes true when its
+//! Rows on their way into the ledger: each is written once, in the place of the row it replaces, and is true once its
 //! journal entry goes.
 //!
-//! Hides the two tables this takes (`versions`, `replaces`) and which changes move the generation. Works inside
-//! somebody's transaction; when that commits, and what the target has to do with it, is [`super::journal`]'s business.
+//! Hides the two tables this takes: `rows`, and `replaced`, where the true row lies until then. To write is the only time
+//! that the pages of `rows` are touched: the end of an entry takes its lines out of `replaced`, one after the other.
+//! Hides which changes move the generation, too. Works inside somebody's transaction; when that commits, and what the
+//! target has to do with it, is [`super::journal`]'s business.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::journal::EntryId;
-use super::records::Stored;
+use super::records::{COLUMNS, Stored};
 use super::{Became, RunId, View, meta, to_json, written};
 use crate::error::{Error, Result};
 
@@ -26,7 +28,7 @@ pub(super) struct Waiting {
 impl Waiting {
     /// Begins to collect rows of a type under an entry of the journal.
     pub fn under(entry: EntryId, to: &Connection, run: RunId, ty: &str) -> rusqlite::Result<Waiting> {
-        let any = "SELECT EXISTS (SELECT 1 FROM versions WHERE type = ?1)";
+        let any = "SELECT EXISTS (SELECT 1 FROM rows WHERE type = ?1)";
         let bare = !to.prepare_cached(any)?.query_row([ty], |row| row.get::<_, bool>(0))?;
         Ok(Waiting { entry, run, ty: ty.to_string(), bare, moves: false })
     }
@@ -54,13 +56,10 @@ impl Waiting {
     }
 
     fn insert(&mut self, to: &Connection, key: &str, next: Option<&Stored>) -> rusqlite::Result<()> {
-        let differs = self.differs(to, key, next)?;
-        self.moves |= differs.unwrap_or(next.is_some());
-        if differs.is_some() || next.is_none() {
-            let insert = "INSERT INTO replaces (entry, key) VALUES (?1, ?2)";
-            to.prepare_cached(insert)?.execute(params![self.entry.0, key])?;
-        }
-        let insert = "INSERT INTO versions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+        let replaces = !self.bare && self.set_aside(to, key, next)?;
+        self.moves |= !replaces && next.is_some();
+        let insert = format!("INSERT INTO rows (type, key, entry, {COLUMNS}) VALUES (?1, ?2, ?3, {VALUES})");
+        let update = format!("UPDATE rows SET entry = ?3, ({COLUMNS}) = ({VALUES}) WHERE type = ?1 AND key = ?2");
         let values = params![
             self.ty,
             key,
@@ -76,17 +75,15 @@ impl Waiting {
             next.and_then(|row| row.paused_at.as_ref()),
             next.and_then(|row| row.missing_since.as_ref()),
         ];
-        to.prepare_cached(insert)?.execute(values).map(drop)
+        to.prepare_cached(if replaces { &update } else { &insert })?.execute(values).map(drop)
     }
 
-    /// Whether the row that is true now is another one, timers and labels aside; `None` where there is none.
-    fn differs(&self, to: &Connection, key: &str, next: Option<&Stored>) -> rusqlite::Result<Option<bool>> {
-        if self.bare {
-            return Ok(None);
-        }
-        let find = "SELECT state IS NOT ?3 OR attributes IS NOT ?4 OR target_id IS NOT ?5 OR mapping IS NOT ?6
-                    OR origin IS NOT ?7 OR leaving IS NOT ?8
-             FROM records WHERE type = ?1 AND key = ?2";
+    /// Keeps the row that is true now, if there is one, and says so. Notes whether the next one is another, timers and
+    /// labels aside.
+    fn set_aside(&mut self, to: &Connection, key: &str, next: Option<&Stored>) -> rusqlite::Result<bool> {
+        let differs = "SELECT state IS NOT ?3 OR attributes IS NOT ?4 OR target_id IS NOT ?5 OR mapping IS NOT ?6
+                       OR origin IS NOT ?7 OR leaving IS NOT ?8
+             FROM rows WHERE type = ?1 AND key = ?2";
         let values = params![
             self.ty,
             key,
@@ -97,38 +94,51 @@ impl Waiting {
             next.map(|row| row.origin),
             next.and_then(|row| row.leaving.as_ref()),
         ];
-        to.prepare_cached(find)?.query_row(values, |row| row.get(0)).optional()
+        let differs = to.prepare_cached(differs)?.query_row(values, |row| row.get::<_, bool>(0)).optional()?;
+        let Some(differs) = differs else { return Ok(false) };
+        self.moves |= differs;
+        // A row of this entry is none to keep: to write over it is refused, as is to keep a second one of this key.
+        let keep = format!(
+            "INSERT INTO replaced (type, key, entry, brought_by, {COLUMNS})
+             SELECT type, key, ?3, entry, {COLUMNS} FROM rows WHERE type = ?1 AND key = ?2 AND entry <> ?3"
+        );
+        Ok(to.prepare_cached(&keep)?.execute(params![self.ty, key, self.entry.0])? > 0)
     }
 }
 
-/// Makes true what waits under an entry of that type, and takes the entry away. `moves`: as [`Waiting::moves`].
-pub(super) fn become_true(to: &Connection, entry: EntryId, ty: &str, moves: bool) -> rusqlite::Result<()> {
+/// What [`COLUMNS`] get, of a record's type, key and entry and its row.
+const VALUES: &str = "?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13";
+
+/// Makes true what waits under an entry, and takes the entry away. `moves`: as [`Waiting::moves`].
+pub(super) fn become_true(to: &Connection, entry: EntryId, moves: bool) -> rusqlite::Result<()> {
     if moves {
         advance(to)?;
     }
-    let replaced = "DELETE FROM versions WHERE type = ?2 AND key IN (SELECT key FROM replaces WHERE entry = ?1)
-                    AND (entry <> ?1 OR state IS NULL)";
-    to.prepare_cached(replaced)?.execute(params![entry.0, ty])?;
+    to.prepare_cached("DELETE FROM rows WHERE entry = ?1 AND state IS NULL")?.execute([entry.0])?;
     take_away(to, entry)
 }
 
-/// Forgets what waits under an entry of that type, and the entry.
+/// Puts back what was true before an entry of that type, and takes the entry away.
 pub(super) fn forget(to: &Connection, entry: EntryId, ty: &str) -> rusqlite::Result<()> {
-    to.execute("DELETE FROM versions WHERE type = ?2 AND entry = ?1", params![entry.0, ty])?;
+    to.execute("DELETE FROM rows WHERE type = ?2 AND entry = ?1", params![entry.0, ty])?;
+    let put_back = format!(
+        "INSERT INTO rows (type, key, entry, {COLUMNS})
+         SELECT type, key, brought_by, {COLUMNS} FROM replaced WHERE entry = ?1"
+    );
+    to.execute(&put_back, [entry.0])?;
     to.execute("DELETE FROM written WHERE type = ?2 AND entry = ?1", params![entry.0, ty])?;
     take_away(to, entry)
 }
 
-/// Forgets the last values of the records that rows wait for under an entry of that type; says whether there were any.
-pub(super) fn forget_values(to: &Connection, entry: EntryId, ty: &str) -> rusqlite::Result<bool> {
-    let forget = "UPDATE versions SET attributes = '{}' WHERE attributes <> '{}' AND type = ?2 AND entry <> ?1
-                  AND key IN (SELECT key FROM replaces WHERE entry = ?1)";
-    Ok(to.execute(forget, params![entry.0, ty])? > 0)
+/// Forgets the last values of the records that rows wait for under an entry; says whether there were any.
+pub(super) fn forget_values(to: &Connection, entry: EntryId) -> rusqlite::Result<bool> {
+    let forget = "UPDATE replaced SET attributes = '{}' WHERE attributes <> '{}' AND entry = ?1";
+    Ok(to.execute(forget, [entry.0])? > 0)
 }
 
-/// Takes an entry out of the journal, under which nothing waits any more.
+/// Takes an entry out of the journal, and with it what it kept of the rows before.
 pub(super) fn take_away(to: &Connection, entry: EntryId) -> rusqlite::Result<()> {
-    to.prepare_cached("DELETE FROM replaces WHERE entry = ?1")?.execute([entry.0])?;
+    to.prepare_cached("DELETE FROM replaced WHERE entry = ?1")?.execute([entry.0])?;
     to.prepare_cached("DELETE FROM journal WHERE id = ?1")?.execute([entry.0]).map(drop)
 }
 

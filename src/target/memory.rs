@@ -11,7 +11,9 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 
-use super::{BatchMark, Capabilities, Interrupted, Outcome, Sent, Target, WriteBatches, WriteRecords, Writes};
+use super::{
+    BatchMark, Capabilities, Interrupted, Outcome, Outcomes, Sent, Target, WriteBatches, WriteRecords, Writes,
+};
 use crate::error::{Error, Exit, Result};
 use crate::plan::change::{Action, Change, Current, TypeSpec};
 use crate::plan::datum::{Datum, Set};
@@ -202,7 +204,7 @@ impl WriteBatches for MemoryTarget {
         &self,
         ty: &TypeSpec,
         changes: &mut (dyn Iterator<Item = Result<Change>> + Send),
-        outcomes: &mut (dyn for<'c> FnMut(&'c Change, Outcome) -> Result<()> + Send),
+        outcomes: &mut Outcomes<'_>,
     ) -> Result<BatchMark> {
         let mut store = self.store.lock().unwrap();
         let before = store.hash(&ty.name);
@@ -210,10 +212,10 @@ impl WriteBatches for MemoryTarget {
             return Err(Error::new(Exit::Stale, format!("{} changed since it was read", ty.name)));
         }
         let mut records = store.types.get(&ty.name).cloned().unwrap_or_default();
-        for change in changes {
+        for (index, change) in (0..).zip(changes) {
             let change = change?;
             let outcome = store.apply(ty, &mut records, &change);
-            outcomes(&change, outcome)?;
+            outcomes(index, &change, outcome)?;
         }
         let after = hash(&records);
         store.staged.insert(ty.name.clone(), records);

@@ -214,12 +214,15 @@ pub enum Writes<'a> {
     Records(&'a dyn WriteRecords),
 }
 
+/// Takes what became of a change: how many came before it (from 0), itself, its outcome.
+pub type Outcomes<'a> = dyn FnMut(u32, &Change, Outcome) -> Result<()> + Send + 'a;
+
 /// A target whose changes of one type become visible all at once.
 #[async_trait]
 pub trait WriteBatches: Send + Sync {
     /// Writes the changes of one type beside the old state. `changes` come in the plan's order; `outcomes` gets one
-    /// outcome for each, in the same order, and [`Change`]s that write nothing ([`Action::writes`]) are done by
-    /// themselves. Nothing is visible before [`WriteBatches::commit`].
+    /// outcome for each as soon as it is known, in any order, and [`Change`]s that write nothing ([`Action::writes`]) are
+    /// done by themselves. Nothing is visible before [`WriteBatches::commit`].
     ///
     /// Doing the same again changes nothing: a create whose record is there with the same values is done, and so is a
     /// delete whose record is gone. A create whose key is there with other values is rejected, never doubled; values
@@ -233,7 +236,7 @@ pub trait WriteBatches: Send + Sync {
         &self,
         ty: &TypeSpec,
         changes: &mut (dyn Iterator<Item = Result<Change>> + Send),
-        outcomes: &mut (dyn for<'c> FnMut(&'c Change, Outcome) -> Result<()> + Send),
+        outcomes: &mut Outcomes<'_>,
     ) -> Result<BatchMark>;
 
     /// Makes a staged batch visible and durable, all at once. Once more does nothing. Refuses as stale, and drops the

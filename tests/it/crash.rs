@@ -164,6 +164,28 @@ fn asked_twice_or_outside_of_applying_it_ends_at_once_and_the_next_run_does_it_a
 }
 
 #[test]
+fn nobody_decides_about_records_while_it_is_open_what_became_of_them() {
+    let (world, undisturbed) = busy();
+    let dead_at = |point| {
+        world.restore();
+        let paused = world.paused(["run", "job.toml"], point);
+        paused.signal("KILL");
+        paused.ends().exits(1000 + KILLED);
+    };
+    let pin = ["pin", "job.toml", &id(8), "--type", "users"];
+
+    dead_at("before the target's commit");
+    world.run(pin).exits(2).says("still to be looked at").says("entra-import run job.toml");
+    recovers(&world, &undisturbed, "a decision that was refused");
+    world.run(pin).exits(0);
+
+    // Not even journalled: the rows that the ledger got are nobody's.
+    dead_at("rows waiting");
+    world.run(pin).exits(0).says(": pinned");
+    recovers(&world, &undisturbed, "a decision about a record");
+}
+
+#[test]
 fn a_target_that_changes_while_it_is_written_is_left_as_it_is() {
     let (world, _) = busy();
     let paused = world.paused(["run", "job.toml"], "before the target's commit");

@@ -20,7 +20,7 @@ use crate::plan::datum::Datum;
 use crate::plan::{Header, Plan, TypeSummary};
 use crate::record::{Coverage, Key};
 use crate::spill::SpillWriter;
-use crate::target::{BatchMark, Capabilities, Interrupted, Outcome, Target, WriteBatches, Writes};
+use crate::target::{BatchMark, Capabilities, Interrupted, Outcome, Outcomes, Target, WriteBatches, Writes};
 
 /// Records of a type: key to name.
 pub type Names = BTreeMap<String, String>;
@@ -41,7 +41,7 @@ pub enum Fail {
     CommitBeforeRename,
     CommitAfterRename,
     SkipsLast,
-    OutOfTurn,
+    SaysTwice,
     StopsReading,
 }
 
@@ -110,20 +110,23 @@ impl WriteBatches for Files {
         &self,
         ty: &TypeSpec,
         changes: &mut (dyn Iterator<Item = Result<Change>> + Send),
-        outcomes: &mut (dyn for<'c> FnMut(&'c Change, Outcome) -> Result<()> + Send),
+        outcomes: &mut Outcomes<'_>,
     ) -> Result<BatchMark> {
         let mut names = self.names(&ty.name);
-        let mut changes: Vec<Change> = match self.fail {
+        let changes: Vec<Change> = match self.fail {
             Fail::StopsReading => changes.take(1).collect::<Result<_>>()?,
             _ => changes.collect::<Result<_>>()?,
         };
+        let mut answers: Vec<(u32, Outcome)> =
+            (0..).zip(&changes).map(|(nth, change)| (nth, self.write(&mut names, change))).collect();
         match self.fail {
-            Fail::SkipsLast => drop(changes.pop()),
-            Fail::OutOfTurn => changes.reverse(),
+            Fail::SkipsLast => drop(answers.pop()),
+            Fail::SaysTwice => answers.extend(answers.clone()),
             _ => {}
         }
-        for change in &changes {
-            outcomes(change, self.write(&mut names, change))?;
+        // Any order will do.
+        for (nth, outcome) in answers.into_iter().rev() {
+            outcomes(nth, &changes[nth as usize], outcome)?;
         }
         if matches!(self.fail, Fail::StageOf(failing) if failing == ty.name) {
             return Err(Error::new(Exit::Unreachable, "cannot stage").cause("no space"));

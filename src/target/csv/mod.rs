@@ -33,7 +33,7 @@ use self::files::{Hashed, Staged};
 use self::rewrite::Batch;
 use self::rows::Row;
 use self::sheet::{Sheet, key_of};
-use super::{BatchMark, Capabilities, Interrupted, Lacks, Outcome, Remark, Target, WriteBatches, Writes};
+use super::{BatchMark, Capabilities, Interrupted, Lacks, Outcomes, Remark, Target, WriteBatches, Writes};
 use crate::error::{Context, Error, Result};
 use crate::plan::change::{Change, Current, TypeSpec};
 use crate::plan::datum::Datum;
@@ -90,7 +90,7 @@ impl CsvTarget {
         ty: &TypeSpec,
         path: &Path,
         changes: &mut dyn Iterator<Item = Result<Change>>,
-        outcomes: &mut dyn FnMut(&Change, Outcome) -> Result<()>,
+        outcomes: &mut Outcomes<'_>,
     ) -> Result<BatchMark> {
         let mut sheet = Sheet::open(path, ty)?;
         let (staged, file) = Staged::create(path, sheet.as_ref().map(Sheet::file))?;
@@ -192,7 +192,7 @@ impl WriteBatches for CsvTarget {
         &self,
         ty: &TypeSpec,
         changes: &mut (dyn Iterator<Item = Result<Change>> + Send),
-        outcomes: &mut (dyn for<'c> FnMut(&'c Change, Outcome) -> Result<()> + Send),
+        outcomes: &mut Outcomes<'_>,
     ) -> Result<BatchMark> {
         let path = self.path(ty)?;
         self.stage_file(ty, &path, changes, outcomes)

@@ -1,9 +1,10 @@
 //! The changes of one type, and the old file streamed into a new one with them.
 //!
-//! Hides how changes find their rows. In memory: the keys that changes name and what became of each change; the
-//! changes themselves lie in a [`Spill`], and of the file only one row is held. A first file needs no looking for rows:
-//! its changes are written as they come. Rows nobody changes are copied byte for byte, as are the cells of columns that
-//! are not ours. Deliberately knows nothing of files and renames.
+//! Hides how changes find their rows. In memory: the keys that changes name and which changes are open; the changes
+//! themselves lie in a [`Spill`], and of the file only one row is held. What becomes of a change is told as soon as its
+//! row has passed, so that the ledger is written beside the file. A first file needs no looking for rows: its changes are
+//! written as they come. Rows nobody changes are copied byte for byte, as are the cells of columns that are not ours.
+//! Deliberately knows nothing of files and renames.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -17,7 +18,7 @@ use crate::error::{Context, Result};
 use crate::plan::change::{Action, Change, TypeSpec};
 use crate::plan::datum::Datum;
 use crate::spill::{Place, Spill, SpillWriter};
-use crate::target::Outcome;
+use crate::target::{Outcome, Outcomes};
 
 /// The changes of one type, looked up by the rows they are about.
 pub struct Batch<'a> {
@@ -31,9 +32,10 @@ pub struct Batch<'a> {
 }
 
 /// What became of a change.
-#[derive(Clone)]
 enum Fate {
     Open,
+    /// Its outcome is told.
+    Told,
     /// Done; the row's new id where it has one.
     Done(Option<Box<str>>),
     Rejected(Box<str>),
@@ -68,13 +70,13 @@ impl<'a> Batch<'a> {
         Ok(Batch { ty, path, changes: spill.finish()?, places, fates, keys })
     }
 
-    /// Writes the first file of a type, with one outcome for each change in the order they come.
+    /// Writes the first file of a type, with the outcome of each change as it comes.
     pub fn first(
         ty: &'a TypeSpec,
         path: &'a Path,
         changes: &mut dyn Iterator<Item = Result<Change>>,
         out: &mut impl Write,
-        outcomes: &mut dyn FnMut(&Change, Outcome) -> Result<()>,
+        outcomes: &mut Outcomes<'_>,
     ) -> Result<()> {
         let mut batch = Batch::collect(ty, path, &mut std::iter::empty())?;
         let plan = Columns::new(ty, None);
@@ -85,90 +87,113 @@ impl<'a> Batch<'a> {
                 Fate::Open => batch.append(&change, &plan, out)?.0,
                 settled => settled,
             };
-            outcomes(&change, batch.outcome(&change, fate))?;
+            outcomes(index, &change, batch.outcome(&change, fate))?;
         }
         Ok(())
     }
 
-    /// Writes the new file, with one outcome for each change in the order they came; returns whether it says anything
-    /// else than the old one.
+    /// Writes the new file, with one outcome for each change; returns whether it says anything else than the old one.
     pub fn rewrite(
         &mut self,
         sheet: &mut Sheet<'_>,
         out: &mut impl Write,
-        outcomes: &mut dyn FnMut(&Change, Outcome) -> Result<()>,
+        outcomes: &mut Outcomes<'_>,
     ) -> Result<bool> {
         let mut changed = false;
         let plan = Columns::new(self.ty, Some(sheet.layout.clone()));
         plan.write_header(self.ty, out).failing(|| self.writing())?;
         let mut row = Row::default();
         while sheet.next(&mut row)? {
-            changed |= self.pass(sheet, &row, &plan, out)?;
+            changed |= self.pass(sheet, &row, &plan, out, outcomes)?;
         }
-        for (index, fate) in std::mem::take(&mut self.fates).into_iter().enumerate() {
-            let change = self.changes.get(self.places[index])?;
+        for index in 0..self.fates.len() as u32 {
+            let fate = match self.told(index) {
+                Fate::Told => continue,
+                Fate::Open => None,
+                settled => Some(settled),
+            };
+            let change = self.change(index)?;
             let fate = match fate {
-                Fate::Open => {
+                Some(settled) => settled,
+                None => {
                     let (fate, appended) = self.append(&change, &plan, out)?;
                     changed |= appended;
                     fate
                 }
-                settled => settled,
             };
-            outcomes(&change, self.outcome(&change, fate))?;
+            outcomes(index, &change, self.outcome(&change, fate))?;
         }
         Ok(changed)
     }
 
     /// Copies, changes or leaves out one row; returns whether it changed.
-    fn pass(&mut self, sheet: &Sheet<'_>, row: &Row, plan: &Columns, out: &mut impl Write) -> Result<bool> {
+    fn pass(
+        &mut self,
+        sheet: &Sheet<'_>,
+        row: &Row,
+        plan: &Columns,
+        out: &mut impl Write,
+        outcomes: &mut Outcomes<'_>,
+    ) -> Result<bool> {
         let key = key_of(self.ty, |attribute| sheet.value(row, attribute));
         let mut about = None;
         if let Some(tracked) = self.keys.get_mut(key.as_str()) {
             tracked.before += 1;
             let nth = tracked.before;
-            about = tracked.changes.iter().find(|(at, _)| *at == nth).map(|(_, index)| *index as usize);
+            about = tracked.changes.iter().find(|(at, _)| *at == nth).map(|(_, index)| *index);
         }
         let Some(index) = about else {
             plan.write_kept(row, out).failing(|| self.writing())?;
-            self.settle_row(&key, |attribute| sheet.value(row, attribute))?;
+            self.settle_row(&key, |attribute| sheet.value(row, attribute), outcomes)?;
             return Ok(false);
         };
-        let change = self.changes.get(self.places[index])?;
+        let change = self.change(index)?;
+        self.told(index);
         if change.action == Action::Delete {
-            self.fates[index] = Fate::Done(None);
+            outcomes(index, &change, self.outcome(&change, Fate::Done(None)))?;
             return Ok(true);
         }
         let mut written = wanted(self.ty, &change);
         written.retain(|(at, value)| *value != sheet.value(row, *at));
         let value =
             |attribute: usize| find(&written, attribute).cloned().unwrap_or_else(|| sheet.value(row, attribute));
-        let id = self.settle_row(&key_of(self.ty, value), value)?;
-        self.fates[index] = Fate::Done(Some(id.into()));
+        let id = self.settle_row(&key_of(self.ty, value), value, outcomes)?;
         let new = self.cells(plan, written);
         if new.is_empty() {
             plan.write_kept(row, out).failing(|| self.writing())?;
         } else {
             plan.write_changed(row, &new, out).failing(|| self.writing())?;
         }
+        outcomes(index, &change, self.outcome(&change, Fate::Done(Some(id.into()))))?;
         Ok(!new.is_empty())
     }
 
     /// Counts a row of the new file and says its id. A create whose row is there already has nothing to do.
-    fn settle_row(&mut self, key: &str, value: impl Fn(usize) -> Datum) -> Result<String> {
+    fn settle_row(&mut self, key: &str, value: impl Fn(usize) -> Datum, outcomes: &mut Outcomes<'_>) -> Result<String> {
         let Some(tracked) = self.keys.get_mut(key) else { return Ok(ids::id(key, 1)) };
         tracked.after += 1;
         let id = ids::id(key, tracked.after);
         let Some(create) = tracked.create.take() else { return Ok(id) };
-        let change = self.changes.get(self.places[create as usize])?;
+        let change = self.change(create)?;
+        self.told(create);
         let same = wanted(self.ty, &change).into_iter().all(|(at, after)| value(at) == after);
-        self.fates[create as usize] = if same {
+        let fate = if same {
             Fate::Done(Some(id.as_str().into()))
         } else {
             let reason = format!("a row with the key {key:?} and other values is there; a second one would double it");
             Fate::Rejected(reason.into())
         };
+        outcomes(create, &change, self.outcome(&change, fate))?;
         Ok(id)
+    }
+
+    fn change(&self, index: u32) -> Result<Change> {
+        self.changes.get(self.places[index as usize])
+    }
+
+    /// Notes that the outcome of a change is told, and says what had become of it until then.
+    fn told(&mut self, index: u32) -> Fate {
+        std::mem::replace(&mut self.fates[index as usize], Fate::Told)
     }
 
     /// Settles a change that no row of the old file was about: a create is appended. Says whether that wrote a row.
@@ -213,7 +238,7 @@ impl<'a> Batch<'a> {
                 }
             }
             Fate::Rejected(reason) => Outcome::Rejected { reason: reason.into() },
-            Fate::Open => Outcome::NotAttempted { reason: "the file was not rewritten".to_string() },
+            Fate::Open | Fate::Told => Outcome::NotAttempted { reason: "the file was not rewritten".to_string() },
         }
     }
 }

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::error::Exit;
 use crate::plan::change::Action;
+use crate::target::Outcome;
 use crate::target::conformance::{System, change, conformance, create, done, id, people, person, read, stage, write};
 
 /// A folder that is gone at the end of the test.
@@ -248,7 +249,7 @@ async fn what_cannot_be_written_leaves_the_old_file() {
 async fn a_batch_that_is_given_up_leaves_nothing_lying_about() {
     let (ty, folder) = (people(), Folder::with("Entra ID,Name\na,Adele\n"));
     let plan = [create(&ty, &person(1, "Alex", &[]))];
-    let mut full = |_: &Change, _: Outcome| Err(Error::failed("the ledger is full"));
+    let mut full = |_: u32, _: &Change, _: Outcome| Err(Error::failed("the ledger is full"));
     assert!(folder.open().stage(&ty, &mut plan.iter().cloned().map(Ok), &mut full).await.is_err());
     assert_eq!(folder.names(), ["people.csv"]);
     let (mark, _) = stage(&folder.open(), &ty, &plan).await.unwrap();
@@ -280,7 +281,7 @@ fn a_full_disk_is_named_with_the_file() {
         let mut changes = [create(&ty, &person(1, "Alex", &[]))].into_iter().map(Ok);
         let mut batch = Batch::collect(&ty, &path, &mut changes).unwrap();
         let mut sheet = Sheet::open(&path, &ty).unwrap().unwrap();
-        let error = batch.rewrite(&mut sheet, &mut Full(room), &mut |_, _| Ok(())).unwrap_err();
+        let error = batch.rewrite(&mut sheet, &mut Full(room), &mut |_, _, _| Ok(())).unwrap_err();
         assert!(error.to_string().contains("people.csv"), "{error}");
     }
 }
@@ -315,7 +316,7 @@ async fn figures() {
     let (ty, folder, rows) = (people(), Folder::new(), 600_000);
     let timed = |what: &str, since: std::time::Instant| println!("{what}: {:.2} s", since.elapsed().as_secs_f64());
     let new = |n| create(&ty, &person(n, "Vance, Adele", &["All Staff", "VPN"]));
-    let mut ignore = |_: &Change, _: Outcome| Ok(());
+    let mut ignore = |_: u32, _: &Change, _: Outcome| Ok(());
     let target = folder.open();
     let start = std::time::Instant::now();
     let mark = target.stage(&ty, &mut (0..rows).map(|n| Ok(new(n))), &mut ignore).await.unwrap();

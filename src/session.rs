@@ -97,6 +97,7 @@ impl<'a> Session<'a> {
         };
         let identity =
             Identity { job: job.name.clone(), tenant: tenant(&job, options)?, target: target::identity(&job.target) };
+        let step = Step::begin("ledger");
         let ledger = match options.dry_run {
             true => Ledger::open_to_read(&state.ledger(), &identity)?,
             false => {
@@ -104,6 +105,7 @@ impl<'a> Session<'a> {
                 Some(Ledger::open(&state.ledger(), &identity)?)
             }
         };
+        step.end("");
         // Again, now that it is known what a person last agreed to: both scopes are compiled into one catalog.
         let accepted = ledger.as_ref().map(Ledger::accepted_scope).transpose()?.flatten();
         let mut job = Job::load(path, accepted.as_deref())?;

@@ -4,7 +4,8 @@ use crate::least::Least;
 use crate::run::{Run, Step};
 
 /// Steps as the program logs them, with what they are to a reader.
-const STEPS: [(&str, &str); 12] = [
+const STEPS: [(&str, &str); 13] = [
+    ("ledger", "open and check the ledger"),
     ("extract", "extract"),
     ("confirm", "look up what is missing"),
     ("open", "open the snapshot"),

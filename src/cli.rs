@@ -10,7 +10,7 @@ mod options;
 mod runs;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand};
 
 pub use self::ledger::{
     Adopt, Decline, Forget, History, Pin, Resolve, StateCommand, StateExport, StateImport, Take, Who,
@@ -24,6 +24,7 @@ pub use self::runs::{Apply, Approve, Pending, Plan, Run, Undo};
 use crate::plan::LimitName;
 use crate::plan::change::Action;
 use crate::record::Collection;
+use crate::report::log::{LogFormat, Voice};
 use crate::report::{Colour, Detail};
 
 const EVERY: &str = "Options of every command";
@@ -77,16 +78,6 @@ pub struct Global {
     pub color: Colour,
 }
 
-/// How log lines look.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
-pub enum LogFormat {
-    /// One line for people
-    #[default]
-    Text,
-    /// One JSON object a line, with the run's id
-    Json,
-}
-
 /// What to do.
 #[derive(Subcommand, Debug)]
 pub enum Command {
@@ -121,6 +112,11 @@ pub enum Command {
 }
 
 impl Global {
+    /// What is said on stderr, and how.
+    pub fn voice(&self) -> Voice {
+        Voice { format: self.log_format, verbose: self.verbose, quiet: self.quiet, colour: self.color }
+    }
+
     /// How much of a plan the text form shows.
     pub fn detail(&self, all: bool) -> Detail {
         match (self.verbose, all) {

@@ -41,6 +41,7 @@ pub mod snapshot;
 pub mod source;
 pub mod spill;
 pub mod state;
+pub mod step;
 pub mod sync;
 pub mod tables;
 pub mod target;

@@ -35,11 +35,12 @@ use crate::plan::policy::{Accept, AcceptWhat};
 use crate::plan::{Approval, LimitName, Plan, SourceSummary, approve, file};
 use crate::record::{Collection, Form, Guid, Key};
 use crate::report::figures::{Figures, Unfinished};
-use crate::report::log::{self, Step};
+use crate::report::log;
 use crate::report::{self, Format, files, to_stdout};
 use crate::sides;
 use crate::snapshot::Snapshot;
 use crate::state::State;
+use crate::step::Step;
 use crate::target::{self, Target};
 use crate::trial;
 

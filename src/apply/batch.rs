@@ -10,7 +10,7 @@ use crate::error::{Error, Exit, Result};
 use crate::ledger::{Batch, Ledger, RunId};
 use crate::plan::Plan;
 use crate::plan::change::Change;
-use crate::report::log::Step;
+use crate::step::Step;
 use crate::target::{BatchMark, Interrupted, Outcome, WriteBatches};
 
 /// How the changes of a failed type ended that the target did not refuse one by one.

@@ -32,7 +32,7 @@ use crate::sync;
 
 /// Runs the command and says how it ended; errors have been printed.
 pub fn dispatch(cli: Cli) -> Exit {
-    let progress = Progress::new(&cli.global);
+    let progress = Progress::new(cli.global.voice());
     let colour = cli.global.color.for_stderr();
     let ended = started(&cli, &progress);
     progress.clear();
@@ -43,7 +43,7 @@ pub fn dispatch(cli: Cli) -> Exit {
 }
 
 fn started(cli: &Cli, progress: &Progress) -> Result<Exit> {
-    log::start(&cli.global, matches!(cli.command, Command::Extract(_)), progress.clone())
+    log::start(cli.global.voice(), matches!(cli.command, Command::Extract(_)), progress.clone())
         .failing(|| "cannot start the log".into())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.failing(|| "cannot start the runtime".into())?;

@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::sync::{PoisonError, RwLock};
-use std::time::Instant;
 
+use clap::ValueEnum;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
@@ -19,11 +19,32 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
+use super::Colour;
 use super::paint::{Paint, Tone};
 use super::progress::Progress;
 use super::visible::visible;
-use crate::cli::{Global, LogFormat};
 use crate::plan::file::json_line;
+
+/// How log lines look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
+pub enum LogFormat {
+    /// One line for people
+    #[default]
+    Text,
+    /// One JSON object a line, with the run's id
+    Json,
+}
+
+/// What is said, and how.
+#[derive(Clone, Copy, Default)]
+pub struct Voice {
+    pub format: LogFormat,
+    /// From 0: how much more than usual.
+    pub verbose: u8,
+    /// Errors alone.
+    pub quiet: bool,
+    pub colour: Colour,
+}
 
 /// What lines about progress are sent to.
 pub const PROGRESS: &str = concat!(env!("CARGO_CRATE_NAME"), "::progress");
@@ -39,44 +60,26 @@ pub fn set_run(id: &str) {
 /// Sends all messages of this process to stderr, beside the bars of `progress`. Once per process; a second call is an
 /// error.
 /// `tells_progress` has text say now and then how far a step has come, where no bars show it: cron would mail such lines.
-pub fn start(options: &Global, tells_progress: bool, progress: Progress) -> Result<(), TryInitError> {
+pub fn start(voice: Voice, tells_progress: bool, progress: Progress) -> Result<(), TryInitError> {
     let lines = Lines {
-        format: options.log_format,
-        paint: Paint { on: options.log_format == LogFormat::Text && options.color.for_stderr() },
+        format: voice.format,
+        paint: Paint { on: voice.format == LogFormat::Text && voice.colour.for_stderr() },
         progress,
     };
     let own = Targets::new()
         .with_default(LevelFilter::WARN)
         // Its doubts about a certificate come back as an error, which is told in words for people.
         .with_target("rustls_platform_verifier", LevelFilter::OFF)
-        .with_target(env!("CARGO_CRATE_NAME"), level(options))
-        .with_target(PROGRESS, if tells_progress && !options.quiet { LevelFilter::INFO } else { level(options) });
+        .with_target(env!("CARGO_CRATE_NAME"), level(voice))
+        .with_target(PROGRESS, if tells_progress && !voice.quiet { LevelFilter::INFO } else { level(voice) });
     tracing_subscriber::registry().with(lines.with_filter(own)).try_init()
-}
-
-/// A step of a run, timed: when it ends, a line says how long it took (with `-v`, in JSON, and to `make bench`).
-pub struct Step {
-    name: &'static str,
-    began: Instant,
-}
-
-impl Step {
-    pub fn begin(name: &'static str) -> Step {
-        Step { name, began: Instant::now() }
-    }
-
-    /// `of` says what was at work, where a run takes the step several times.
-    pub fn end(self, of: &str) {
-        let took_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        tracing::info!(step = self.name, of, took_ms, "step ended");
-    }
 }
 
 /// Text tells warnings only unless more is asked for, because cron mails every line; JSON is asked for by those who
 /// collect logs, and starts one level lower.
-fn level(options: &Global) -> LevelFilter {
-    let base = u8::from(options.log_format == LogFormat::Json);
-    match (options.quiet, base.saturating_add(options.verbose)) {
+fn level(voice: Voice) -> LevelFilter {
+    let base = u8::from(voice.format == LogFormat::Json);
+    match (voice.quiet, base.saturating_add(voice.verbose)) {
         (true, _) => LevelFilter::ERROR,
         (false, 0) => LevelFilter::WARN,
         (false, 1) => LevelFilter::INFO,
@@ -213,11 +216,11 @@ mod tests {
 
     #[test]
     fn a_quiet_night_is_quiet_and_libraries_stay_so() {
-        let options = |log_format, verbose, quiet| Global { log_format, verbose, quiet, ..Global::default() };
-        assert_eq!(level(&options(LogFormat::Text, 0, false)), LevelFilter::WARN);
-        assert_eq!(level(&options(LogFormat::Text, 1, false)), LevelFilter::INFO);
-        assert_eq!(level(&options(LogFormat::Text, 9, false)), LevelFilter::TRACE);
-        assert_eq!(level(&options(LogFormat::Json, 0, false)), LevelFilter::INFO);
-        assert_eq!(level(&options(LogFormat::Json, 0, true)), LevelFilter::ERROR);
+        let voice = |format, verbose, quiet| Voice { format, verbose, quiet, ..Voice::default() };
+        assert_eq!(level(voice(LogFormat::Text, 0, false)), LevelFilter::WARN);
+        assert_eq!(level(voice(LogFormat::Text, 1, false)), LevelFilter::INFO);
+        assert_eq!(level(voice(LogFormat::Text, 9, false)), LevelFilter::TRACE);
+        assert_eq!(level(voice(LogFormat::Json, 0, false)), LevelFilter::INFO);
+        assert_eq!(level(voice(LogFormat::Json, 0, true)), LevelFilter::ERROR);
     }
 }

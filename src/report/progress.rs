@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
+use super::log::{LogFormat, Voice};
 use super::visible::visible;
-use crate::cli::{Global, LogFormat};
 
 /// Without a terminal, a step that goes on is told this often: often enough to see that it lives, seldom enough that
 /// a run of an hour stays readable.
@@ -50,8 +50,8 @@ struct Step {
 
 impl Progress {
     /// Bars when stderr is a terminal and messages are text, log lines otherwise.
-    pub fn new(options: &Global) -> Progress {
-        let bars = options.log_format == LogFormat::Text && !options.quiet && io::stderr().is_terminal();
+    pub fn new(voice: Voice) -> Progress {
+        let bars = voice.format == LogFormat::Text && !voice.quiet && io::stderr().is_terminal();
         let bars = bars.then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)));
         Progress { bars, ..Progress::default() }
     }

@@ -22,11 +22,11 @@ use crate::plan::matching::{DesiredSide, OwnedKey};
 use crate::plan::policy::AcceptWhat;
 use crate::plan::{ClauseSummary, FilterSummary, Header, LeftAtGraph, Plan, Ran, SourceSummary, file};
 use crate::record::{Collection, Coverage, Guid, Key, Unknown};
-use crate::report::log::Step;
 use crate::scope::{Effect, Judge};
 use crate::sides::{self, Against};
 use crate::snapshot::{Extent, Pushed, Snapshot};
 use crate::source::is_because_hidden;
+use crate::step::Step;
 use crate::target::Target;
 use crate::trial;
 

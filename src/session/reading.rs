@@ -18,11 +18,11 @@ use crate::ledger::Ledger;
 use crate::lookup::{self, OBJECTS};
 use crate::plan::matching::Ownership;
 use crate::record::{Collection, Guid, Key};
-use crate::report::log::Step;
 use crate::scope;
 use crate::snapshot::{Members, ReadBy, Snapshot};
 use crate::source::{self, Since, Source, SourceNeeds, Wanted, WantedParts};
 use crate::state::State;
+use crate::step::Step;
 
 /// What was read from the source.
 pub struct Read {

@@ -107,19 +107,18 @@ impl<'a> Batch<'a> {
             changed |= self.pass(sheet, &row, &plan, out, outcomes)?;
         }
         for index in 0..self.fates.len() as u32 {
-            let fate = match self.told(index) {
-                Fate::Told => continue,
-                Fate::Open => None,
-                settled => Some(settled),
-            };
+            let fate = self.told(index);
+            if matches!(fate, Fate::Told) {
+                continue;
+            }
             let change = self.change(index)?;
             let fate = match fate {
-                Some(settled) => settled,
-                None => {
+                Fate::Open => {
                     let (fate, appended) = self.append(&change, &plan, out)?;
                     changed |= appended;
                     fate
                 }
+                settled => settled,
             };
             outcomes(index, &change, self.outcome(&change, fate))?;
         }

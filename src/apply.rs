@@ -126,8 +126,8 @@ pub async fn settle(target: &dyn Target, ledger: &mut Ledger, current: RunId, cl
     match target.writes() {
         Writes::Batches(batches) => settle_batches(batches, ledger, &mut words).await?,
         Writes::Records(records) => {
-            let delay = target.capabilities().visibility_delay();
-            look::settle(records, delay, ledger, clock, &mut words).await?;
+            let looker = look::Looker { target: records, capabilities: target.capabilities(), clock };
+            look::settle(&looker, ledger, &mut words).await?;
         }
     }
     ledger.mark_interrupted(current)?;

@@ -1,9 +1,13 @@
 //! Looking what became of changes that were sent by themselves and whose end nobody saw.
 //!
-//! Hides how a record's present state tells whether a change happened. Deliberately sends nothing: what did not happen
-//! is for a plan to decide anew.
+//! Hides how a record's present state tells whether a change happened, and when a create that is not seen is proved not
+//! to have arrived: where the target keeps the key unique (a second one would be refused), next to a record that was
+//! created later and is seen, or after so long that nobody would believe the target any more. Deliberately sends nothing:
+//! what did not happen is for a plan to decide anew.
 
 use std::time::Duration;
+
+use jiff::Timestamp;
 
 use crate::clock::Clock;
 use crate::crash;
@@ -11,7 +15,7 @@ use crate::error::Result;
 use crate::ledger::{Became, ChangeEnd, EntryId, Intent, Ledger};
 use crate::plan::change::{Action, Change, Current, Row, TypeSpec};
 use crate::plan::datum::Datum;
-use crate::target::WriteRecords;
+use crate::target::{Capabilities, WriteRecords};
 
 /// What a look at the target shows of a change.
 #[derive(Debug, PartialEq)]
@@ -22,21 +26,24 @@ pub(super) enum Verdict {
     Nothing,
     /// Several records carry the key: which of them is the one cannot be said, and the plan will name them.
     Several,
+    /// A create that does not show, and nothing proves that it will not: it stays in the journal, and is not sent again.
+    Open,
+}
+
+/// Who looks, and where.
+pub(super) struct Looker<'a> {
+    pub target: &'a dyn WriteRecords,
+    pub capabilities: Capabilities,
+    pub clock: &'a Clock,
 }
 
 /// Settles every change that an earlier run left in the journal.
-pub(super) async fn settle(
-    target: &dyn WriteRecords,
-    delay: Duration,
-    ledger: &mut Ledger,
-    clock: &Clock,
-    words: &mut Vec<String>,
-) -> Result<()> {
+pub(super) async fn settle(looker: &Looker<'_>, ledger: &mut Ledger, words: &mut Vec<String>) -> Result<()> {
     for unfinished in ledger.unfinished_changes()? {
         let (run, change) = (unfinished.run, &unfinished.intent.change);
         let about = format!("{} {} ({})", change.ty, change.label, change.key);
         let word = change.action.word();
-        let verdict = look(target, delay, ledger, clock, &unfinished.intent).await?;
+        let verdict = looker.look(ledger, &unfinished.intent, None).await?;
         crash::point("unfinished change looked at");
         words.push(match &verdict {
             Verdict::Happened(..) => format!("Run {run} had sent the {word} of {about} when it ended: recorded now."),
@@ -44,47 +51,74 @@ pub(super) async fn settle(
             Verdict::Several => {
                 format!("Run {run} ended during the {word} of {about}, and several records carry its key by now.")
             }
+            Verdict::Open => format!(
+                "Run {run} got no answer to the {word} of {about}, and the target does not show yet whether it arrived: \
+                 it is not sent again before that is known."
+            ),
         });
-        ledger.end_changes(vec![end(unfinished.id, change, verdict)])?;
+        ledger.end_changes(end(unfinished.id, change, verdict).into_iter().collect())?;
     }
     Ok(())
 }
 
-/// The end of a journal entry that follows from a look.
-pub(super) fn end(id: EntryId, change: &Change, verdict: Verdict) -> ChangeEnd {
+/// The end of a journal entry that follows from a look; none where it has to stay.
+pub(super) fn end(id: EntryId, change: &Change, verdict: Verdict) -> Option<ChangeEnd> {
     match verdict {
         Verdict::Happened(_, row) => {
             let (key, written) = (change.key.clone(), change.written(&[]));
-            (id, Some(Became { key, row: row.map(|row| *row), written }))
+            Some((id, Some(Became { key, row: row.map(|row| *row), written })))
         }
-        Verdict::Nothing | Verdict::Several => (id, None),
+        Verdict::Nothing | Verdict::Several => Some((id, None)),
+        Verdict::Open => None,
     }
 }
 
-/// Looks, once the target is sure to show what was sent.
-pub(super) async fn look(
-    target: &dyn WriteRecords,
-    delay: Duration,
-    ledger: &Ledger,
-    clock: &Clock,
-    intent: &Intent,
-) -> Result<Verdict> {
-    let Intent { at, change, spec } = intent;
-    let sure = i64::try_from(delay.as_secs()).unwrap_or(i64::MAX);
-    let due = at.saturating_add(jiff::SignedDuration::from_secs(sure)).unwrap_or(*at);
-    // A clock that went back must not make this wait for days.
-    clock.sleep(clock.until(due).min(delay)).await;
-    let mut found = target.look_up(spec, change).await?;
-    if change.action == Action::Create && spec.key.is_empty() {
-        // Nothing in the record says whose it is: another of the same values, known under its own key, is not this one.
-        let mut others = Vec::with_capacity(found.len());
-        for current in &found {
-            others.push(ledger.key_of(&spec.name, &current.id)?.is_some_and(|key| key != change.key));
+impl Looker<'_> {
+    /// Looks, once the target is expected to show what was sent. `later` is what the target calls a record that was
+    /// created since, whatever its type.
+    pub async fn look(&self, ledger: &Ledger, intent: &Intent, later: Option<&str>) -> Result<Verdict> {
+        let Intent { at, change, spec } = intent;
+        self.wait_for(*at).await;
+        let is_proof = change.action != Action::Create || self.refuses_twins(spec) || self.is_certain(*at);
+        let (mut found, is_proof) = match later {
+            Some(later) if !is_proof => self.target.look_up_beside(spec, change, later).await?,
+            _ => (self.target.look_up(spec, change).await?, is_proof),
+        };
+        if change.action == Action::Create && spec.key.is_empty() {
+            // Nothing in the record says whose it is: another of the same values, known under its own key, is not this one.
+            let mut others = Vec::with_capacity(found.len());
+            for current in &found {
+                others.push(ledger.key_of(&spec.name, &current.id)?.is_some_and(|key| key != change.key));
+            }
+            let mut others = others.into_iter();
+            found.retain(|_| !others.next().unwrap_or_default());
         }
-        let mut others = others.into_iter();
-        found.retain(|_| !others.next().unwrap_or_default());
+        Ok(match judge(spec, change, &found) {
+            Verdict::Nothing if !is_proof => Verdict::Open,
+            verdict => verdict,
+        })
     }
-    Ok(judge(spec, change, &found))
+
+    async fn wait_for(&self, at: Timestamp) {
+        let delay = self.capabilities.visibility_delay();
+        // A clock that went back must not make this wait for days.
+        self.clock.sleep(self.clock.until(after(at, delay)).min(delay)).await;
+    }
+
+    /// Whether the target refuses a second record of the same key, so that a create that comes twice makes nothing.
+    fn refuses_twins(&self, spec: &TypeSpec) -> bool {
+        self.capabilities.unique_keys && !spec.key.is_empty()
+            || spec.key.len() == 1 && spec.key.iter().all(|at| spec.attributes[*at].unique)
+    }
+
+    fn is_certain(&self, at: Timestamp) -> bool {
+        self.clock.now() >= after(at, self.capabilities.certainty_delay())
+    }
+}
+
+fn after(at: Timestamp, delay: Duration) -> Timestamp {
+    let seconds = i64::try_from(delay.as_secs()).unwrap_or(i64::MAX);
+    at.saturating_add(jiff::SignedDuration::from_secs(seconds)).unwrap_or(at)
 }
 
 /// What the records found say about a change.
@@ -174,6 +208,7 @@ mod tests {
                 Verdict::Happened(_, None) => "forgotten".into(),
                 Verdict::Nothing => "nothing".into(),
                 Verdict::Several => "several".into(),
+                Verdict::Open => "open".into(),
             };
             assert_eq!(got, expected, "{action:?} {found:?}");
         }

@@ -12,16 +12,20 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 
-use super::look::{self, Verdict};
+use super::look::{self, Looker, Verdict};
 use super::{Sink, TypeOutcome, Watch, as_read_back, reason, stopped_on_request};
 use crate::crash;
 use crate::error::{Error, Exit, Result};
-use crate::ledger::{Became, EntryId, Intent, Ledger, RunId};
+use crate::ledger::{Became, EntryId, Intent, Ledger, RunId, UnfinishedChange};
 use crate::plan::Plan;
 use crate::plan::change::{Action, AttributeChange, Change, Current, Held, TypeSpec};
 use crate::plan::datum::{Datum, Set};
 use crate::record::Key;
 use crate::target::{Capabilities, Outcome, Sent, WriteRecords};
+
+/// Of a create that nobody can say whether it arrived.
+const UNKNOWN_YET: &str =
+    "the target does not show yet whether it arrived, and it is not sent again before that is known";
 
 /// What stands before the source key of a record that the plan creates, where its id is not known beforehand.
 const NEW: &str = "new:";
@@ -57,9 +61,24 @@ pub(super) struct Work<'a, 'w> {
     /// Places of the changes that may have reached the target.
     sent: HashSet<u32>,
     /// Sent, and the answer is not known: looked at once everything else is done.
-    open: Vec<(EntryId, Task, Intent)>,
+    open: Vec<Lost>,
+    /// Creates of earlier runs of which nobody knows yet whether they arrived; none of them is sent again.
+    pending: Vec<UnfinishedChange>,
+    /// Waves sent so far.
+    waves: u32,
+    /// What the target calls the record that was created last, and in which wave.
+    latest: Option<(String, u32)>,
     /// Why nothing more is sent.
     stopped: Option<Error>,
+}
+
+/// A change that was sent and whose answer is not known.
+struct Lost {
+    id: EntryId,
+    task: Task,
+    intent: Intent,
+    /// When it was given up, as a number of waves: what a later one created was created after it.
+    wave: u32,
 }
 
 /// What became of a record that the plan creates.
@@ -127,6 +146,9 @@ impl<'a, 'w> Work<'a, 'w> {
             stages: vec![Stage::ToCome; plan.len()],
             sent: HashSet::new(),
             open: Vec::new(),
+            pending: Vec::new(),
+            waves: 0,
+            latest: None,
             stopped: None,
         }
     }
@@ -141,6 +163,7 @@ impl<'a, 'w> Work<'a, 'w> {
 
     async fn work(&mut self) -> Result<()> {
         self.foresee()?;
+        self.pending = self.ledger.unfinished_changes()?;
         let plan = self.plan;
         let mut wave: Vec<Task> = Vec::new();
         let mut of_ledger: Vec<Task> = Vec::new();
@@ -149,6 +172,10 @@ impl<'a, 'w> Work<'a, 'w> {
             let mut task = Task::new(at, entry?);
             if !sends(&task.change) {
                 of_ledger.push(task);
+                continue;
+            }
+            if let Some(reason) = self.may_have_arrived(&task) {
+                self.account(&task, Outcome::Uncertain { reason })?;
                 continue;
             }
             if removes(task.change.action) && !removing {
@@ -216,6 +243,14 @@ impl<'a, 'w> Work<'a, 'w> {
             }
         }
         Ok(())
+    }
+
+    /// Why a create would perhaps make its record a second time.
+    fn may_have_arrived(&self, task: &Task) -> Option<String> {
+        let Change { action, ty, key, .. } = &task.change;
+        let same = |intent: &Intent| intent.change.ty == *ty && intent.change.key == *key;
+        let mut pending = self.pending.iter().filter(|pending| *action == Action::Create && same(&pending.intent));
+        pending.next().map(|pending| format!("run {} sent it and got no answer; {UNKNOWN_YET}", pending.run))
     }
 
     /// Whether the changes gathered so far must be done before this one may be sent.
@@ -389,6 +424,7 @@ impl<'a, 'w> Work<'a, 'w> {
             let why = reason(error);
             return wave.iter().try_for_each(|task| self.account(task, Outcome::NotAttempted { reason: why.clone() }));
         }
+        self.waves += 1;
         let at = self.watch.clock.now();
         let intent = |task: &Task| Intent { at, change: task.change.clone(), spec: self.spec(task.ty).clone() };
         let intents: Vec<Intent> = wave.iter().map(intent).collect();
@@ -449,7 +485,7 @@ impl<'a, 'w> Work<'a, 'w> {
                     ends.push((id, Some(as_read_back(&task.change, target_id.clone(), read_back.clone()))));
                     finished.push((task, outcome));
                 }
-                Outcome::Uncertain { .. } => self.open.push((id, task, intent)),
+                Outcome::Uncertain { .. } => self.open.push(Lost { id, task, intent, wave: self.waves }),
                 Outcome::Rejected { .. } | Outcome::NotAttempted { .. } => {
                     ends.push((id, None));
                     finished.push((task, outcome));
@@ -468,6 +504,7 @@ impl<'a, 'w> Work<'a, 'w> {
         let place = (task.ty, task.change.key.clone());
         if let (Outcome::Done { target_id, read_back }, Action::Create) = (&outcome, task.change.action) {
             self.made.insert(place, Made::Done(target_id.clone()));
+            self.latest = Some((target_id.clone(), self.waves));
             if self.proven.insert(task.ty) {
                 self.to_prove.push((task.ty, as_sent(&task.change, target_id, read_back)));
             }
@@ -549,19 +586,10 @@ impl<'a, 'w> Work<'a, 'w> {
 
     /// Looks what became of what got no answer; whatever still cannot be said is left to the next run.
     async fn look_at_open(&mut self) -> Result<()> {
-        for (id, task, intent) in std::mem::take(&mut self.open) {
+        for Lost { id, task, intent, wave } in std::mem::take(&mut self.open) {
             let looked = match &self.stopped {
                 Some(_) => Err(Error::failed("the target is not asked any more in this run")),
-                None => {
-                    look::look(
-                        self.target,
-                        self.capabilities.visibility_delay(),
-                        self.ledger,
-                        self.watch.clock,
-                        &intent,
-                    )
-                    .await
-                }
+                None => self.look(&intent, wave).await,
             };
             let outcome = match looked {
                 Err(error) => Outcome::Uncertain { reason: format!("{}; the next run looks", reason(&error)) },
@@ -572,14 +600,36 @@ impl<'a, 'w> Work<'a, 'w> {
                             reason: "no answer came, and it did not arrive; the next run tries again".into(),
                         },
                         Verdict::Several => Outcome::Uncertain { reason: "several records carry its key".into() },
+                        Verdict::Open => Outcome::Uncertain { reason: format!("no answer came; {UNKNOWN_YET}") },
                     };
-                    self.ledger.end_changes(vec![look::end(id, &task.change, verdict)])?;
+                    self.ledger.end_changes(look::end(id, &task.change, verdict).into_iter().collect())?;
                     outcome
                 }
             };
             self.account(&task, outcome)?;
         }
+        self.look_at_pending().await
+    }
+
+    /// Looks at what earlier runs left open, next to what this one created.
+    async fn look_at_pending(&mut self) -> Result<()> {
+        if self.stopped.is_some() || self.latest.is_none() {
+            return Ok(());
+        }
+        for UnfinishedChange { id, intent, .. } in std::mem::take(&mut self.pending) {
+            match self.look(&intent, 0).await {
+                Ok(verdict) => self.ledger.end_changes(look::end(id, &intent.change, verdict).into_iter().collect())?,
+                Err(error) => tracing::debug!("{} {}: {}", intent.change.ty, intent.change.label, reason(&error)),
+            }
+        }
         Ok(())
+    }
+
+    /// Looks at a change that was given up in that wave, next to a record that was created after it, if there is one.
+    async fn look(&self, intent: &Intent, wave: u32) -> Result<Verdict> {
+        let later = self.latest.as_ref().filter(|(_, created)| *created > wave);
+        let looker = Looker { target: self.target, capabilities: self.capabilities, clock: self.watch.clock };
+        looker.look(self.ledger, intent, later.map(|(id, _)| id.as_str())).await
     }
 
     /// What concerns the ledger alone, type by type.

@@ -641,10 +641,12 @@ async fn a_record_whose_key_lives_in_the_ledger_alone_is_told_from_its_likes() {
     let clock = Clock::real();
     for (added, expected) in [(false, "nothing"), (true, "happened"), (true, "several")] {
         let id = added.then(|| memory.add(&spec.name, values.to_vec()));
-        let looked = look::look(&memory, std::time::Duration::ZERO, &ledger, &clock, &intent).await.unwrap();
+        let looker = Looker { target: &memory, capabilities: memory.capabilities(), clock: &clock };
+        let looked = looker.look(&ledger, &intent, None).await.unwrap();
         let got = match looked {
             Verdict::Nothing => "nothing",
             Verdict::Several => "several",
+            Verdict::Open => "open",
             Verdict::Happened(found, _) => {
                 assert_eq!(Some(found), id);
                 "happened"

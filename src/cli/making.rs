@@ -48,6 +48,9 @@ pub struct Init {
     /// Cloud's gateway, where it is not api.atlassian.com: for a simulator
     #[arg(long, value_name = "URL", requires = "site")]
     pub api: Option<String>,
+    /// The Assets workspace, where the site has several (Cloud)
+    #[arg(long, value_name = "ID", requires = "site")]
+    pub workspace: Option<String>,
     /// The object schema that `setup` is to make
     #[arg(long, value_name = "NAME", requires = "site", conflicts_with = "from_schema")]
     pub schema: Option<String>,

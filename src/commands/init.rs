@@ -182,6 +182,9 @@ fn head(command: &cli::Init) -> String {
     if command.scoped {
         let _ = writeln!(text, "token      = \"scoped\"");
     }
+    if let Some(workspace) = &command.workspace {
+        let _ = writeln!(text, "workspace_id = {}", quoted(workspace));
+    }
     let _ = writeln!(text, "schema     = {}", quoted(schema));
     let token = format!("{{ env = {} }}", quoted(&command.token_env));
     let credential = match &command.user {

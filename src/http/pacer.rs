@@ -25,8 +25,10 @@ const NEAR_LIMIT: f64 = 0.8;
 /// At the limit itself (1.0) a request counts double, where the service refuses 80 % (1.8) six times.
 const SLOWING: f64 = 5.0;
 
-/// The stop after the n-th refusal in a row is at least 2ⁿ seconds, from the second on, and no longer than this.
-/// What the service asks for is obeyed anyway; one that says "1 second" every time is not to be believed for ever.
+/// The stop after the n-th refusal with nothing served in between is at least 2ⁿ seconds, from the second on, and no
+/// longer than this; every request that is served takes one step back. What the service asks for is obeyed anyway, and
+/// nothing more of one that serves; one that says "1 second" every time and then refuses is not to be believed for ever.
+/// <https://learn.microsoft.com/graph/throttling>, <https://developer.atlassian.com/cloud/jira/platform/rate-limiting/>
 const GROWN_STOP_MAX: Duration = Duration::from_secs(64);
 /// Each stop for too fast a pace makes it slower by this factor, up to `SLOWED_MAX`: refused requests count against the
 /// quota, so that pace must not go on after the stop.
@@ -34,7 +36,7 @@ const SLOWED_BY: f64 = 1.5;
 const SLOWED_MAX: f64 = 16.0;
 /// Without another such stop the old pace is back after so long.
 const RECOVERY: Duration = Duration::from_secs(60);
-/// Stops are in a row as long as fewer requests than these were served between them.
+/// Stops are in a row, so that the pace falls, as long as fewer requests than these were served between them.
 const IN_A_ROW_REQUESTS: u32 = 10;
 /// The pace is too fast where so many requests are refused together, and most of those under way: a service that
 /// refuses one in a hundred for reasons of its own serves the others meanwhile.
@@ -60,8 +62,10 @@ pub(super) struct Pacer {
 /// What refusals have led to.
 #[derive(Debug, Default)]
 struct Strain {
-    /// Stops in a row.
+    /// Stops that no served request has made up for.
     stops: u32,
+    /// Whether the last stop followed soon upon another.
+    in_a_row: bool,
     /// By how much requests are slowed beyond the pace, when the last stop ended.
     slowed: f64,
     /// Whether the last stop has slowed them.
@@ -96,12 +100,13 @@ impl Strain {
         // What was under way when a stop began belongs to it.
         if now >= self.until {
             let calm = now.saturating_sub(self.until) >= RECOVERY || self.served_since >= IN_A_ROW_REQUESTS;
-            let (stops, slowed) = (if calm { 1 } else { self.stops + 1 }, self.surcharge(now));
-            *self = Strain { stops, slowed, until: now, ..Strain::default() };
+            let before = if calm { 0 } else { self.stops.saturating_sub(self.served_since) };
+            let (in_a_row, slowed) = (!calm && self.stops > 0, self.surcharge(now));
+            *self = Strain { stops: before + 1, in_a_row, slowed, until: now, ..Strain::default() };
         }
         self.refused += 1;
         let together = self.refused >= TOGETHER && self.refused > self.served_meanwhile;
-        if !self.slower && (self.stops > 1 || together) {
+        if !self.slower && (self.in_a_row || together) {
             self.slower = true;
             self.slowed = ((1.0 + self.slowed) * SLOWED_BY).min(SLOWED_MAX) - 1.0;
         }
@@ -344,6 +349,28 @@ mod tests {
         pacer.cooled().await;
         (0..IN_A_ROW_REQUESTS).for_each(|_| pacer.served());
         assert_eq!(pacer.cool_down(second).as_secs(), 1, "enough requests without a refusal");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_serves_in_between_is_given_the_seconds_that_it_asks_for() {
+        for served in [1, 2, 5] {
+            let clock = Clock::real();
+            let pacer = Pacer::new(clock.clone(), pace(1000.0));
+            for _ in 0..100 {
+                pacer.cooled().await;
+                (0..served).for_each(|_| pacer.served());
+                assert_eq!(pacer.cool_down(Duration::from_secs(2)).as_secs(), 2, "{served} served between refusals");
+            }
+        }
+        // Who has refused again and again is believed again step by step.
+        let pacer = Pacer::new(Clock::real(), pace(1000.0));
+        let mut stops = Vec::new();
+        for served in [0, 0, 0, 0, 1, 2, 2, 2] {
+            (0..served).for_each(|_| pacer.served());
+            stops.push(pacer.cool_down(Duration::from_secs(1)).as_secs());
+            pacer.cooled().await;
+        }
+        assert_eq!(stops, [1, 4, 8, 16, 16, 8, 4, 1]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -128,7 +128,9 @@ pub fn build(inputs: Inputs<'_>, types: Vec<TypeInput>) -> Result<Plan> {
     let mut tallies = Vec::with_capacity(joined.len());
     for (index, ty) in joined.iter().enumerate() {
         let agreement = Agreement::of(&ty.input.policy)?;
-        let walk = Walk { inputs: &inputs, all: &joined, ty, index, agreement };
+        let spec = &ty.input.policy.spec;
+        let refers_to_itself = spec.attributes.iter().any(|one| one.reference.as_ref() == Some(&spec.name));
+        let walk = Walk { inputs: &inputs, all: &joined, ty, index, agreement, refers_to_itself };
         let (summary, tally) = walk.run(&mut writer)?;
         summaries.push(summary);
         tallies.push(tally);
@@ -287,6 +289,8 @@ struct Walk<'a> {
     ty: &'a Joined,
     index: usize,
     agreement: Agreement<'a>,
+    /// Records of the type may refer to others of it.
+    refers_to_itself: bool,
 }
 
 /// What a walk collects.
@@ -300,7 +304,7 @@ struct Collected {
     decisions: Vec<(Place, Action)>,
     /// Decisions about records that refer to others of their type, ascending.
     referring: Vec<(u32, Key)>,
-    /// Source keys that creates of this type refer to within it.
+    /// Source keys that creates of this type refer to within it; with those that refer to none, where some may.
     refers: BTreeMap<Key, Vec<Key>>,
     /// Whose change gives up which value that no two records may have; by attribute and value.
     freed: HashMap<(usize, Datum), Key>,
@@ -563,6 +567,10 @@ impl Walk<'_> {
         }
         *counts.changes.entry(change.action).or_default() += 1;
         collected.tally.add(&change, self.ty.input.policy.links, &self.inputs.approved);
+        if change.action == Action::Create && self.refers_to_itself {
+            // Who refers to nobody is referred to all the same, and comes first.
+            collected.refers.entry(key.clone()).or_default();
+        }
         let place = writer.changes.push(&change)?;
         if self.moves(key, &change, collected) || collected.refers.contains_key(key) {
             collected.referring.push((collected.decisions.len() as u32, key.clone()));

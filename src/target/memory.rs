@@ -171,7 +171,12 @@ impl Target for MemoryTarget {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { unique_keys: self.single, visibility_delay_s: 0, ids_are_keys: !self.single }
+        Capabilities {
+            unique_keys: self.single,
+            visibility_delay_s: 0,
+            certainty_delay_s: 0,
+            ids_are_keys: !self.single,
+        }
     }
 
     fn normalise(&self, ty: &TypeSpec, attribute: usize, value: Datum) -> Datum {

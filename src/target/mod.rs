@@ -34,8 +34,11 @@ use crate::record::Coverage;
 pub struct Capabilities {
     /// The target itself refuses a second record with the same key.
     pub unique_keys: bool,
-    /// Seconds after a write until a read is sure to show it.
+    /// Seconds after a write until a read is expected to show it.
     pub visibility_delay_s: u64,
+    /// Seconds after a write until a read that does not show it proves that it did not arrive, without showing what was
+    /// written later; at least the delay.
+    pub certainty_delay_s: u64,
     /// A new record is called by its key attributes, so that its id is known before it is written.
     pub ids_are_keys: bool,
 }
@@ -43,6 +46,10 @@ pub struct Capabilities {
 impl Capabilities {
     pub fn visibility_delay(&self) -> Duration {
         Duration::from_secs(self.visibility_delay_s)
+    }
+
+    pub fn certainty_delay(&self) -> Duration {
+        Duration::from_secs(self.certainty_delay_s)
     }
 }
 
@@ -264,6 +271,13 @@ pub trait WriteRecords: Send + Sync {
     /// carry the key attributes it writes, or every value it writes where the key lives in the ledger alone. Empty: there is none, as far as can be seen yet (see
     /// [`Capabilities::visibility_delay_s`]).
     async fn look_up(&self, ty: &TypeSpec, change: &Change) -> Result<Vec<Current>>;
+
+    /// As [`WriteRecords::look_up`] for a change without an id, and whether the very answer that shows these records
+    /// would show the one called `later`, of any type, as well. Where it does, what was sent before that one and is not
+    /// shown did not arrive.
+    async fn look_up_beside(&self, ty: &TypeSpec, change: &Change, _later: &str) -> Result<(Vec<Current>, bool)> {
+        Ok((self.look_up(ty, change).await?, true))
+    }
 }
 
 /// What came of sending one change.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use graph_sim::{CLIENT_ID, Kind as Of};
+use jiff::SignedDuration;
 use jsm_sim::{Attribute, DefaultType, Flavour, Kind, Object, Options, Right, Sim, Store, Stored};
 use serde_json::json;
 use tokio::runtime::Runtime;
@@ -155,6 +156,28 @@ fn nights_into_both_flavours_write_the_difference_alone() {
 }
 
 #[test]
+fn whoever_is_referred_to_is_made_first_and_nobody_is_written_twice() {
+    for options in [Options::cloud(), Options::data_center()] {
+        let site = Site::new(options);
+        // All report to the last of them, who reports to nobody.
+        let last = id(12);
+        site.world.night(|tenant| {
+            (1..12).for_each(|n| tenant.set_manager(&id(n), Some(graph_sim::Member::new(Of::User, last.clone()))));
+            tenant.set_manager(&last, None);
+        });
+        site.run(&["setup", "job.toml"]).exits(0);
+        site.run(&["run", "job.toml"]).exits(0);
+        let of = |name: &str| site.assets.counters().get(name).copied().unwrap_or_default();
+        assert_eq!(
+            (of("POST object/create"), of("PUT object/{id}")),
+            (20, 2),
+            "a ring of two groups, and one in itself"
+        );
+        assert_eq!(site.shows("User", &id(1), "Manager"), site.shows("User", &last, "Name"));
+    }
+}
+
+#[test]
 fn what_was_taken_back_stays_taken_back_references_too() {
     let site = Site::new(Options::cloud());
     site.run(&["setup", "job.toml"]).exits(0);
@@ -186,6 +209,72 @@ fn an_index_that_lags_behind_makes_nothing_twice_and_nothing_deleted() {
         site.run(&["run", "job.toml"]).exits(0);
         assert_eq!(site.assets.writes(), 0, "{:?}", site.assets.counters());
         assert_eq!(site.labels("User"), before);
+    }
+}
+
+/// A site whose users have no unique key, set up, with an index that lags behind for years or not at all.
+fn without_unique_keys(flavour: Flavour, lags: bool) -> Site {
+    let index_delay = Duration::from_secs(if lags { 1_000_000_000 } else { 0 });
+    let site = Site::new(Options { index_delay, ..Options::of(flavour) });
+    site.run(&["setup", "job.toml"]).exits(0);
+    site.configure("User", "Object ID", |attribute| attribute.unique = false);
+    site
+}
+
+/// A first run in which a create gets no answer.
+fn lost(site: &Site, fault: &str) -> Ran {
+    site.assets.add_fault(format!("{fault},path=/object/create").parse().unwrap());
+    let ran = site.run(&["run", "job.toml"]);
+    site.assets.clear_faults();
+    assert_eq!(site.creates(), 20, "each once");
+    ran
+}
+
+#[test]
+fn a_create_whose_answer_was_lost_is_not_sent_again_before_it_is_known_that_it_did_not_arrive() {
+    for flavour in [Flavour::Cloud, Flavour::DataCenter] {
+        // It arrived, and no search shows it, nor anything else: whatever time passes on our side, within half a day.
+        let site = without_unique_keys(flavour, true);
+        lost(&site, "cut,nth=8").exits(3).says("the target does not show yet whether it arrived");
+        site.world.pass(SignedDuration::from_hours(11));
+        site.run(&["run", "job.toml"]).exits(3).says_all(&[
+            "got no answer to the create",
+            "run 1 sent it",
+            "1 uncertain",
+        ]);
+        assert_eq!(site.creates(), 0);
+        site.assets.advance(Duration::from_secs(1_000_000_000));
+        site.run(&["run", "job.toml"]).exits(0).says("recorded now");
+        assert_eq!((site.creates(), site.assets.read_store().objects.len()), (0, 20), "nothing is doubled");
+        site.run(&["run", "job.toml"]).exits(0);
+        assert_eq!(site.assets.writes(), 0, "{:?}", site.assets.counters());
+
+        // It did not arrive, and what was created later shows.
+        let site = without_unique_keys(flavour, false);
+        lost(&site, "reset,nth=8").exits(3).says("it did not arrive; the next run tries again");
+        site.run(&["run", "job.toml"]).exits(0);
+        assert_eq!((site.creates(), site.assets.read_store().objects.len()), (1, 20));
+    }
+}
+
+#[test]
+fn a_lost_create_that_nothing_followed_waits_for_one_that_does_or_for_half_a_day() {
+    for by_time in [true, false] {
+        let site = without_unique_keys(Flavour::Cloud, false);
+        site.configure("Device", "Object ID", |attribute| attribute.unique = false);
+        lost(&site, "reset,nth=20").exits(3).says("the target does not show yet whether it arrived");
+        site.run(&["run", "job.toml"]).exits(3).says("run 1 sent it");
+        assert_eq!(site.creates(), 0);
+        if by_time {
+            site.world.pass(SignedDuration::from_hours(13));
+        } else {
+            site.world.sim.tenant().put(Of::User, user(40));
+            site.run(&["run", "job.toml"]).exits(3);
+            assert_eq!(site.creates(), 1, "the one who came");
+        }
+        site.run(&["run", "job.toml"]).exits(0);
+        assert_eq!(site.creates(), 1);
+        assert_eq!(site.labels("Device").len(), 3);
     }
 }
 
@@ -260,6 +349,16 @@ fn what_keeps_a_job_from_writing_is_named_with_what_to_do() {
     server.run(&["run", "job.toml"]).exits(5).says("personal access token");
     let none = Site::new(Options { has_assets: false, ..Options::cloud() });
     none.run(&["run", "job.toml"]).exits(5).says_all(&["has no Assets", "Premium and Enterprise"]);
+    // Of several workspaces none is taken unasked.
+    let other = "00000000-1111-4222-8333-444444444444";
+    let several = Site::new(Options { more_workspaces: vec![other.into()], ..Options::cloud() });
+    let told = [other, jsm_sim::WORKSPACE_ID, "2 Assets workspaces", "`workspace_id = "];
+    several.run(&["setup", "job.toml"]).exits(2).says_all(&told);
+    several.run(&["run", "job.toml"]).exits(2).says_all(&told);
+    assert_eq!(several.assets.writes(), 0);
+    let named = format!("workspace_id = \"{}\"\nschema = \"Entra ID\"\n", jsm_sim::WORKSPACE_ID);
+    several.world.edit("job.toml", "schema = \"Entra ID\"\n", &named);
+    several.run(&["setup", "job.toml"]).exits(0);
 
     for options in [Options::cloud(), Options::data_center()] {
         let site = Site::new(options);
@@ -344,6 +443,14 @@ fn what_was_changed_in_jira_since_last_night_stops_its_type_alone() {
         site.configure("User", "Groups", |attribute| attribute.max = 1);
         site.run(&["run", "job.toml"]).exits(3).says("holds one value in Jira (cardinality 1)");
         site.configure("User", "Groups", |attribute| attribute.max = -1);
+        // A type that got another name is not taken for one that was never made.
+        site.assets.store().types.get_mut(&devices).unwrap().name = "Endpoint".into();
+        let told = "no object type \"Device\", and \"Endpoint\" has every attribute";
+        site.run(&["check", "job.toml"]).says(told);
+        site.run(&["run", "job.toml"]).exits(3).says(told);
+        let setup = site.run(&["setup", "job.toml", "--dry-run"]);
+        setup.says("\"Endpoint\" has every attribute that the object type \"Device\" is to have");
+        site.assets.store().types.get_mut(&devices).unwrap().name = "Device".into();
         site.assets.store().remove_type(devices, site.assets.now(), Duration::ZERO);
         site.run(&["run", "job.toml"]).exits(3).says("has no object type \"Device\"");
         assert_eq!(site.shows("User", &id(8), "Department"), ["Legal"], "users went on");

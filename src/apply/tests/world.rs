@@ -84,7 +84,7 @@ impl Target for Files {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { unique_keys: true, visibility_delay_s: 0, ids_are_keys: true }
+        Capabilities { unique_keys: true, visibility_delay_s: 0, certainty_delay_s: 0, ids_are_keys: true }
     }
 
     fn normalise(&self, _: &TypeSpec, _: usize, value: Datum) -> Datum {

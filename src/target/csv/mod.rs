@@ -150,7 +150,7 @@ impl Target for CsvTarget {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { unique_keys: false, visibility_delay_s: 0, ids_are_keys: true }
+        Capabilities { unique_keys: false, visibility_delay_s: 0, certainty_delay_s: 0, ids_are_keys: true }
     }
 
     fn normalise(&self, ty: &TypeSpec, attribute: usize, value: Datum) -> Datum {

@@ -380,12 +380,24 @@ impl Client {
         let found: Found = self.through(self.prefix_lane(), &address, &call, json).await.map_err(|failed| {
             self.error(failed, &format!("cannot find the Assets workspace of {}", self.config.site))
         })?;
-        let [workspace, ..] = found.values.as_slice() else {
-            return Err(Error::new(Exit::SignIn, format!("{} has no Assets", self.config.site))
+        let mut ids: Vec<String> = found.values.into_iter().map(|workspace| workspace.workspace_id).collect();
+        ids.sort();
+        ids.dedup();
+        match ids.as_slice() {
+            [one] => Ok(one.clone()),
+            [] => Err(Error::new(Exit::SignIn, format!("{} has no Assets", self.config.site))
                 .cause("it names no Assets workspace")
-                .hint("Assets comes with the Premium and Enterprise plans of Jira Service Management; check the plan and `site`"));
-        };
-        Ok(workspace.workspace_id.clone())
+                .hint("Assets comes with the Premium and Enterprise plans of Jira Service Management; check the plan and `site`")),
+            // Each has schemas of its own, and nothing tells in which the job's lies.
+            several => {
+                let what = format!("{} has {} Assets workspaces", self.config.site, several.len());
+                let error = several.iter().fold(Error::usage(what), |error, id| error.cause(plain(id)));
+                Err(error.hint(format!(
+                    "write the one that is meant as `workspace_id = \"{}\"` in [target]; with `init`, --workspace",
+                    plain(&several[0])
+                )))
+            }
+        }
     }
 
     /// People whose name or mail address holds this text, as Jira lists them.

@@ -44,8 +44,12 @@ use crate::plan::change::{AttributeSpec, Change, Current, TypeSpec};
 use crate::plan::datum::{Datum, Set};
 use crate::record::{Coverage, Unknown};
 
-/// Until a write surely reached the index. No number is published; a reindexing site may take longer.
+/// Until a write is expected to have reached the index. No number is published; a reindexing site may take longer.
 const INDEX_DELAY_S: u64 = 30;
+
+/// Until an object that no search shows is taken for one that never arrived, where no search shows a later one either. An
+/// index this late would make every reading wrong; short of a day, so that the next night decides.
+const INDEX_GIVEN_UP_S: u64 = 12 * 3600;
 
 /// How often a type is read before a count that is not reached is a gap: an object that others pushed from one page to
 /// another while it was turned, and one that was made meanwhile, come the second time.
@@ -107,7 +111,8 @@ impl JsmTarget {
     /// What a type of the plan is in Jira; in words why it cannot be used.
     async fn meant(&self, spec: &TypeSpec) -> Result<Result<Meant, String>> {
         let model = self.model().await?;
-        let ty = match model.learn(&self.client, &spec.name).await? {
+        let attributes: Vec<&str> = spec.attributes.iter().map(|attribute| attribute.name.as_str()).collect();
+        let ty = match model.learn(&self.client, &spec.name, &attributes).await? {
             Ok(ty) => ty,
             Err(why) => return Ok(Err(why)),
         };
@@ -483,7 +488,12 @@ impl Target for JsmTarget {
 
     fn capabilities(&self) -> Capabilities {
         // Keys are unique only where Jira's attribute is set so, which no run may rely on.
-        Capabilities { unique_keys: false, visibility_delay_s: INDEX_DELAY_S, ids_are_keys: false }
+        Capabilities {
+            unique_keys: false,
+            visibility_delay_s: INDEX_DELAY_S,
+            certainty_delay_s: INDEX_GIVEN_UP_S,
+            ids_are_keys: false,
+        }
     }
 
     async fn prepare(&self, types: &[TypeSpec]) -> Result<()> {
@@ -665,21 +675,39 @@ impl WriteRecords for JsmTarget {
             return Ok(object.iter().map(|object| meant.current(spec, object)).collect());
         }
         let Some(query) = self.key_query(spec, &meant, change).await.map_err(failed)? else { return Ok(Vec::new()) };
-        let found = self.found(&query).await.map_err(failed)?;
-        let found = found.iter().map(|object| meant.current(spec, object));
-        // AQL ignores letter case, keys need not.
-        let known = known_by(spec, &meant, change);
+        let found = self.found(&format!("{query} ORDER BY Key ASC")).await.map_err(failed)?;
+        Ok(self.carriers(spec, &meant, change, &found))
+    }
+
+    /// Both in one query: what an index shows that follows behind, and it alone, must tell, and each node of a Data Center
+    /// has its own.
+    async fn look_up_beside(&self, spec: &TypeSpec, change: &Change, later: &str) -> Result<(Vec<Current>, bool)> {
+        let Ok(meant) = self.meant(spec).await? else { return Ok((Vec::new(), false)) };
+        let what = format!("cannot look up {} in {:?}", change.label, spec.name);
+        let failed = |failed| self.client.error(failed, &what);
+        let query = self.key_query(spec, &meant, change).await.map_err(failed)?;
+        let Some(query) = query.filter(|_| is_id(later)) else { return Ok((Vec::new(), false)) };
+        let query = format!("({query}) OR objectId = {later} ORDER BY Key ASC");
+        let mut found = self.found(&query).await.map_err(failed)?;
+        let all = found.len();
+        found.retain(|object| *object.id.0 != *later);
+        Ok((self.carriers(spec, &meant, change, &found), found.len() < all))
+    }
+}
+
+impl JsmTarget {
+    /// Those of the objects that carry what a change writes: AQL ignores letter case, keys need not.
+    fn carriers(&self, spec: &TypeSpec, meant: &Meant, change: &Change, found: &[Object]) -> Vec<Current> {
+        let known = known_by(spec, meant, change);
         let carries = |current: &Current| {
             known.iter().all(|at| {
                 let wanted = written(spec, change, *at).map(|value| self.normalise(spec, *at, value.clone()));
                 wanted.as_ref() == current.values.get(*at)
             })
         };
-        Ok(found.filter(carries).collect())
+        found.iter().map(|object| meant.current(spec, object)).filter(carries).collect()
     }
-}
 
-impl JsmTarget {
     /// The query for the records that carry what a change writes; none where that says nothing.
     async fn key_query(&self, spec: &TypeSpec, meant: &Meant, change: &Change) -> Result<Option<String>, Failed> {
         let mut query = format!("objectTypeId = {}", meant.ty.id);
@@ -703,7 +731,7 @@ impl JsmTarget {
                 _ => format!("{} = {}", quoted(&slot.name), quoted(text)),
             });
         }
-        Ok(says.then(|| format!("{query} ORDER BY Key ASC")))
+        Ok(says.then_some(query))
     }
 }
 

@@ -127,6 +127,17 @@ pub(super) async fn named(client: &Client, path: &str, schema: Option<&Id>) -> R
     Ok(all)
 }
 
+/// Fewer attributes than these do not tell one type from another.
+const RENAMED_ATTRIBUTES_MIN: usize = 3;
+/// Types whose attributes are looked at for one that was renamed, a request each.
+const RENAMED_TYPES_MAX: usize = 50;
+
+/// "x" has, or "x" and "y" have.
+pub(super) fn has(names: &[&str]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
+    format!("{} {}", quoted.join(" and "), if names.len() == 1 { "has" } else { "have" })
+}
+
 /// A type with its attributes.
 #[derive(Debug)]
 pub(super) struct Type {
@@ -307,6 +318,8 @@ pub(super) struct Model {
     pub types: Vec<Listed>,
     pub statuses: Vec<Named>,
     learnt: RwLock<HashMap<String, Arc<Type>>>,
+    /// Why types cannot be used that are not there, by their names.
+    missing: RwLock<HashMap<String, String>>,
 }
 
 impl Model {
@@ -331,21 +344,17 @@ impl Model {
         let types =
             client.list(&Call::get(format!("objectschema/{}/objecttypes/flat", schema.id))).await.map_err(failed)?;
         let statuses = named(client, "config/statustype", Some(&schema.id)).await.map_err(failed)?;
-        Ok(Model { schema, types, statuses, learnt: RwLock::default() })
+        let (learnt, missing) = (RwLock::default(), RwLock::default());
+        Ok(Model { schema, types, statuses, learnt, missing })
     }
 
-    /// A type by its name; in words why there is none.
-    pub async fn learn(&self, client: &Client, name: &str) -> Result<Result<Arc<Type>, String>> {
+    /// A type by its name; in words why there is none. `attributes` are names that are wanted of it.
+    pub async fn learn(&self, client: &Client, name: &str, attributes: &[&str]) -> Result<Result<Arc<Type>, String>> {
         if let Some(known) = self.known(name) {
             return Ok(Ok(known));
         }
         let Some(listed) = self.listed(name) else {
-            let known: Vec<&str> = self.types.iter().map(|ty| ty.name.as_str()).collect();
-            let near = nearest(name, known).map(|near| format!(" (is it {near:?} now?)")).unwrap_or_default();
-            return Ok(Err(format!(
-                "the schema {:?} has no object type {name:?}{near}; `entra-import setup` makes it",
-                self.schema.name
-            )));
+            return Ok(Err(self.not_there(client, name, attributes).await?));
         };
         let twins = self.types.iter().filter(|ty| ty.name == listed.name).count();
         if twins > 1 {
@@ -359,6 +368,45 @@ impl Model {
         let ty = Arc::new(Type { id: listed.id.clone(), name: listed.name.clone(), slots });
         self.learnt.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_string(), ty.clone());
         Ok(Ok(ty))
+    }
+
+    /// Why a type that is not there cannot be used. Somebody may have given it another name: its attributes tell, which
+    /// is looked at once.
+    async fn not_there(&self, client: &Client, name: &str, attributes: &[&str]) -> Result<String> {
+        if let Some(told) = self.missing.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+            return Ok(told.clone());
+        }
+        let known: Vec<&str> = self.types.iter().map(|ty| ty.name.as_str()).collect();
+        let near = nearest(name, known).map(|near| format!(" (is it {near:?} now?)")).unwrap_or_default();
+        let renamed = self.renamed(client, attributes).await?;
+        let told = match renamed.as_slice() {
+            [] => format!("{near}; `entra-import setup` makes it"),
+            renamed => format!(
+                ", and {} every attribute that the mapping has: if the type was renamed, give it back its name in Jira",
+                has(renamed)
+            ),
+        };
+        let told = format!("the schema {:?} has no object type {name:?}{told}", self.schema.name);
+        self.missing.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_string(), told.clone());
+        Ok(told)
+    }
+
+    /// Types that have attributes of all these names. A few names are no sign of anything.
+    pub async fn renamed(&self, client: &Client, attributes: &[&str]) -> Result<Vec<&str>> {
+        let mut renamed = Vec::new();
+        if attributes.len() < RENAMED_ATTRIBUTES_MIN {
+            return Ok(renamed);
+        }
+        for ty in self.types.iter().filter(|ty| !ty.abstract_object_type).take(RENAMED_TYPES_MAX) {
+            let slots = slots(client, &ty.id).await;
+            let slots =
+                slots.map_err(|failed| client.error(failed, &format!("cannot read the attributes of {}", ty.name)))?;
+            let has = |name: &&str| slots.iter().any(|slot| slot.name.eq_ignore_ascii_case(name));
+            if attributes.iter().all(has) {
+                renamed.push(ty.name.as_str());
+            }
+        }
+        Ok(renamed)
     }
 
     /// A type that was learnt before.

@@ -302,10 +302,11 @@ impl There {
         let (mut names, mut attributes) = (Vec::new(), Vec::new());
         for ty in wanted {
             let known = match &self.model {
-                Some(model) if model.listed(&ty.name).is_some() => model.learn(client, &ty.name).await?.ok(),
+                Some(model) if model.listed(&ty.name).is_some() => model.learn(client, &ty.name, &[]).await?.ok(),
                 _ => None,
             };
             if known.is_none() {
+                setup.remarks.extend(self.renamed(client, ty, wanted).await?);
                 steps.push(Step::Type { name: ty.name.clone() });
             }
             for attribute in &ty.attributes {
@@ -326,6 +327,18 @@ impl There {
         steps.extend(names);
         steps.extend(attributes);
         Ok(steps)
+    }
+
+    /// Whether a type that is to be made may be there under another name; what the job itself names so is another.
+    async fn renamed(&self, client: &Client, ty: &WantedType, wanted: &[WantedType]) -> Result<Option<Remark>> {
+        let Some(model) = &self.model else { return Ok(None) };
+        let attributes: Vec<&str> = ty.attributes.iter().map(|attribute| attribute.name.as_str()).collect();
+        let mut renamed = model.renamed(client, &attributes).await?;
+        renamed.retain(|name| !wanted.iter().any(|other| other.name.eq_ignore_ascii_case(name)));
+        Ok((!renamed.is_empty()).then(|| Remark {
+            words: format!("{} every attribute that the object type {:?} is to have", model::has(&renamed), ty.name),
+            hint: "if the type was renamed in Jira, give it back its name there, and delete the new one".into(),
+        }))
     }
 
     /// Statuses and kinds of reference that an attribute needs; one that is there has its kind of reference.

@@ -14,7 +14,7 @@ use crate::options::{Flavour, Options};
 use crate::rates::Class;
 use crate::reply::{self, Reply};
 use crate::shape::Shaper;
-use crate::store::{Attribute, DefaultType, ICONS, Id, Kind, Object, ObjectType, Schema, Store};
+use crate::store::{Attribute, DefaultType, ICONS, Id, Kind, Object, ObjectType, Schema, StatusType, Store};
 
 /// One request, past the door.
 pub(crate) struct Call<'a> {
@@ -25,6 +25,8 @@ pub(crate) struct Call<'a> {
     pub query: Vec<(String, String)>,
     pub body: &'a Value,
     pub right: Right,
+    /// Whose request it is.
+    pub account: &'a str,
     /// The address of the base, for links.
     pub base: String,
     /// The simulator's own time.
@@ -47,7 +49,12 @@ impl Call<'_> {
     }
 
     fn text(&self, name: &str) -> Option<&str> {
-        self.body.get(name).and_then(Value::as_str).filter(|text| !text.trim().is_empty())
+        self.said(name).filter(|text| !text.trim().is_empty())
+    }
+
+    /// A text of the body, which may be empty.
+    fn said(&self, name: &str) -> Option<&str> {
+        self.body.get(name).and_then(Value::as_str)
     }
 }
 
@@ -141,8 +148,9 @@ fn schemas(store: &mut Store, call: &Call<'_>) -> Reply {
             match (call.method, rest) {
                 ("GET", []) => reply::ok(&call.shaper(store).schema(&store.schemas[&id], true)),
                 ("PUT", []) => {
-                    if let (Some(name), Some(schema)) = (call.text("name"), store.schemas.get_mut(&id)) {
-                        name.clone_into(&mut schema.name);
+                    if let Some(schema) = store.schemas.get_mut(&id) {
+                        call.text("name").unwrap_or(&schema.name.clone()).clone_into(&mut schema.name);
+                        call.said("description").into_iter().for_each(|text| text.clone_into(&mut schema.description));
                     }
                     reply::ok(&call.shaper(store).schema(&store.schemas[&id], true))
                 }
@@ -156,7 +164,7 @@ fn schemas(store: &mut Store, call: &Call<'_>) -> Reply {
                 ("GET", ["attributes"]) => {
                     let shaper = call.shaper(store);
                     let types = store.types.values().filter(|ty| ty.schema == id);
-                    let all = types.flat_map(|ty| store.attributes_of(ty.id));
+                    let all = types.flat_map(|ty| store.attributes_of(ty.id)).filter(|one| is_wanted(call, one));
                     reply::ok(&all.map(|attribute| shaper.attribute(attribute, true)).collect())
                 }
                 ("GET", ["objecttypes"]) => {
@@ -226,8 +234,14 @@ fn types(store: &mut Store, call: &Call<'_>) -> Reply {
     match (call.method, &call.segments[2..]) {
         ("GET", []) => reply::ok(&call.shaper(store).object_type(&store.types[&id], true)),
         ("PUT", []) => {
-            if let (Some(name), Some(ty)) = (call.text("name"), store.types.get_mut(&id)) {
-                name.clone_into(&mut ty.name);
+            let icon = check::id(call.body.get("iconId"));
+            if icon.is_some_and(|icon| ICONS.iter().all(|known| known.0 != icon)) {
+                return reply::error(400, "The icon does not exist");
+            }
+            if let Some(ty) = store.types.get_mut(&id) {
+                call.text("name").unwrap_or(&ty.name.clone()).clone_into(&mut ty.name);
+                call.said("description").into_iter().for_each(|text| text.clone_into(&mut ty.description));
+                ty.icon = icon.unwrap_or(ty.icon);
             }
             reply::ok(&call.shaper(store).object_type(&store.types[&id], true))
         }
@@ -238,13 +252,44 @@ fn types(store: &mut Store, call: &Call<'_>) -> Reply {
         }
         ("GET", ["attributes"]) => {
             let shaper = call.shaper(store);
-            let editable = call.flag("onlyValueEditable", false);
-            let wanted = |attribute: &&Attribute| !editable || attribute.editable;
-            let all = store.attributes_of(id).into_iter().filter(wanted);
-            reply::ok(&all.map(|attribute| shaper.attribute(attribute, true)).collect())
+            let told = call.flag("includeValuesExist", false);
+            let shape = |attribute: &Attribute| {
+                let mut shape = shaper.attribute(attribute, true);
+                if told {
+                    let mut held = store.objects.values().filter(|object| object.values.contains_key(&attribute.id));
+                    shape["objectAttributeExists"] = json!(held.next().is_some());
+                }
+                shape
+            };
+            reply::ok(&listed(store, call, id).into_iter().map(shape).collect())
         }
         _ => nothing(call),
     }
+}
+
+/// The attributes of a type that a request wants, in the order it wants.
+fn listed<'s>(store: &'s Store, call: &Call<'_>, ty: Id) -> Vec<&'s Attribute> {
+    let (mut all, below) = (store.attributes_of(ty), store.with_children(ty));
+    if call.flag("excludeParentAttributes", false) {
+        all.retain(|attribute| attribute.owner == ty);
+    }
+    if call.flag("includeChildren", false) {
+        all.extend(store.attributes.values().filter(|one| one.owner != ty && below.contains(&one.owner)));
+    }
+    all.retain(|attribute| is_wanted(call, attribute));
+    if call.flag("orderByName", false) {
+        all.sort_by_key(|attribute| attribute.name.to_lowercase());
+    }
+    if call.flag("orderByRequired", false) {
+        all.sort_by_key(|attribute| attribute.min == 0);
+    }
+    all
+}
+
+/// Whether a list of attributes shows this one: by a part of its name, and by whether it may be written.
+fn is_wanted(call: &Call<'_>, attribute: &Attribute) -> bool {
+    let named = call.query("query").is_none_or(|text| attribute.name.to_lowercase().contains(&text.to_lowercase()));
+    named && (attribute.editable || !call.flag("onlyValueEditable", false))
 }
 
 fn create_type(store: &mut Store, call: &Call<'_>) -> Reply {
@@ -302,9 +347,8 @@ fn attributes(store: &mut Store, call: &Call<'_>) -> Reply {
             if attribute.system || attribute.label {
                 return reply::error(400, "This attribute cannot be removed");
             }
-            let shape = call.shaper(store).attribute(attribute, true);
             store.remove_attribute(id);
-            reply::ok(&shape)
+            reply::empty()
         }
         _ => reply::error(404, "The object type or attribute does not exist"),
     }
@@ -383,6 +427,21 @@ fn kind(store: &Store, body: &Value, number: Id) -> Result<Kind, String> {
     })
 }
 
+/// Name and category that a body gives a status, new or not.
+fn described_status(store: &Store, call: &Call<'_>, own: Option<&StatusType>) -> Result<(String, u8), String> {
+    let category = call.body.get("category").and_then(Value::as_u64).and_then(|n| u8::try_from(n).ok());
+    let (Some(name), Some(category @ 0..=2)) = (call.text("name"), category) else {
+        return Err("name and category (0, 1, 2) are required".into());
+    };
+    let of = own.map_or_else(|| check::id(call.body.get("objectSchemaId")), |own| own.schema);
+    let mut others = store.statuses.values().filter(|status| own.is_none_or(|own| own.id != status.id));
+    let twin = |other: &StatusType| other.schema.is_none() || other.schema == of;
+    match others.any(|other| twin(other) && other.name.eq_ignore_ascii_case(name)) {
+        true => Err(format!("A status named {name} exists already")),
+        false => Ok((name.to_owned(), category)),
+    }
+}
+
 fn config(store: &mut Store, call: &Call<'_>) -> Reply {
     let schema = call.query("objectSchemaId").and_then(|text| text.parse::<Id>().ok());
     // Those of a schema where one is named, those of all schemas where none is.
@@ -397,17 +456,34 @@ fn config(store: &mut Store, call: &Call<'_>) -> Reply {
             Some(status) => reply::ok(&call.shaper(store).status(status)),
             None => reply::error(404, "The status type does not exist"),
         },
-        ("POST", ["statustype"]) => {
-            let category = call.body.get("category").and_then(Value::as_u64).and_then(|n| u8::try_from(n).ok());
-            let (Some(name), Some(category @ 0..=2)) = (call.text("name"), category) else {
-                return reply::error(400, "name and category (0, 1, 2) are required");
-            };
-            let twin = |of: Option<Id>| of.is_none() || of == body_schema;
-            if store.statuses.values().any(|status| twin(status.schema) && status.name.eq_ignore_ascii_case(name)) {
-                return reply::error(400, format!("A status named {name} exists already"));
+        ("POST", ["statustype"]) => match described_status(store, call, None) {
+            Err(words) => reply::error(400, words),
+            Ok((name, category)) => {
+                let id = store.add_status(&name, category, body_schema);
+                if let (Some(text), Some(status)) = (call.said("description"), store.statuses.get_mut(&id)) {
+                    text.clone_into(&mut status.description);
+                }
+                reply::json(201, &call.shaper(store).status(&store.statuses[&id]))
             }
-            let id = store.add_status(name, category, body_schema);
-            reply::json(201, &call.shaper(store).status(&store.statuses[&id]))
+        },
+        ("PUT" | "DELETE", ["statustype", id]) => {
+            let Some(mut status) = id.parse().ok().and_then(|id: Id| store.statuses.get(&id)).cloned() else {
+                return reply::error(404, "The status type does not exist");
+            };
+            if call.method == "DELETE" {
+                store.remove_status(status.id);
+                return reply::empty();
+            }
+            match described_status(store, call, Some(&status)) {
+                Err(words) => reply::error(400, words),
+                Ok((name, category)) => {
+                    (status.name, status.category) = (name, category);
+                    call.said("description").into_iter().for_each(|text| text.clone_into(&mut status.description));
+                    let shape = call.shaper(store).status(&status);
+                    store.statuses.insert(status.id, status);
+                    reply::ok(&shape)
+                }
+            }
         }
         ("GET", ["referencetype"]) => {
             let all = store.reference_types.values().filter(|by| seen(by.schema));

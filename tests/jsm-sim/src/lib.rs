@@ -32,4 +32,4 @@ pub use options::{
 pub use server::Sim;
 pub use service::{Counters, Logged};
 pub use sim_server::RetryAfter;
-pub use store::{Attribute, DefaultType, Id, Kind, Object, ObjectType, Person, Schema, Store, Stored};
+pub use store::{Attribute, DefaultType, Event, Id, Kind, Object, ObjectType, Person, Schema, Store, Stored};

@@ -96,6 +96,7 @@ Faults: KIND[:ARGUMENT][,path=TEXT][,method=POST][,nth=N][,every=N][,p=0.1][,see
     slow:MS             done, and answered that much later
     short               a page shows half of its objects and says that there are more
     twice               the last object of a page stands on it twice
+    same                whatever page is asked for, the first one comes, and whether it is the last is not said
     bare                objects come without their attributes
     odd                 unknown members, any order, null for what is empty, values where they are shown alone
   Examples: --faults 429:3,path=/object/create,every=50     --faults cut,path=/object/create,nth=2

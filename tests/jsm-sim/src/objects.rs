@@ -12,7 +12,7 @@ use crate::aql::{self, Query};
 use crate::check;
 use crate::options::{Flavour, Totals};
 use crate::reply::{self, Reply};
-use crate::store::{Attribute, Id, Kind, Object, Store, Stored};
+use crate::store::{Attribute, Event, Id, Kind, Object, Store, Stored};
 
 /// `POST /object/create`
 pub(crate) fn create(store: &mut Store, call: &Call<'_>) -> Reply {
@@ -40,6 +40,14 @@ pub(crate) fn create(store: &mut Store, call: &Call<'_>) -> Reply {
     let object = Object { id: store.new_id(), ty, values, created: now, updated: now };
     let id = object.id;
     store.put(object, call.now, call.options.index_delay);
+    let made = Event {
+        at: now,
+        by: call.account.to_owned(),
+        attribute: None,
+        before: String::new(),
+        after: store.objects.get(&id).map(|object| store.key_of(object)).unwrap_or_default(),
+    };
+    store.history.entry(id).or_default().push(made);
     let shape = store.objects.get(&id).map_or(Value::Null, |object| call.shaper(store).object(object, false, false));
     reply::json(201, &shape)
 }
@@ -47,24 +55,52 @@ pub(crate) fn create(store: &mut Store, call: &Call<'_>) -> Reply {
 /// `PUT /object/{id}`
 pub(crate) fn update(store: &mut Store, call: &Call<'_>, id: &str) -> Reply {
     let Some(mut object) = named(store, id).cloned() else { return missing(id) };
+    match check::id(call.body.get("objectTypeId")) {
+        Some(ty) if !store.types.contains_key(&ty) => {
+            return reply::error(404, format!("No object type with id {ty} found"));
+        }
+        Some(ty) if ty != object.ty => return reply::error(400, "Objects are not moved between types here"),
+        _ => {}
+    }
     let values = match check::read(call.body) {
         Err(words) => return reply::error(400, words),
         Ok(written) => check::apply(store, call.options.flavour, object.ty, Some(&object), &written),
     };
     match values {
         Err(errors) => return reply::invalid(&errors),
-        Ok(values) => object.values = values,
+        Ok(values) => {
+            object.updated = crate::store::now();
+            let events = differences(store, call, &object, &values);
+            store.history.entry(object.id).or_default().extend(events);
+            object.values = values;
+        }
     }
-    object.updated = crate::store::now();
     store.put(object.clone(), call.now, call.options.index_delay);
     reply::ok(&call.shaper(store).object(&object, true, true))
+}
+
+/// What an update changes, attribute by attribute.
+fn differences(store: &Store, call: &Call<'_>, object: &Object, after: &BTreeMap<Id, Vec<Stored>>) -> Vec<Event> {
+    let shown = |values: Option<&Vec<Stored>>| {
+        values.into_iter().flatten().map(|value| store.shown(value)).collect::<Vec<_>>().join(", ")
+    };
+    let attributes = store.attributes_of(object.ty).into_iter();
+    let changed = attributes.filter(|one| object.values.get(&one.id) != after.get(&one.id));
+    let event = |attribute: &Attribute| Event {
+        at: object.updated,
+        by: call.account.to_owned(),
+        attribute: Some(attribute.name.clone()),
+        before: shown(object.values.get(&attribute.id)),
+        after: shown(after.get(&attribute.id)),
+    };
+    changed.map(event).collect()
 }
 
 /// `DELETE /object/{id}`
 pub(crate) fn delete(store: &mut Store, call: &Call<'_>, id: &str) -> Reply {
     let Some(id) = named(store, id).map(|object| object.id) else { return missing(id) };
     store.remove(id, call.now, call.options.index_delay);
-    Reply { body: Vec::new(), ..reply::ok(&Value::Null) }
+    reply::empty()
 }
 
 /// `GET /object/{id}` and what lies below it.
@@ -74,9 +110,33 @@ pub(crate) fn get(store: &Store, call: &Call<'_>, id: &str, below: Option<&str>)
     match below {
         None => reply::ok(&shaper.object(object, true, true)),
         Some("attributes") => reply::ok(&shaper.object_attributes(object, true).into()),
+        Some("history") => reply::ok(&history(store, call, object)),
         Some("referenceinfo") => reply::ok(&references_to(store, call, object)),
         Some(_) => reply::error(404, "null for uri"),
     }
+}
+
+/// What became of an object, the newest first unless asked otherwise. Which `type` stands for what is not published: 0
+/// is that it was made, 1 is an attribute.
+fn history(store: &Store, call: &Call<'_>, object: &Object) -> Value {
+    let shaper = call.shaper(store);
+    let shape = |(at, event): (usize, &Event)| {
+        let mut shape = json!({
+            "actor": {"displayName": event.by, "name": event.by, "key": event.by, "isDeleted": false},
+            "id": shaper.id(object.id * 1000 + at as Id), "type": i32::from(event.attribute.is_some()),
+            "newValue": event.after, "created": check::iso(event.at), "objectId": shaper.id(object.id),
+        });
+        if let Some(attribute) = &event.attribute {
+            shape["affectedAttribute"] = json!(attribute);
+            shape["oldValue"] = json!(event.before);
+        }
+        shape
+    };
+    let mut events: Vec<Value> = store.history.get(&object.id).into_iter().flatten().enumerate().map(shape).collect();
+    if !call.flag("asc", false) {
+        events.reverse();
+    }
+    events.into()
 }
 
 /// What refers to an object, by the type of what does.

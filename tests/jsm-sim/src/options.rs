@@ -48,6 +48,8 @@ pub struct Options {
     pub cloud_id: String,
     /// False: the site's plan has no Assets, so that it names no workspace.
     pub has_assets: bool,
+    /// Workspaces that the site names besides; nothing lies in them here.
+    pub more_workspaces: Vec<String>,
     /// Who may sign in, and with what.
     pub accounts: Vec<Account>,
     /// Life of an OAuth token in seconds.
@@ -96,6 +98,7 @@ impl Options {
             workspace_id: WORKSPACE_ID.into(),
             cloud_id: CLOUD_ID.into(),
             has_assets: true,
+            more_workspaces: Vec::new(),
             accounts: vec![
                 account("classic", basic(TOKEN, false)),
                 account("scoped", basic("scoped-token", true)),

@@ -18,6 +18,11 @@ pub(crate) fn ok(body: &Value) -> Reply {
     self::json(200, body)
 }
 
+/// Done, with nothing to say of it.
+pub(crate) fn empty() -> Reply {
+    Reply { body: Vec::new(), ..ok(&Value::Null) }
+}
+
 /// A refusal with one message.
 pub(crate) fn error(status: u16, message: impl Into<String>) -> Reply {
     self::json(status, &json!({"errorMessages": [message.into()], "errors": {}}))

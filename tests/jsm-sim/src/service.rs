@@ -204,6 +204,7 @@ impl Service {
             query: url::form_urlencoded::parse(incoming.query.as_bytes()).into_owned().collect(),
             body: &body,
             right: account.right,
+            account: &account.name,
             base,
             now,
         };
@@ -212,8 +213,9 @@ impl Service {
     }
 
     fn workspace(&self) -> Reply {
-        let values: Vec<Value> =
-            self.options.has_assets.then(|| json!({"workspaceId": self.options.workspace_id})).into_iter().collect();
+        let Options { has_assets, workspace_id, more_workspaces, .. } = &self.options;
+        let ids = has_assets.then_some(workspace_id).into_iter().chain(more_workspaces);
+        let values: Vec<Value> = ids.map(|id| json!({"workspaceId": id})).collect();
         reply::ok(
             &json!({"size": values.len(), "start": 0, "limit": 50, "isLastPage": true, "_links": {}, "values": values}),
         )

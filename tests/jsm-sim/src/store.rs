@@ -154,6 +154,18 @@ pub struct Object {
     pub updated: Timestamp,
 }
 
+/// What became of an object at one moment; without an attribute it was made.
+#[derive(Clone, Debug)]
+pub struct Event {
+    pub at: Timestamp,
+    /// The account's name.
+    pub by: String,
+    pub attribute: Option<String>,
+    /// As people see them.
+    pub before: String,
+    pub after: String,
+}
+
 /// A status, or a kind of reference.
 #[derive(Clone, Debug)]
 pub struct StatusType {
@@ -195,6 +207,8 @@ pub struct Store {
     pub reference_types: BTreeMap<Id, ReferenceType>,
     pub people: Vec<Person>,
     pub groups: Vec<String>,
+    /// What requests did to objects, the oldest first.
+    pub history: BTreeMap<Id, Vec<Event>>,
     /// What searches see.
     indexed: BTreeMap<Id, Object>,
     /// Writes on their way into the index, each with the time when it arrives.
@@ -378,6 +392,7 @@ impl Store {
         if self.objects.remove(&id).is_none() {
             return false;
         }
+        self.history.remove(&id);
         self.under_way.push_back((now + delay, id, None));
         let refers = |object: &&Object| object.values.values().flatten().any(|value| *value == Stored::Object(id));
         let others: Vec<Id> = self.objects.values().filter(refers).map(|object| object.id).collect();
@@ -410,6 +425,15 @@ impl Store {
         }
         self.attributes.retain(|_, attribute| attribute.owner != ty);
         self.types.remove(&ty);
+    }
+
+    /// Takes a status away, and the values that name it. What becomes of them is not published.
+    pub fn remove_status(&mut self, id: Id) {
+        self.statuses.remove(&id);
+        for object in self.objects.values_mut().chain(self.indexed.values_mut()) {
+            object.values.values_mut().for_each(|values| values.retain(|value| *value != Stored::Status(id)));
+            object.values.retain(|_, values| !values.is_empty());
+        }
     }
 
     /// Takes an attribute away with its values.

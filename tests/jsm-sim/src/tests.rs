@@ -505,3 +505,102 @@ async fn of_twins_at_the_same_time_one_is_made() {
     });
     assert_eq!(made.into_inner(), 1);
 }
+
+#[test]
+fn a_status_is_changed_and_deleted_and_names_stay_unique() {
+    let world = world(Options::cloud());
+    let (_, made) =
+        world.ask("POST", "/config/statustype", &json!({"name": "Left", "category": 0, "description": "gone"}));
+    let path = format!("/config/statustype/{}", made["id"].as_str().unwrap());
+    assert_eq!(made["description"], "gone");
+    let (_, object) =
+        world.create(&[("Name", &["Adele"]), ("Object ID", &["1"]), ("Status", &[made["id"].as_str().unwrap()])]);
+    assert_eq!(world.ask("PUT", &path, &json!({"name": "active", "category": 1})).0, 400, "another is called so");
+    let (status, changed) = world.ask("PUT", &path, &json!({"name": "LEFT", "category": 2}));
+    assert_eq!((status, &changed["name"], &changed["category"]), (200, &json!("LEFT"), &json!(2)), "{changed}");
+    assert_eq!(world.ask("GET", &path, &Value::Null).1, changed);
+    assert_eq!(world.ask("DELETE", &path, &Value::Null), (200, Value::Null));
+    for method in ["GET", "PUT", "DELETE"] {
+        assert_eq!(world.ask(method, &path, &json!({"name": "Left", "category": 0})).0, 404, "{method}");
+    }
+    let (_, object) = world.ask("GET", &format!("/object/{}", object["id"].as_str().unwrap()), &Value::Null);
+    assert!(!object.to_string().contains("LEFT"), "{object}");
+}
+
+#[test]
+fn an_object_tells_what_became_of_it() {
+    let world = world(Options::cloud());
+    let (_, made) = world.create(&[("Name", &["Adele"]), ("Object ID", &["1"]), ("Age", &["42"])]);
+    let path = format!("/object/{}", made["id"].as_str().unwrap());
+    world.ask("PUT", &path, &world.body(&[("Age", &["43"]), ("Name", &["Adele"])]));
+    let (status, events) = world.ask("GET", &format!("{path}/history?asc=true"), &Value::Null);
+    let told: Vec<(Option<&str>, Option<&str>, &str)> = events
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| {
+            (event["affectedAttribute"].as_str(), event["oldValue"].as_str(), event["newValue"].as_str().unwrap())
+        })
+        .collect();
+    let key = made["objectKey"].as_str().unwrap();
+    assert_eq!((status, told), (200, vec![(None, None, key), (Some("Age"), Some("42"), "43")]));
+    let (_, newest) = world.ask("GET", &format!("{path}/history"), &Value::Null);
+    assert_eq!(newest[0], events[1], "the newest first");
+    assert!(
+        events[0]["type"].is_number() && events[0]["objectId"] == made["id"] && events[0]["actor"]["name"] == "classic"
+    );
+}
+
+#[test]
+fn lists_of_attributes_are_filtered_and_ordered_as_asked() {
+    let world = world(Options::cloud());
+    let below = {
+        let mut store = world.service.store.write().unwrap();
+        let schema = store.types[&world.user].schema;
+        let below = store.add_type(schema, "Guest");
+        store.types.get_mut(&below).unwrap().parent = Some(world.user);
+        store.types.get_mut(&world.user).unwrap().inherited = true;
+        store.add_attribute(Attribute::new(below, "Sponsor", Kind::Default(DefaultType::Text)));
+        below
+    };
+    world.create(&[("Name", &["Adele"]), ("Object ID", &["1"]), ("Age", &["42"])]);
+    let names = |ty: Id, query: &str| -> Vec<String> {
+        let (_, list) = world.ask("GET", &format!("/objecttype/{ty}/attributes?{query}"), &Value::Null);
+        list.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(world.user, "query=AGE"), ["Age", "Page"]);
+    assert_eq!(names(world.user, "query=age&orderByName=true&onlyValueEditable=true"), ["Age", "Page"]);
+    assert_eq!(names(world.user, "orderByName=true")[..2], ["Account", "Address"]);
+    assert_eq!(names(world.user, "orderByRequired=true")[..2], ["Name", "Object ID"]);
+    assert!(!names(world.user, "").contains(&"Sponsor".into()));
+    assert!(names(world.user, "includeChildren=true").contains(&"Sponsor".into()));
+    assert!(
+        names(below, "").contains(&"Age".into())
+            && !names(below, "excludeParentAttributes=true").contains(&"Age".into())
+    );
+    let (_, list) = world.ask(
+        "GET",
+        &format!("/objecttype/{}/attributes?includeValuesExist=true&query=age", world.user),
+        &Value::Null,
+    );
+    assert_eq!((&list[0]["objectAttributeExists"], &list[1]["objectAttributeExists"]), (&json!(true), &json!(false)));
+}
+
+#[test]
+fn descriptions_are_kept_and_an_object_stays_of_its_type() {
+    let world = world(Options::cloud());
+    let schema = world.service.store.read().unwrap().types[&world.user].schema;
+    for path in [format!("/objectschema/{schema}"), format!("/objecttype/{}", world.user)] {
+        let (_, before) = world.ask("GET", &path, &Value::Null);
+        let (status, after) = world.ask("PUT", &path, &json!({"description": "from Entra"}));
+        assert_eq!((status, &after["description"], &after["name"]), (200, &json!("from Entra"), &before["name"]));
+        assert_eq!(world.ask("GET", &path, &Value::Null).1["description"], "from Entra");
+        assert_eq!(world.ask("PUT", &path, &json!({"description": ""})).1["description"], "");
+    }
+    let (_, made) = world.person(1);
+    let path = format!("/object/{}", made["id"].as_str().unwrap());
+    let moved = |ty: Id| json!({"objectTypeId": ty.to_string(), "attributes": []});
+    assert_eq!(world.ask("PUT", &path, &moved(999_999)).0, 404);
+    assert_eq!(world.ask("PUT", &path, &moved(world.group)).0, 400);
+    assert_eq!(world.ask("PUT", &path, &moved(world.user)).0, 200);
+}

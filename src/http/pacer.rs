@@ -501,9 +501,8 @@ mod tests {
                 futures::stream::iter(0..6_000).map(one).buffer_unordered(128).collect::<Vec<()>>().await;
                 (refused.into_inner(), clock.elapsed().as_secs_f64())
             });
-            // 12,000 units at 640 a second are 19 s. Refusals that happen to come close together also slow what lies between
-            // them: 35 of them took 98 s once.
-            let fair_s = 25.0 + 2.5 * f64::from(refused);
+            // 12,000 units at 640 a second are 19 s.
+            let fair_s = 25.0 + 2.0 * f64::from(refused);
             prop_assert!(took_s <= fair_s, "{took_s} s with {refused} refusals");
         }
     }

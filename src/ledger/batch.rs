@@ -11,9 +11,9 @@ use std::thread::{self, JoinHandle};
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::journal::insert_entry;
-use super::waiting::Waiting;
-use super::{Became, Ledger, RunId, View, open};
+use super::entry::{EntryId, Kind};
+use super::waiting::{Became, Waiting};
+use super::{Ledger, RunId, View, open};
 use crate::crash;
 use crate::error::{Error, Result};
 
@@ -119,7 +119,7 @@ fn write(
     let view = View { path };
     let failed = |cause| view.failed(cause);
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-    let entry = insert_entry(&transaction, run, "batch", ty, None).map_err(failed)?;
+    let entry = EntryId::enter(&transaction, run, Kind::Batch, ty, None).map_err(failed)?;
     let mut waiting = Waiting::under(entry, &transaction, run, ty).map_err(failed)?;
     transaction.commit().map_err(failed)?;
     crash::point("batch begun");

@@ -6,21 +6,17 @@
 //! at the target itself.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use rusqlite::{Transaction, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
 
 use super::batch::Batch;
-use super::waiting::{self, Waiting};
+use super::entry::{EntryId, Kind};
+use super::waiting::{self, Became, Waiting};
 use super::{Ledger, RunId, View, to_json};
 use crate::crash;
 use crate::error::Result;
-use crate::plan::change::{Change, Row, TypeSpec, Written};
-use crate::record::Key;
+use crate::plan::change::{Change, TypeSpec};
 use crate::target::BatchMark;
-
-/// Names one entry of the journal.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct EntryId(pub(super) i64);
 
 /// A batch whose run died, or whose end could not be recorded.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -51,22 +47,6 @@ pub struct UnfinishedChange {
     pub intent: Intent,
 }
 
-/// What a record becomes.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct Became {
-    pub key: Key,
-    /// `None` for a record that is no longer known.
-    pub row: Option<Row>,
-    /// What was written to the target for it; `None` where only the ledger changes.
-    pub written: Option<Written>,
-}
-
-impl From<(Key, Option<Row>)> for Became {
-    fn from((key, row): (Key, Option<Row>)) -> Became {
-        Became { key, row, written: None }
-    }
-}
-
 /// How a change's entry ends: with what its record becomes, or with nothing when it did not happen.
 pub type ChangeEnd = (EntryId, Option<Became>);
 
@@ -78,7 +58,7 @@ impl Ledger {
         self.transact("change intents", |transaction, ledger| {
             let mut ids = Vec::with_capacity(texts.len());
             for (intent, text) in intents.iter().zip(&texts) {
-                let id = insert_entry(transaction, run, "change", &intent.change.ty, Some(text));
+                let id = EntryId::enter(transaction, run, Kind::Change, &intent.change.ty, Some(text));
                 ids.push(id.map_err(|cause| ledger.failed(cause))?);
             }
             Ok(ids)
@@ -108,7 +88,7 @@ impl Ledger {
 
     /// The changes to settle before anything is planned, in the order they were begun.
     pub fn unfinished_changes(&self) -> Result<Vec<UnfinishedChange>> {
-        let changes = self.unfinished("change")?.into_iter().map(|(id, run, _, intent)| {
+        let changes = self.unfinished(Kind::Change)?.into_iter().map(|(id, run, _, intent)| {
             let intent = self.json("the intent of a change", &intent)?;
             Ok(UnfinishedChange { id, run, intent })
         });
@@ -230,7 +210,7 @@ impl Ledger {
 
     /// The batches to settle before anything is planned, in the order they were begun.
     pub fn unfinished_batches(&self) -> Result<Vec<UnfinishedBatch>> {
-        let batches = self.unfinished("batch")?.into_iter().map(|(id, run, ty, intent)| {
+        let batches = self.unfinished(Kind::Batch)?.into_iter().map(|(id, run, ty, intent)| {
             let mark = self.json("the intent of a batch", &intent)?;
             Ok(UnfinishedBatch { id, run, ty, mark })
         });
@@ -238,13 +218,13 @@ impl Ledger {
     }
 
     /// Entries of one kind: id, run, type and intent.
-    fn unfinished(&self, kind: &str) -> Result<Vec<(EntryId, RunId, String, String)>> {
+    fn unfinished(&self, kind: Kind) -> Result<Vec<(EntryId, RunId, String, String)>> {
         let read = || {
             let query = "SELECT id, run, type, intent FROM journal WHERE kind = ?1 AND intent IS NOT NULL ORDER BY id";
             let mut statement = self.connection.prepare(query)?;
             let entry =
                 |row: &rusqlite::Row<'_>| Ok((EntryId(row.get(0)?), RunId(row.get(1)?), row.get(2)?, row.get(3)?));
-            statement.query_map([kind], entry)?.collect()
+            statement.query_map([kind.word()], entry)?.collect()
         };
         self.sql("cannot read", read())
     }
@@ -275,23 +255,10 @@ pub(super) fn rows_at_once(
     rows: impl Iterator<Item = Result<impl Into<Became>>>,
 ) -> Result<()> {
     let failed = |cause| view.failed(cause);
-    let entry = insert_entry(transaction, run, "ledger", ty, None).map_err(failed)?;
+    let entry = EntryId::enter(transaction, run, Kind::Ledger, ty, None).map_err(failed)?;
     let mut waiting = Waiting::under(entry, transaction, run, ty).map_err(failed)?;
     for row in rows {
         waiting.push(transaction, view, row?.into())?;
     }
     waiting::become_true(transaction, entry, waiting.moves).map_err(failed)
-}
-
-/// A new entry; `kind` is one of the words of `schema.sql`.
-pub(super) fn insert_entry(
-    to: &Connection,
-    run: RunId,
-    kind: &str,
-    ty: &str,
-    intent: Option<&str>,
-) -> rusqlite::Result<EntryId> {
-    let query = "INSERT INTO journal (run, kind, type, intent) VALUES (?1, ?2, ?3, ?4)";
-    to.prepare_cached(query)?.execute(params![run.0, kind, ty, intent])?;
-    Ok(EntryId(to.last_insert_rowid()))
 }

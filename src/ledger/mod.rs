@@ -11,6 +11,7 @@
 mod approvals;
 mod batch;
 mod decisions;
+mod entry;
 mod journal;
 mod moving;
 mod open;
@@ -36,9 +37,11 @@ use crate::record::Collection;
 pub use approvals::{ApprovalId, HeldPlan, UsedApproval};
 pub use batch::Batch;
 pub use decisions::{Decided, Decision, Rule};
-pub use journal::{Became, ChangeEnd, EntryId, Intent, UnfinishedBatch, UnfinishedChange};
+pub use entry::EntryId;
+pub use journal::{ChangeEnd, Intent, UnfinishedBatch, UnfinishedChange};
 pub use moving::{Erased, import};
 pub use runs::{Run, RunId, RunState};
+pub use waiting::Became;
 
 /// Whose ledger it is; kept in the file, and any other is refused.
 #[derive(Clone, PartialEq, Eq, Debug)]

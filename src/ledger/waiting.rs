@@ -7,11 +7,30 @@
 //! target has to do with it, is [`super::journal`]'s business.
 
 use rusqlite::{Connection, OptionalExtension, params};
+use serde::{Deserialize, Serialize};
 
-use super::journal::EntryId;
+use super::entry::EntryId;
 use super::records::{COLUMNS, Stored};
-use super::{Became, RunId, View, meta, to_json, written};
+use super::{RunId, View, meta, to_json, written};
 use crate::error::{Error, Result};
+use crate::plan::change::{Row, Written};
+use crate::record::Key;
+
+/// What a record becomes.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Became {
+    pub key: Key,
+    /// `None` for a record that is no longer known.
+    pub row: Option<Row>,
+    /// What was written to the target for it; `None` where only the ledger changes.
+    pub written: Option<Written>,
+}
+
+impl From<(Key, Option<Row>)> for Became {
+    fn from((key, row): (Key, Option<Row>)) -> Became {
+        Became { key, row, written: None }
+    }
+}
 
 /// One entry of the journal, with the rows that are collected under it.
 #[derive(Clone, Debug)]

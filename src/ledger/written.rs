@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
-use super::journal::EntryId;
+use super::entry::EntryId;
 use super::records::COLUMNS;
 use super::{Ledger, RunId};
 use crate::error::Result;

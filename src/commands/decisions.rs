@@ -11,7 +11,7 @@ use crate::error::{Error, Exit, Result};
 use crate::job::{Job, Source, jobs_in};
 use crate::ledger::{Decision, Identity, Ledger, Rule};
 use crate::lock::Lock;
-use crate::plan::change::{Held, Row};
+use crate::plan::change::{Change, Held, Row};
 use crate::plan::{LimitName, Plan, approve as approving, file};
 use crate::record::Key;
 use crate::report::visible::{shell_word, visible};
@@ -90,21 +90,31 @@ impl Desk {
         }
     }
 
-    /// Refuses to go on (with what the person wants to do, a verb) where a run died and nobody has looked yet what became
-    /// of its writes: what the ledger says of their records is not what stands in the target.
-    pub fn settled(&mut self, then: &str) -> Result<()> {
-        if self.ledger.unfinished_batches()?.is_empty() && self.ledger.unfinished_changes()?.is_empty() {
+    /// Refuses to go on (with what the person wants to do, a verb) while nobody knows what became of something that an
+    /// earlier run was writing: what the ledger says of those records is not what stands in the target. Of changes that
+    /// were sent one by one, only those that it is `about` count.
+    pub fn settled(&mut self, then: &str, about: impl Fn(&Change) -> bool) -> Result<()> {
+        let batches = self.ledger.unfinished_batches()?;
+        let changes = self.ledger.unfinished_changes()?;
+        let change = changes.iter().map(|unfinished| &unfinished.intent.change).find(|change| about(change));
+        let what = match (batches.first(), change) {
+            (Some(batch), _) => format!("its {}", visible(&batch.ty)),
+            (None, Some(change)) => format!("{} {}", visible(&change.ty), change.key),
             // What was never sent is no riddle.
-            return self.ledger.discard_unmarked();
-        }
-        let message = "a run of this job died while it wrote, and what became of that is still to be looked at";
-        let hint = format!("run the job once, which settles it, then {then}: entra-import run {}", self.job_file);
+            (None, None) => return self.ledger.discard_unmarked(),
+        };
+        let message = format!("a run of this job was writing {what}, and what became of that is not known yet");
+        let hint = format!("run the job, which looks, then {then}: entra-import run {}", self.job_file);
         Err(Error::usage(message).hint(hint))
     }
 
     /// Makes decisions true, under the name of whoever takes them.
     pub fn decide(&mut self, by: Option<&str>, decisions: &[Decision]) -> Result<()> {
-        self.settled("decide")?;
+        let is_about = |change: &Change| {
+            let rows = |decision: &Decision| decision.rows.iter().any(|(key, _)| *key == change.key);
+            decisions.iter().any(|decision| decision.ty == change.ty && (decision.key == change.key || rows(decision)))
+        };
+        self.settled("decide", is_about)?;
         let kind = decisions.first().map_or("decide", |decision| decision.rule.kind());
         let run = self.ledger.begin_run(kind, self.now)?;
         self.ledger.decide(run, self.now, &who(by), decisions)?;

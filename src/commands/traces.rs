@@ -79,7 +79,9 @@ pub fn forget(command: &Forget, context: &Context<'_>) -> Result<Exit> {
             "let the removal ladder take what it owns, or give it up with --owned: it stays in the target as it is",
         ));
     }
-    desk.settled("forget")?;
+    // Whatever names the person, as a manager too.
+    let text = id.to_string();
+    desk.settled("forget", |change| serde_json::to_string(change).is_ok_and(|change| change.contains(&text)))?;
     let mut names = desk.ledger.labels_of(id)?;
     // A short name would be found in every file.
     names.retain(|name| name.chars().count() > 3);

@@ -175,7 +175,11 @@ fn nobody_decides_about_records_while_it_is_open_what_became_of_them() {
     let pin = ["pin", "job.toml", &id(8), "--type", "users"];
 
     dead_at("before the target's commit");
-    world.run(pin).exits(2).says("still to be looked at").says("entra-import run job.toml");
+    world
+        .run(pin)
+        .exits(2)
+        .says("was writing its users, and what became of that is not known yet")
+        .says("entra-import run job.toml");
     recovers(&world, &undisturbed, "a decision that was refused");
     world.run(pin).exits(0);
 

@@ -121,7 +121,7 @@ impl Applied {
 pub async fn settle(target: &dyn Target, ledger: &mut Ledger, current: RunId, clock: &Clock) -> Result<Vec<String>> {
     let mut words = Vec::new();
     for run in ledger.unfinished_runs()?.iter().rev().filter(|run| run.id != current) {
-        words.push(format!("Run {} ({}, {}) started and never finished.", run.id, run.kind, run.as_of));
+        words.push(format!("Run {} ({}, {:.0}) started and never finished.", run.id, run.kind, run.as_of));
     }
     match target.writes() {
         Writes::Batches(batches) => settle_batches(batches, ledger, &mut words).await?,

@@ -41,7 +41,7 @@ Exit codes:
   6  source or target unreachable after retries, or lost while applying
   7  another run of this job holds the lock
   8  plan --detailed-exitcode: changes are pending
-  9  the saved plan is stale
+  9  stale: the saved plan no longer fits, or the target was changed while the run wrote
   128 + n  ended by signal n
 
 Data goes to stdout, everything else to stderr.";

@@ -36,9 +36,13 @@ impl SourceFile {
         let mut bytes = Vec::new();
         let read = std::fs::File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
         read.map_err(|cause| {
-            Error::usage(format!("cannot read {}", path.display()))
-                .because(cause)
-                .hint("check the path and that this account may read the file")
+            let hint = match cause.kind() {
+                std::io::ErrorKind::IsADirectory => {
+                    "name one file in it; `run`, `run --dry-run`, `check` and `pending` take a folder of jobs"
+                }
+                _ => "check the path and that this account may read the file",
+            };
+            Error::usage(format!("cannot read {}", path.display())).because(cause).hint(hint)
         })?;
         if bytes.len() as u64 > FILE_BYTES_MAX {
             return Err(Error::usage(format!("cannot read {}", path.display()))

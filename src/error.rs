@@ -27,7 +27,7 @@ pub enum Exit {
     Locked = 7,
     /// `plan --detailed-exitcode`: changes are pending.
     Pending = 8,
-    /// The saved plan is stale.
+    /// A saved plan that no longer fits, or a target that somebody changed while a run was writing to it.
     Stale = 9,
 }
 

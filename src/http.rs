@@ -460,8 +460,10 @@ impl Lane {
             let spent = retries >= self.0.settings.retries_max + self.0.counters.requests.load(Relaxed) / 5;
             let lost = failure.unsent().map(|(host, trouble)| format!("{host} does not answer: {trouble}"));
             let wait = tries.after(failure, request.repeatable, spent)?;
-            // Said when it begins, because what follows may be a minute of silence.
+            // Said early, because what follows may be a minute of silence; but not of a single stumble, which is nobody's
+            // business at night.
             if let Some(lost) = lost
+                && tries.unsent() > 1
                 && !self.0.lost.swap(true, Relaxed)
             {
                 tracing::warn!("{lost}; trying again, {} times at most", self.0.settings.tries_max - 1);

@@ -58,7 +58,7 @@ fn taken(path: &Path, file: &mut File) -> Error {
     let holder = read.ok().and_then(|_| serde_json::from_str::<Holder>(&text).ok());
     let who = holder.map_or_else(
         || "it has not said which one yet".to_string(),
-        |holder| format!("process {} on {}, since {}", holder.pid, holder.host, holder.since),
+        |holder| format!("process {} on {}, since {:.0}", holder.pid, holder.host, holder.since),
     );
     Error::new(Exit::Locked, "another run of this job is under way")
         .cause(format!("it holds {}: {who}", path.display()))

@@ -110,9 +110,6 @@ impl<'a> Session<'a> {
         // Again, now that it is known what a person last agreed to: both scopes are compiled into one catalog.
         let accepted = ledger.as_ref().map(Ledger::accepted_scope).transpose()?.flatten();
         let mut job = Job::load(path, accepted.as_deref())?;
-        for remark in &job.remarks {
-            tracing::warn!("{remark}");
-        }
         prepare(&mut job);
         trial::needs(&options.trial, &mut job.catalog);
         let types = sides::types(&job)?;
@@ -195,12 +192,20 @@ impl<'a> Session<'a> {
         Ok(!wanted.is_empty())
     }
 
+    /// Says what of the job is left out, where somebody looks: every night is no place for what `check` tells.
+    fn tell_remarks(&self) {
+        for remark in &self.job.remarks {
+            tracing::warn!("{remark}");
+        }
+    }
+
     /// The end of a dry run: shows the plan, saves it where asked, and where `approve` finds it if a limit holds it.
     pub fn preview(&mut self, plan: &Plan) -> Result<Exit> {
         if !plan.waiting().is_empty() && plan.header.preview.is_none() {
             self.state.create()?;
             file::save(plan, &self.state.plan(&plan.header.id))?;
         }
+        self.tell_remarks();
         to_stdout(|to| self.options.format.plan(plan, &self.view(), to))?;
         self.figures.plan(plan, &self.options.view.job_file, self.job.report.price.as_ref())?;
         if let Some(out) = &self.options.out {
@@ -215,6 +220,7 @@ impl<'a> Session<'a> {
     pub fn hold(&mut self, plan: &Plan) -> Result<Exit> {
         self.keep(plan)?;
         self.figures.plan(plan, &self.options.view.job_file, self.job.report.price.as_ref())?;
+        self.tell_remarks();
         to_stdout(|to| self.options.format.plan(plan, &self.view(), to))?;
         let exit = Exit::worst([Exit::Held, self.verdict(plan), self.leave_files(plan, None)]);
         self.end(exit, json!({ "plan": plan.header.id, "held": true }))?;
@@ -323,6 +329,9 @@ impl<'a> Session<'a> {
         let shown = report::applied::Applied::new(plan, applied, effort);
         self.figures.plan(plan, &self.options.view.job_file, self.job.report.price.as_ref())?;
         self.figures.outcome(&shown)?;
+        if std::io::stderr().is_terminal() {
+            self.tell_remarks();
+        }
         to_stdout(|to| {
             // A quiet night is one line; any other says first what a person must look at.
             if exit != Exit::Done && self.options.format == Format::Text {

@@ -349,7 +349,7 @@ pub async fn current(target: &dyn Target, policy: &TypePolicy, ledger: Option<&L
 
 /// Refuses a type that lost the place of an attribute which the job filled: its values would look as if someone had
 /// cleared each of them by hand.
-async fn refuse_lost(target: &dyn Target, spec: &TypeSpec, ledger: Option<&Ledger>) -> Result<()> {
+pub async fn refuse_lost(target: &dyn Target, spec: &TypeSpec, ledger: Option<&Ledger>) -> Result<()> {
     let (Some(lacks), Some(ledger)) = (target.lacks(spec).await?, ledger) else { return Ok(()) };
     let mut lost = Vec::new();
     for at in lacks.attributes {

@@ -82,6 +82,13 @@ impl State {
         Ok(())
     }
 
+    /// Proves that a run could write here, or make the folder. Leaves nothing behind.
+    pub fn check_writable(&self) -> Result<()> {
+        let existing = self.folder.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("."));
+        let tried = tempfile::Builder::new().prefix(".entra-import-check").tempfile_in(existing);
+        tried.failing(|| format!("cannot write the state folder {}", self.folder.display())).map(drop)
+    }
+
     /// Removes all but the newest snapshots and plans, and what is older than the job lets anything of people be kept.
     /// The newest snapshot stays, and the one that the next read begins at.
     pub fn clear_old(&self, base: Option<&str>, now: Timestamp) -> Result<()> {

@@ -1,6 +1,6 @@
 //! `check`: what would stand in the way of a run, found without writing anything.
 //!
-//! Looks at the job, the credential, the rights, the hosts and the target, in this order, and goes on after what
+//! Looks at the job, the credential, the rights, the hosts, the target, and the folders of state and reports, in this order, and goes on after what
 //! fails. Deliberately reads no record of the directory.
 
 use std::path::Path;
@@ -8,18 +8,21 @@ use std::path::Path;
 use jiff::Timestamp;
 use url::Url;
 
-use super::Work;
+use super::{Work, decisions};
 use crate::cli;
 use crate::error::{Error, Exit, Result};
 use crate::http::{Route, route};
 use crate::job::{GraphSource, Job, Source as JobSource, jobs_in};
+use crate::ledger::Ledger;
 use crate::mapping::{KeyRule, Mapping};
+use crate::plan::change::TypeSpec;
 use crate::report::check::{Check, Finding, Host, Right, RightState, Verdict};
-use crate::report::to_stdout;
+use crate::report::{files, to_stdout};
 use crate::snapshot::Snapshot;
 use crate::source::rights::{self, Need, Review, Standing};
 use crate::source::{self, Rights, SKEW_WORTH_TELLING, SecretEnd, Source, SourceNeeds, Token, skew_in_words};
-use crate::target::{self, Remark};
+use crate::state::State;
+use crate::target::{self, Remark, Target};
 use crate::{find, notify, session, sides};
 
 /// A secret or certificate that ends within so many days is warned about.
@@ -65,7 +68,7 @@ async fn job(path: &Path, check: &mut Check, work: &Work<'_>) -> Exit {
         JobSource::Graph(graph) => graph_source(graph, &job, check, work).await,
         JobSource::Snapshot { dir, .. } => match Snapshot::open(dir) {
             Ok(snapshot) => {
-                let words = format!("readable, of {}, read at {}", snapshot.tenant(), snapshot.as_of());
+                let words = format!("readable, of {}, read at {:.0}", snapshot.tenant(), snapshot.as_of());
                 check.findings.push(good("snapshot", words));
                 Exit::Done
             }
@@ -73,6 +76,12 @@ async fn job(path: &Path, check: &mut Check, work: &Work<'_>) -> Exit {
         },
     };
     let target = target(&job, check, work).await;
+    let own = State::of(&job).check_writable();
+    let reports = job.report.files.paths().map(|path| files::check(&files::for_job(&path, &job.name)));
+    let mut exits = vec![source, target];
+    for (about, found) in std::iter::once(("state", own)).chain(reports.map(|found| ("reports", found))) {
+        exits.extend(found.err().map(|error| failed(check, about, error)));
+    }
     for (purpose, url) in notify::hosts(&job.report) {
         match url {
             Ok(url) => host(check, &purpose, &url),
@@ -84,7 +93,7 @@ async fn job(path: &Path, check: &mut Check, work: &Work<'_>) -> Exit {
             }
         }
     }
-    Exit::worst([source, target])
+    Exit::worst(exits)
 }
 
 fn about(mapping: &Mapping) -> String {
@@ -292,10 +301,27 @@ async fn target(job: &Job, check: &mut Check, work: &Work<'_>) -> Exit {
             let warning = |remark: Remark| finding("target", Verdict::Warning, remark.words, remark.hint);
             check.findings.extend(remarks.into_iter().map(warning));
             check.findings.push(good("target", format!("{} is readable and writable", target.identity())));
-            Exit::Done
         }
-        Err(error) => failed(check, "target", error),
+        Err(error) => return failed(check, "target", error),
     }
+    known(job, target.as_ref(), &specs, check).await
+}
+
+/// Whether a run could use the ledger, and whether the target still has a place for what the ledger says was filled.
+async fn known(job: &Job, target: &dyn Target, specs: &[TypeSpec], check: &mut Check) -> Exit {
+    // A job over a snapshot that cannot be opened has no identity, and that was told.
+    let Ok(identity) = decisions::identity(job) else { return Exit::Done };
+    let ledger = match Ledger::open_to_read(&State::of(job).ledger(), &identity) {
+        Ok(ledger) => ledger,
+        Err(error) => return failed(check, "ledger", error),
+    };
+    let mut exits = Vec::new();
+    for spec in specs {
+        if let Err(error) = sides::refuse_lost(target, spec, ledger.as_ref()).await {
+            exits.push(failed(check, "target", error));
+        }
+    }
+    Exit::worst(exits)
 }
 
 fn good(about: &str, words: String) -> Finding {

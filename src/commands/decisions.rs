@@ -162,7 +162,7 @@ fn pending_of(path: &Path) -> Result<Exit> {
     }
     let file = shell_word(&path.display().to_string());
     for plan in held {
-        say!("{}: plan {} of {} is held", job.name, plan.plan, plan.as_of);
+        say!("{}: plan {} of {:.0} is held", job.name, plan.plan, plan.as_of);
         let mut names = BTreeSet::new();
         for check in &plan.limits {
             names.insert(check.limit);
@@ -172,7 +172,7 @@ fn pending_of(path: &Path) -> Result<Exit> {
         for (_, approval) in given.iter().filter(|(_, approval)| approval.plan == plan.plan) {
             let (limit, by, at) = (approval.limit, visible(&approval.by), approval.at);
             if names.remove(&limit) {
-                say!("  approved:    {limit} by {by} at {at}; the next run goes by it");
+                say!("  approved:    {limit} by {by} at {at:.0}; the next run goes by it");
             }
         }
         let limits: Vec<&str> = names.into_iter().map(LimitName::word).collect();

@@ -184,8 +184,18 @@ fn outcome(decided: Option<&Decided>, notes: &[Note]) -> String {
         return "nothing: the record that is there is not the job's".into();
     }
     match (notes.first(), decision.unchanged) {
+        (None, true) if differs(decided) => "nothing: what differs is to stay as it is".into(),
         (None, true) => "nothing: the target holds what Entra says".into(),
         (Some(_), _) => "nothing; see the notes".into(),
         (None, false) => "nothing".into(),
     }
+}
+
+/// Whether the target holds anything else than is known to be wanted: what a person settled, or a mapping writes once.
+fn differs(decided: &Decided) -> bool {
+    let (Some(Source::Desired(desired)), Found::There(current)) = (&decided.source, &decided.found) else {
+        return false;
+    };
+    let mut sides = desired.values.iter().zip(&current.values);
+    sides.any(|(desired, current)| desired.as_ref().is_some_and(|desired| desired.is_known() && desired != current))
 }

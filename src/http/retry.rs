@@ -139,6 +139,11 @@ impl<'a> Tries<'a> {
         Tries { settings, backoff, made: 0, unsent: 0, throttled: 0, answered: false, acted: false, fresh: false }
     }
 
+    /// How many of them reached nobody.
+    pub fn unsent(&self) -> u32 {
+        self.unsent
+    }
+
     /// Whether the next try must not use a connection that is already open.
     pub fn needs_fresh_connection(&self) -> bool {
         self.fresh

@@ -60,7 +60,7 @@ pub struct Job {
     pub plan_max_age: SignedDuration,
     /// The properties that filters and mappings read, accepted ones included.
     pub catalog: Catalog,
-    /// What is left out of what was written, with its place: to be told once, and no mistake.
+    /// What is left out of what was written, with its place: no mistake, and told to whoever looks at the job or a plan.
     pub remarks: Vec<String>,
     hash: String,
 }

@@ -11,6 +11,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::open::{self, BUSY};
 use super::{Identity, Ledger, meta, sqlite_error};
+use crate::crash;
 use crate::error::{Context, Error, Result};
 use crate::record::{Guid, Key};
 
@@ -124,21 +125,33 @@ pub fn import(from: &Path, to: &Path, identity: &Identity, moved: bool) -> Resul
         return Err(Error::usage(format!("there is no file {}", from.display()))
             .hint("give the file that `entra-import state export` wrote"));
     }
-    let _ = fs::remove_file(&staged);
+    let staged_with_side_files = || {
+        let side_files = ["-journal", "-wal", "-shm"].map(|end| beside(&format!(".import{end}")));
+        side_files.iter().chain([&staged]).try_for_each(|path| remove(path))
+    };
+    // Of an import that died. Its side files would be taken for those of this one: SQLite would bring pages of that ledger
+    // into this.
+    staged_with_side_files()?;
     let mut into = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&staged).failing(failed)?;
     std::io::copy(&mut File::open(from).failing(failed)?, &mut into).failing(failed)?;
     into.sync_all().failing(failed)?;
     drop(into);
+    crash::point("ledger copied beside its place");
     adjust(&staged, identity, moved).map_err(|error| {
-        let _ = fs::remove_file(&staged);
+        // The next import takes away what is left; the error that led here matters more.
+        let _ = staged_with_side_files();
         of_the_given(error, from, &staged)
     })?;
+    crash::point("ledger adjusted beside its place");
     let kept = if to.try_exists().failing(failed)? { Some(keep(to, &beside)?) } else { None };
+    crash::point("old ledger kept");
     // A log without its ledger would be taken for that of the new one.
     for end in SIDE_FILES {
         remove(&beside(end))?;
     }
+    crash::point("old ledger without its log");
     fs::rename(&staged, to).failing(failed)?;
+    crash::point("imported ledger in its place");
     let folder = to.parent().unwrap_or(Path::new("."));
     File::open(folder).and_then(|folder| folder.sync_all()).failing(failed)?;
     Ok(kept)
@@ -175,6 +188,7 @@ fn keep(ledger: &Path, beside: &dyn Fn(&str) -> PathBuf) -> Result<PathBuf> {
         name.push("-wal");
         copy(beside("-wal"), Path::new(&name))?;
     }
+    crash::point("log of the old ledger kept");
     copy(ledger.to_owned(), &aside)?;
     Ok(aside)
 }
@@ -221,13 +235,18 @@ fn adjust(staged: &Path, identity: &Identity, moved: bool) -> Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(failed)?;
     if moved {
         open::is_intact(&connection, staged)?;
-        for (name, value) in
-            [(meta::JOB, &identity.job), (meta::TENANT, &identity.tenant), (meta::TARGET, &identity.target)]
-        {
-            connection.execute("UPDATE meta SET value = ?2 WHERE name = ?1", [name, value]).map_err(failed)?;
-        }
     }
-    connection.execute_batch("DELETE FROM held_plans").map_err(failed)?;
+    let rewrite = || -> rusqlite::Result<()> {
+        let transaction = connection.unchecked_transaction()?;
+        let whose = [(meta::JOB, &identity.job), (meta::TENANT, &identity.tenant), (meta::TARGET, &identity.target)];
+        for (name, value) in whose.into_iter().filter(|_| moved) {
+            transaction.execute("UPDATE meta SET value = ?2 WHERE name = ?1", [name, value])?;
+        }
+        transaction.execute("DELETE FROM held_plans", [])?;
+        crash::point("before the copy is adjusted");
+        transaction.commit()
+    };
+    rewrite().map_err(failed)?;
     connection.close().map_err(|(_, cause)| failed(cause))?;
     // Everything a run would refuse is refused here, before it takes anything's place.
     Ledger::open(staged, identity).map(drop)

@@ -638,7 +638,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Records nobody owns: counted; those that carry an Entra id are named.
+    /// Records nobody owns: counted; those that carry an Entra id are named, unless a person declined them.
     fn nobodys(&self, collected: &mut Collected) -> Result<()> {
         for index in &self.ty.matched.nobodys {
             let current = &self.ty.input.current.keys[*index as usize];
@@ -655,8 +655,12 @@ impl Walk<'_> {
                     decision: Decision::default(),
                 });
             }
+            let owned = &self.ty.owned;
+            let row =
+                |key: &Key| owned.binary_search_by(|owned| owned.key.cmp(key)).ok().map(|row| owned[row].standing);
             if let Some(key) = current.target_key.as_ref().filter(|key| is_entra_id(Some(*key)))
                 && self.inputs.only.is_none()
+                && row(key) != Some(Ownership::Declined)
             {
                 let words = "carries an Entra id, but this job does not own it: it is left alone.".to_owned();
                 let label = current.id.to_string();

@@ -181,7 +181,7 @@ impl Session<'_> {
         // A time that has not come yet was read off a clock that was wrong: it says nothing about what is older.
         let preview = last.filter(|last| snapshot.as_of() < *last && *last <= self.as_of).map(|last| {
             format!(
-                "it is made from a snapshot read at {}, older than the one applied last, of {last}",
+                "it is made from a snapshot read at {:.0}, older than the one applied last, of {last:.0}",
                 snapshot.as_of()
             )
         });

@@ -25,7 +25,9 @@ impl Session<'_> {
         let age = self.as_of.duration_since(plan.header.as_of);
         if age > self.job.plan_max_age {
             let (made, max) = (plan.header.as_of, self.job.plan_max_age);
-            return Err(stale(format!("it was made at {made}, longer ago than max_age in [limits] allows ({max:#})")));
+            return Err(stale(format!(
+                "it was made at {made:.0}, longer ago than max_age in [limits] allows ({max:#})"
+            )));
         }
         for (index, ty) in plan.header.types.iter().enumerate() {
             let Some(policy) = self.types.iter().find(|policy| policy.spec.name == ty.spec.name) else { continue };

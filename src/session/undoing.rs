@@ -15,6 +15,7 @@ use crate::plan::limits::Approved;
 use crate::plan::undo::{self, Done, History};
 use crate::plan::{Approval, Plan, file};
 use crate::record::Key;
+use crate::report::visible::shell_word;
 use crate::sides;
 use crate::target::Target;
 
@@ -22,10 +23,11 @@ impl Session<'_> {
     /// Plans the reverse of a run. Reads the target; writes nothing.
     pub async fn plan_undo(&mut self, run: RunId, target: &dyn Target) -> Result<Plan> {
         self.undoes = true;
+        let job = shell_word(&self.options.view.job_file);
         let nothing = || {
             Error::usage(format!("there is nothing to take back of a run {run} of this job"))
                 .cause("it does not exist, it wrote nothing, or what it wrote is no longer kept")
-                .hint("`entra-import history JOB` lists the runs, and which of them can be taken back")
+                .hint(format!("`entra-import history {job}` lists the runs, and which of them can be taken back"))
         };
         let ledger = self.ledger.as_ref().ok_or_else(nothing)?;
         let written = ledger.types_written(run)?;

@@ -81,9 +81,11 @@ impl Reader<'_> {
             Some(Stop::Local(error)) => Err(error),
             Some(stop) => {
                 // Those found are proved; for the others the lookup by id still tells whether they exist.
-                tracing::warn!(collection = %resource.collection, reason = %stop, "deleted objects could not all be read");
-                // Where the app may never list them, every night is like this one and two reads prove what is gone.
-                if stop.refusal().is_none_or(|refusal| refusal.status() != 403) {
+                if stop.refusal().is_some_and(|refusal| refusal.status() == 403) {
+                    // The app may never list them: every night is like this one, and two reads prove what is gone.
+                    tracing::info!(collection = %resource.collection, "deleted objects may not be listed");
+                } else {
+                    tracing::warn!(collection = %resource.collection, reason = %stop, "deleted objects could not all be read");
                     lacks(extent, format!("deleted objects could not all be read: {stop}"));
                 }
                 Ok(ids)

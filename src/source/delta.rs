@@ -122,7 +122,7 @@ impl<'a> Reader<'a> {
                 Ok(first) => match self.round(resource, extent.clone(), Some(base), first).await? {
                     Ok(read) => return Ok(Some(read)),
                     Err(why) => {
-                        tracing::warn!(collection = %resource.collection, why, "reading in full after all");
+                        tracing::info!(collection = %resource.collection, why, "reading in full after all");
                         self.writer.restart(resource.collection)?;
                         why
                     }
@@ -142,7 +142,7 @@ impl<'a> Reader<'a> {
         }
         let outcome = self.round(&GROUPS, extent.clone(), None, self.first_round(&GROUPS, extent, &[])).await?;
         if let Err(why) = &outcome {
-            tracing::warn!(why, "groups and members are read another way after all");
+            tracing::info!(why, "groups and members are read another way after all");
             self.writer.restart(Collection::Groups)?;
         }
         Ok(outcome)

@@ -73,7 +73,7 @@ pub(super) fn doubt_vanished(manifest: &mut Manifest, writer: &Writer) {
         if vanished <= extent.vanished_lists {
             continue;
         }
-        tracing::warn!(%collection, vanished, "objects were gone when their lists were asked for");
+        tracing::info!(%collection, vanished, "objects were gone when their lists were asked for");
         if vanished > VANISHED_MAX.max(lists * VANISHED_PERCENT_MAX / 100) && extent.coverage.is_complete() {
             let words = "were gone when their lists were asked for: so many do not vanish during one read";
             extent.coverage = Coverage::partial(format!("{vanished} of {lists} objects {words}"));

@@ -131,7 +131,7 @@ impl Reader<'_> {
                     extent.pushed = self.pushed(resource, &extent, true).await;
                 }
                 Some(Stop::Expired(refusal)) if !restarted => {
-                    tracing::warn!(collection = %resource.collection, %refusal, "reading from the start again");
+                    tracing::info!(collection = %resource.collection, %refusal, "reading from the start again");
                     restarted = true;
                 }
                 stop => {

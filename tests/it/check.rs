@@ -42,13 +42,19 @@ fn each_right_is_present_wider_missing_or_in_excess() {
 }
 
 #[test]
-fn a_step_that_the_target_cannot_take_is_told_by_check_and_by_each_run() {
+fn a_step_that_the_target_cannot_take_is_told_to_whoever_looks_and_not_every_night() {
     let world = world(&["Directory.Read.All"]);
     world.job(&["users"], "[removal]\ndefault = [{ deactivate = {} }, { delete = {}, after_days = 9 }]\n");
     world.run(["check", "job.toml"]).exits(0).says("the step `deactivate` is passed over").says("leavers take 1 step");
-    let ran = world.run(["run", "job.toml"]);
+    let ran = world.run(["plan", "job.toml"]);
     ran.exits(0).says("the step `deactivate` is passed over");
     ran.check(ran.stderr.matches("passed over").count() == 1, "once");
+    let ran = world.run(["run", "job.toml"]);
+    ran.exits(0).check(ran.stderr.is_empty() && ran.stdout.lines().count() == 1, "one line, which cron mails");
+    // A held plan is shown to somebody.
+    let header = world.read("export/users.csv").lines().next().unwrap().to_owned();
+    world.write("export/users.csv", &format!("{header}\n"));
+    world.run(["run", "job.toml"]).exits(4).says("the step `deactivate` is passed over");
 }
 
 #[test]
@@ -176,4 +182,46 @@ fn the_end_of_the_secret_is_warned_of_in_time() {
     let ran = world(&LEAST).run(["check", "job.toml"]);
     ran.exits(0).says("when the client secret ends is not known").says("put the date into a calendar");
     ran.check(ran.requests.iter().all(|request| !request.target.contains("/v1.0")), "nothing of Graph is asked");
+}
+
+#[test]
+fn what_the_ledger_knows_and_a_run_would_refuse_is_found_before_the_night() {
+    let world = world(&["Directory.Read.All"]);
+    world.job(&["users"], "");
+    world.run(["check", "job.toml"]).exits(0);
+    world.run(["run", "job.toml"]).exits(0);
+    world.run(["check", "job.toml"]).exits(0);
+    let whole = world.read("export/users.csv");
+    world.edit("export/users.csv", ",Department,", ",Division,");
+    for command in ["check", "plan"] {
+        let ran = world.run([command, "job.toml"]);
+        ran.exits(1).says_all(&["lost the column \"Department\"", "give back the name", "\"Division\""]);
+    }
+    world.write("export/users.csv", &whole);
+    world.edit("job.toml", "[state]", "[report]\nsummary = \"out/{job}.json\"\n[state]");
+    for command in ["check", "run"] {
+        world.run([command, "job.toml"]).exits(2).says("there is no folder ./out");
+    }
+    std::fs::create_dir(world.path("out")).unwrap();
+    world.run(["check", "job.toml"]).exits(0);
+    world.write("state/contoso/ledger.sqlite3", "no ledger");
+    world.run(["check", "job.toml"]).exits(1).says("is not a ledger of this program");
+    // A file where the state folder should be.
+    world.edit("job.toml", "dir = \"state\"", "dir = \"job.toml/state\"");
+    world.run(["check", "job.toml"]).exits(1).says("cannot write the state folder");
+}
+
+#[test]
+fn a_night_that_may_not_list_deleted_objects_and_lacks_nothing_prints_one_line() {
+    // The recommended rights: groups may be read, and deleted groups not be listed.
+    let roles = [LEAST[0], LEAST[1], LEAST[2], LEAST[3], "Member.Read.Hidden"];
+    let world = world(&roles);
+    world.job(&["users", "groups"], "[removal]\ndefault = [{ delete = {}, after_days = 30 }]\n");
+    world.run(["run", "job.toml"]).exits(0);
+    world.night(|tenant| assert!(tenant.remove(Kind::Group, &crate::world::id(101), graph_sim::Deletion::Soft)));
+    for _ in 0..3 {
+        let ran = world.run(["run", "job.toml"]);
+        ran.exits(0).check(ran.stderr.is_empty() && ran.stdout.lines().count() == 1, "one line, which cron mails");
+        world.next_night();
+    }
 }

@@ -4,6 +4,7 @@
 //! as many come.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::time::Instant;
 
@@ -197,7 +198,8 @@ fn a_target_that_changes_while_it_is_written_is_left_as_it_is() {
     world.write("export/users.csv", &by_hand);
     let memberships = world.read("export/memberships.csv");
     let ran = paused.goes_on();
-    ran.exits(9).says("users.csv");
+    ran.exits(9).says("users.csv was changed while the run was under way").says("the next run reads it anew");
+    ran.check(!ran.stdout.contains("stale") && !ran.stderr.contains("stale"), "no word of a plan that nobody saved");
     assert_eq!(world.read("export/users.csv"), by_hand, "what was written meanwhile stands");
     assert_eq!(world.read("export/memberships.csv"), memberships, "nothing after it is begun");
     let again = world.run(["run", "job.toml"]);
@@ -205,4 +207,71 @@ fn a_target_that_changes_while_it_is_written_is_left_as_it_is() {
     let touched = world.touched();
     world.run(["run", "job.toml"]);
     assert_eq!(world.touched(), touched);
+}
+
+/// Everything the ledger says, row by row, read from a copy of it and of its log.
+fn ledger(world: &World) -> Vec<String> {
+    let copy = tempfile::tempdir().unwrap();
+    for name in ["ledger.sqlite3", "ledger.sqlite3-wal"] {
+        let from = world.path(&format!("state/contoso/{name}"));
+        if from.exists() {
+            fs::copy(from, copy.path().join(name)).unwrap();
+        }
+    }
+    let ledger = rusqlite::Connection::open(copy.path().join("ledger.sqlite3")).unwrap();
+    let of = |query: &str| -> Vec<String> {
+        let mut statement = ledger.prepare(query).unwrap();
+        let columns = statement.column_count();
+        let row = |row: &rusqlite::Row<'_>| {
+            (0..columns).map(|at| row.get_ref(at).map(|value| format!("{value:?}"))).collect::<Result<Vec<_>, _>>()
+        };
+        statement.query_map([], row).unwrap().map(|row| row.unwrap().join("|")).collect()
+    };
+    let tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name";
+    let mut statement = ledger.prepare(tables).unwrap();
+    let tables: Vec<String> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    tables
+        .iter()
+        .flat_map(|table| {
+            let rows = of(&format!("SELECT * FROM {table}"));
+            rows.into_iter().map(move |row| format!("{table}: {row}"))
+        })
+        .collect()
+}
+
+#[test]
+fn an_import_of_a_ledger_that_dies_leaves_the_old_one_or_the_new_one() {
+    let [_, (_, world, _)] = worlds(&["users", "memberships"]);
+    world.run(["state", "export", "job.toml", "--out", "evening.ledger"]).exits(0);
+    // The night's run dies once its log holds what its ledger does not.
+    world.run_with(["run", "job.toml"], &[("ENTRA_IMPORT_CRASH_AT", "14")]).exits(ABORTED);
+    let log = world.path("state/contoso/ledger.sqlite3-wal");
+    assert!(fs::metadata(&log).unwrap().len() > 0, "there is no log that could be mixed into another ledger");
+    world.save();
+    let old = ledger(&world);
+    let import = ["state", "import", "job.toml", "evening.ledger", "--replace", "--moved"];
+    world.run(import).exits(0);
+    let new = ledger(&world);
+    assert_ne!(old, new);
+    let (mut point, mut found) = (1, [0, 0]);
+    loop {
+        world.restore();
+        let ran = world.run_with(import, &[("ENTRA_IMPORT_CRASH_AT", &point.to_string())]);
+        if ran.code() == 0 {
+            break;
+        }
+        ran.exits(ABORTED);
+        let is = ledger(&world);
+        ran.check(is == old || is == new, &format!("the old ledger or the new one after death at point {point}"));
+        found[usize::from(is == new)] += 1;
+        // Whatever the death left beside the ledger, such as the log of a copy that was not finished.
+        fs::copy(world.path("saved/state/contoso/ledger.sqlite3-wal"), log.with_file_name("ledger.sqlite3.import-wal"))
+            .unwrap();
+        world.run(import).exits(0);
+        assert!(ledger(&world) == new, "another ledger than the one imported, after death at point {point}");
+        assert!(!log.with_file_name("ledger.sqlite3.import").exists());
+        world.run(["history", "job.toml"]).exits(0);
+        point += 1;
+    }
+    assert!(found[0] >= 5 && found[1] >= 1, "old and new after {found:?} deaths");
 }

@@ -188,3 +188,13 @@ fn records_that_are_split_and_joined_are_written_and_explained_in_full() {
     assert_eq!(gone["targets"][0]["change"]["action"], "delete");
     world.run(["explain", "job.toml", "Retail"]).exits(2);
 }
+
+#[test]
+fn what_a_person_settled_is_not_said_to_agree() {
+    let world = World::imported_with(contoso(), all_rights(), &["users"], "");
+    world.run(["explain", "job.toml", &id(3)]).exits(0).says("nothing: the target holds what Entra says");
+    world.edit("export/users.csv", "user3@contoso.com", "three@contoso.com");
+    world.run(["run", "job.toml"]).exits(0);
+    world.run(["resolve", "job.toml", "--take", "target", "--record", &id(3)]).exits(0);
+    world.run(["explain", "job.toml", &id(3)]).exits(0).says("nothing: what differs is to stay as it is");
+}

@@ -119,7 +119,7 @@ impl Judge<'_> {
             0 if lagging.is_some() => self.loses_nothing(ran, &now),
             // Who may not list deleted objects (403) proves by two reads what is gone: leavers stay for a night more, and
             // nothing else may differ.
-            0 if ran.stderr.contains("deleted objects could not all be read") => {
+            0 if ran.stderr.contains("deleted objects may not be listed") => {
                 self.loses_nothing(ran, &now);
                 let all = undisturbed.keys().all(|place| now.contains_key(place));
                 ran.check(all, &format!("every undisturbed record, {seed}"));
@@ -212,7 +212,7 @@ impl Trial {
         world.write("job.toml", &self.job.replacen("[target]", &way, 1));
         world.sim.clear_faults();
         faults.into_iter().for_each(|fault| world.sim.add_fault(fault));
-        let ran = world.run(["run", "job.toml"]);
+        let ran = world.run(["run", "job.toml", "-v"]);
         world.sim.clear_faults();
         let lagging = stale.then_some(before);
         Judge { world, before, undisturbed, lagging, seed: &format!("seed {seed}") }.judge(&ran);
@@ -322,7 +322,7 @@ impl Nights {
             self.fall(night, badly.then_some(seed), forgets);
             let before = world.records();
             faults.into_iter().for_each(|fault| world.sim.add_fault(fault));
-            let ran = world.run(["run", "job.toml"]);
+            let ran = world.run(["run", "job.toml", "-v"]);
             world.sim.clear_faults();
             let lagging = stale.then_some(&undisturbed[night - 1]);
             let named = format!("night {night} of seed {seed}");

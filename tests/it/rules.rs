@@ -771,3 +771,24 @@ fn a_group_that_vanishes_while_it_is_read_costs_nothing_until_it_is_proved_gone(
     assert_eq!(members(&world), 0);
     assert!(!world.rows("groups").contains_key(&id(101)));
 }
+
+#[test]
+fn what_a_person_declined_is_not_told_every_night_once_it_left() {
+    let world =
+        World::imported_with(contoso(), all_rights(), &["users", "memberships"], &format!("{DELETE}{NO_LIMITS}"));
+    for declined in [id(12), pair(101, 1)] {
+        world.run(["decline", "job.toml", &declined]).exits(0);
+    }
+    world.night(|tenant| {
+        assert!(tenant.remove(Kind::User, &id(12), Deletion::Soft));
+        assert!(tenant.remove(Kind::User, &id(11), Deletion::Soft));
+        assert!(tenant.remove_member(&id(101), &id(1)));
+    });
+    let ran = world.run(["run", "job.toml"]);
+    ran.exits(0).says(" 1 deleted, ").says("; 0 notes; ");
+    ran.check(world.rows("users").contains_key(&id(12)), "what was declined stays");
+    // Let go without a word of what is wanted, it is somebody's record that nobody knows of.
+    world.run(["decline", "job.toml", &id(12), "--revoke"]).exits(0);
+    world.run(["forget", "job.toml", &id(12), "--owned"]).exits(0);
+    world.run(["run", "job.toml"]).exits(0).says("; 1 notes; ");
+}

@@ -4,8 +4,9 @@
 //! apostrophe in front, and so does a text that begins with an apostrophe itself; reading takes exactly that
 //! apostrophe off again. *Sets*: elements joined by `; `, a `;` inside an element doubled. *Line breaks and NUL*: LF
 //! only (spreadsheets turn CRLF and LF into one another), and no NUL, which no spreadsheet reads. *True and false*: a
-//! spreadsheet saves them as `TRUE` and `FALSE`, so an attribute that holds nothing else is read in any case; the cell
-//! itself stays as it stands until its value changes. Deliberately knows nothing of delimiters and quotes; that is
+//! spreadsheet saves them as `TRUE` and `FALSE`, or as `WAHR` and `FALSCH` where it speaks German, so an attribute that
+//! holds nothing else is read in any case and in the languages of [`TRUTHS`]; the cell itself stays as it stands until
+//! its value changes. Deliberately knows nothing of delimiters and quotes; that is
 //! [`super::rows`].
 //!
 //! Numbers are no exception: `-5` and `+47 12 34 56 78` are guarded as well, since a spreadsheet makes a number of the
@@ -24,11 +25,44 @@ const FORMULA_STARTS: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠
 /// Between two elements of a set.
 const SEPARATOR: &str = "; ";
 
+/// What spreadsheets call true and false in a cell, in the language of their user: the names of the functions `TRUE()`
+/// and `FALSE()` there. In small letters.
+const TRUTHS: [(&str, &[&str]); 2] = [
+    (
+        "true",
+        &[
+            "true",
+            "wahr",
+            "vrai",
+            "verdadero",
+            "verdadeiro",
+            "vero",
+            "waar",
+            "sand",
+            "sann",
+            "sant",
+            "tosi",
+            "prawda",
+            "pravda",
+            "igaz",
+            "doğru",
+            "истина",
+        ],
+    ),
+    (
+        "false",
+        &[
+            "false", "falsch", "faux", "falso", "onwaar", "falsk", "usann", "falskt", "epätosi", "fałsz", "nepravda",
+            "hamis", "yanliş", "ложь",
+        ],
+    ),
+];
+
 /// What the cells of a column hold.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Form {
     Text,
-    /// True and false, in any case. Another text stays what it is: a person wrote it.
+    /// True and false, in any case and in several languages. Another text stays what it is: a person wrote it.
     Boolean,
     Set,
 }
@@ -79,8 +113,12 @@ pub fn normalise(form: Form, value: Datum) -> Datum {
 
 /// One text in the spelling of its column.
 fn single(form: Form, text: &str) -> Datum {
-    let is = |word: &&str| form == Form::Boolean && text.trim().eq_ignore_ascii_case(word);
-    Datum::text(["true", "false"].into_iter().find(is).unwrap_or(text))
+    if form != Form::Boolean {
+        return Datum::text(text);
+    }
+    let small = text.trim().to_lowercase();
+    let found = TRUTHS.into_iter().find(|(_, names)| names.contains(&small.as_str()));
+    Datum::text(found.map_or(text, |(truth, _)| truth))
 }
 
 /// The text that stands in the cell for a known value; unknown values have none.
@@ -227,12 +265,20 @@ mod tests {
     }
 
     #[test]
-    fn true_and_false_are_read_in_any_case_where_the_column_holds_nothing_else() {
+    fn true_and_false_are_read_as_any_spreadsheet_saves_them_where_the_column_holds_nothing_else() {
         for (cell, text) in [
             ("true", "true"),
             ("TRUE", "true"),
             ("False", "false"),
             (" FALSE ", "false"),
+            ("WAHR", "true"),
+            ("FALSCH", "false"),
+            ("VRAI", "true"),
+            ("faux", "false"),
+            ("EPÄTOSI", "false"),
+            ("YANLIŞ", "false"),
+            ("ИСТИНА", "true"),
+            ("wahr oder falsch", "wahr oder falsch"),
             ("yes", "yes"),
             ("Truely", "Truely"),
             ("", ""),
@@ -241,6 +287,7 @@ mod tests {
             assert_eq!(normalise(Form::Boolean, Datum::text(cell)), Datum::text(text), "{cell:?}");
         }
         assert_eq!(from_cell(Form::Text, "TRUE"), Datum::text("TRUE"));
+        assert_eq!(from_cell(Form::Text, "WAHR"), Datum::text("WAHR"));
         assert_eq!(from_cell(Form::Set, "TRUE"), Datum::set(["TRUE"]));
     }
 
@@ -250,7 +297,12 @@ mod tests {
 
     /// Texts that are rich in what the rules are about.
     fn any_text() -> impl Strategy<Value = String> {
-        prop_oneof!["( |')?(TRUE|False|true)( )?", "\\PC{0,12}", "[ ;'=+@＝a\t\n\r\0\u{FEFF}-]{0,12}", any::<String>()]
+        prop_oneof![
+            "( |')?(TRUE|False|true|WAHR|fałsz|YANLIŞ)( )?",
+            "\\PC{0,12}",
+            "[ ;'=+@＝a\t\n\r\0\u{FEFF}-]{0,12}",
+            any::<String>()
+        ]
     }
 
     proptest! {

@@ -148,7 +148,7 @@ impl Staged {
         let path = Staged::path_of(target);
         let what = || format!("cannot write {}", path.display());
         create_folder(target.parent().unwrap_or(Path::new("/")))?;
-        remove(&path)?;
+        remove(&path).map_err(|error| Error { what: what(), ..error }.hint(WRITABLE))?;
         // Never through something that lies there already: a link must not lead the data elsewhere.
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         let file = file.failing(what).map_err(|error| error.hint(WRITABLE))?;
@@ -228,9 +228,9 @@ pub fn remove(path: &Path) -> Result<()> {
 
 /// The file is not the one the plan is based on.
 pub fn moved(path: &Path) -> Error {
-    Error::new(Exit::Stale, format!("{} was changed after it had been read", path.display()))
-        .cause("someone saved it while the run was under way; writing now would lose that")
-        .hint("Close it in the spreadsheet and run the job again. Nothing was written to it.")
+    Error::new(Exit::Stale, format!("{} was changed while the run was under way", path.display()))
+        .cause("someone saved it after the run had read it, so nothing was written to it: that would be lost")
+        .hint("close it in the spreadsheet; the next run reads it anew and plans again")
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter, Serializer};
 
 use crate::error::{Context, Result};
-use crate::report::visible::is_hidden;
+use crate::visible::is_hidden;
 
 /// Writes `value` as compact JSON into `line`, in place of what was there.
 pub fn line<'a>(value: &impl Serialize, line: &'a mut Vec<u8>) -> Result<&'a [u8]> {

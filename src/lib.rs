@@ -49,3 +49,4 @@ pub mod target;
 mod testing;
 pub mod tree;
 pub mod trial;
+pub mod visible;

@@ -14,12 +14,12 @@ use crate::lock::Lock;
 use crate::plan::change::{Change, Held, Row};
 use crate::plan::{LimitName, Plan, approve as approving, file};
 use crate::record::Key;
-use crate::report::visible::{shell_word, visible};
 use crate::report::{self, say};
 use crate::session::Context;
 use crate::snapshot::Snapshot;
 use crate::state::State;
 use crate::target;
+use crate::visible::{shell_word, visible};
 
 /// Who decides, for the ledger: user id, `SUDO_USER`, and what `--by` says.
 pub fn who(by: Option<&str>) -> String {

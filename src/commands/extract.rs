@@ -9,10 +9,11 @@ use crate::cli::Extract;
 use crate::error::{Error, Exit, Result};
 use crate::job::{Job, Source as JobSource};
 use crate::record::Collection;
-use crate::report::{self, say};
+use crate::report::say;
 use crate::session;
 use crate::snapshot::{Extent, is_snapshot};
 use crate::source::{self, Source, SourceNeeds};
+use crate::visible::visible;
 
 /// Reads the tenant of a job into a folder, and tells how much came of what.
 pub async fn extract(command: &Extract, work: &Work<'_>) -> Result<Exit> {
@@ -41,7 +42,7 @@ async fn read(command: &Extract, work: &Work<'_>) -> Result<Exit> {
                 let lists = format!("{} member lists are incomplete", extent.partial_lists);
                 let why = gap.map_or(lists, |gap| gap.to_string());
                 let read = read_of(*collection, extent);
-                say!("{collection}: {read} read, partial: {}", report::visible::visible(&why));
+                say!("{collection}: {read} read, partial: {}", visible(&why));
             }
         }
     }

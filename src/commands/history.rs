@@ -13,8 +13,8 @@ use crate::ledger::{Decided, Ledger, Run, RunState, UsedApproval};
 use crate::plan::change::Action;
 use crate::report::lookup::AnswerFormat;
 use crate::report::say;
-use crate::report::visible::{shell_word, shortened, visible};
 use crate::state::State;
+use crate::visible::{shell_word, shortened, visible};
 
 /// The longest error that is shown in a line.
 const ERROR_WIDTH: usize = 100;

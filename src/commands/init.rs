@@ -11,9 +11,9 @@ use crate::cli::{self, SiteKind};
 use crate::error::{Context as _, Error, Exit, Result};
 use crate::job::{Job, TargetConfig};
 use crate::report::say;
-use crate::report::visible::visible;
 use crate::session::Context;
 use crate::target::jsm_assets::propose::{Proposal, propose, quoted};
+use crate::visible::visible;
 
 /// Shipped mappings of a job without a schema to follow.
 const CSV: [&str; 3] = ["csv/users@1", "csv/groups@1", "csv/memberships@1"];

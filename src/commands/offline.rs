@@ -12,8 +12,8 @@ use crate::job::{Job, origins};
 use crate::mapping::{run_tests, test_file};
 use crate::record::Value;
 use crate::report::say;
-use crate::report::visible::visible;
 use crate::schemas;
+use crate::visible::visible;
 
 /// Runs every case of every mapping and prints expected against got.
 pub fn test(mappings: &[PathBuf]) -> Result<Exit> {

@@ -14,10 +14,10 @@ use crate::plan::change::{Action, Current, Held, NoteKind, Origin, Row, State};
 use crate::plan::decide::TypePolicy;
 use crate::record::Key;
 use crate::report::say;
-use crate::report::visible::visible;
 use crate::session::Context;
 use crate::sides;
 use crate::target;
+use crate::visible::visible;
 
 use super::decisions::{Desk, typed_key};
 

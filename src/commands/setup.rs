@@ -4,9 +4,9 @@ use crate::cli;
 use crate::error::{Error, Exit, Result};
 use crate::job::{Job, TargetConfig};
 use crate::report::say;
-use crate::report::visible::visible;
 use crate::session::Context;
 use crate::target::jsm_assets::setup::setup as jsm_setup;
+use crate::visible::visible;
 
 /// Sets a job's target up, or says what that would make.
 pub async fn setup(command: &cli::Setup, context: &Context<'_>) -> Result<Exit> {

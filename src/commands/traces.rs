@@ -11,10 +11,10 @@ use crate::job::Job;
 use crate::ledger::{self, Ledger};
 use crate::lock::Lock;
 use crate::record::Key;
-use crate::report::visible::visible;
 use crate::report::{files, say};
 use crate::session::Context;
 use crate::state::State;
+use crate::visible::visible;
 
 use super::decisions::{Desk, identity, typed_key};
 

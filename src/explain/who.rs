@@ -11,8 +11,8 @@ use crate::lookup::{self, OBJECTS};
 use crate::mapping::Mapping;
 use crate::plan::datum::Datum;
 use crate::record::{Collection, Form, Guid, Key};
-use crate::report::visible::quoted;
 use crate::snapshot::Snapshot;
+use crate::visible::quoted;
 
 /// Characters of a name that an error shows.
 const NAME_WIDTH: usize = 60;

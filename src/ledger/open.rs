@@ -218,7 +218,9 @@ fn belongs(connection: &Connection, path: &Path, identity: &Identity) -> Result<
             ))
             .cause("what it owns was written there; used here, it would take other records for its own")
             .hint(format!(
-                "put {found:?} back into the job; or, for another {word}, give the job another `name` (a new ledger)"
+                "put {found:?} back into the job; or, for another {word}, give the job another `name` (a new ledger); or, \
+                 where it is the same {word} under another name, `state export` it with the job as it was and \
+                 `state import --moved --replace` it with this one"
             )));
         }
     }

@@ -6,8 +6,8 @@ use super::{Brief, brief, left_out, parsed};
 use crate::error::{Error, Result};
 use crate::expr::Catalog;
 use crate::record::{Collection, Guid};
-use crate::report::visible::quoted;
 use crate::snapshot::{Snapshot, type_name};
+use crate::visible::quoted;
 
 /// By what a person may call an object, besides its id.
 const NAMES: [&str; 4] = ["userPrincipalName", "mail", "displayName", "deviceId"];

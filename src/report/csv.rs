@@ -11,7 +11,6 @@ use super::applied::Applied;
 use super::check::Check;
 use super::html::not_done;
 use super::text::HIDDEN;
-use super::visible::visible;
 use super::write_failed;
 use crate::error::{Context, Result};
 use crate::plan::Plan;
@@ -20,6 +19,7 @@ use crate::plan::datum::{Datum, Set};
 use crate::plan::policy::CauseKind;
 use crate::record::Key;
 use crate::target::Outcome;
+use crate::visible::visible;
 
 /// Stands between the elements of a set.
 const BETWEEN: &str = "; ";

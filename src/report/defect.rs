@@ -7,8 +7,8 @@ use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, Write};
 use std::panic::{self, PanicHookInfo, UnwindSafe};
 
-use super::visible::visible;
 use crate::error::Exit;
+use crate::visible::visible;
 
 /// Runs the program; a panic ends it with [`Exit::Failed`] after its message was printed.
 pub fn guarded(program: impl FnOnce() -> Exit + UnwindSafe) -> Exit {

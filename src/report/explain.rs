@@ -9,7 +9,6 @@ use serde_json::Value as Json;
 
 use super::lookup::{AnswerFormat, document, lists_of};
 use super::text::{HIDDEN, change_lines};
-use super::visible::{quoted, shortened, visible};
 use super::words::grouped;
 use super::{Detail, View, write_failed};
 use crate::error::{Context, Result};
@@ -20,6 +19,7 @@ use crate::plan::Ran;
 use crate::plan::attributes::ChangedBy;
 use crate::plan::change::Origin;
 use crate::plan::datum::Datum;
+use crate::visible::{quoted, shortened, visible};
 
 /// Characters of one value, and of one sentence, before it is shortened.
 const VALUE_WIDTH: usize = 72;

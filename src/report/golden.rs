@@ -6,9 +6,9 @@ use proptest::prelude::*;
 
 use super::applied::Applied;
 use super::examples::{HOSTILE, all_done, applied, checks, effort, everything, hostile, nothing};
-use super::visible::is_hidden;
 use super::{Detail, Format, View, text};
 use crate::error::Result;
+use crate::visible::is_hidden;
 
 /// Compares with a file under `tests/data`, or writes it.
 pub(crate) fn golden(file: &str, actual: &str) {

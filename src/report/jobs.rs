@@ -7,11 +7,11 @@ use std::io::Write;
 
 use super::figures::Figures;
 use super::paint::{Paint, Tone};
-use super::visible::{shortened, visible};
 use super::words::grouped;
 use super::{View, write_failed};
 use crate::error::{Context, Error, Exit, Result};
 use crate::plan::change::Action;
+use crate::visible::{shortened, visible};
 
 /// Characters of what a person must know before it is cut.
 const WHY_WIDTH: usize = 100;

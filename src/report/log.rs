@@ -22,8 +22,8 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use super::Colour;
 use super::paint::{Paint, Tone};
 use super::progress::Progress;
-use super::visible::visible;
 use crate::plan::file::json_line;
+use crate::visible::visible;
 
 /// How log lines look.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]

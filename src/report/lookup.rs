@@ -7,11 +7,11 @@ use std::io::Write;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::visible::visible;
 use super::write_failed;
 use crate::error::{Context, Result};
 use crate::json;
 use crate::lookup::{Brief, Found, Held, Kept, License};
+use crate::visible::visible;
 
 /// How an answer is printed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, clap::ValueEnum)]
@@ -176,7 +176,7 @@ mod tests {
     use super::*;
     use crate::record::{Collection, Guid};
     use crate::report::examples::HOSTILE;
-    use crate::report::visible::is_hidden;
+    use crate::visible::is_hidden;
 
     #[test]
     fn text_of_the_directory_never_becomes_terminal_control() {

@@ -26,7 +26,6 @@ pub(crate) mod private;
 pub mod progress;
 pub mod summary;
 pub mod text;
-pub mod visible;
 mod words;
 
 #[cfg(test)]
@@ -42,9 +41,9 @@ use clap::ValueEnum;
 
 use crate::error::{Context, Error, Result};
 use crate::plan::Plan;
+use crate::visible::lines;
 use applied::Applied;
 use check::Check;
-use visible::lines;
 
 /// How a result is printed to stdout. This is the one place where a format is chosen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]

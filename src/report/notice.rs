@@ -9,9 +9,9 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::figures::Figures;
-use super::visible::{shortened, visible};
 use super::words::note_words;
 use crate::plan::change::NoteKind;
+use crate::visible::{shortened, visible};
 
 /// A credential that ends within so many days is worth a word.
 pub const ENDS_SOON_DAYS: i64 = 30;
@@ -214,7 +214,7 @@ mod tests {
         figures.plan(&examples::hostile(examples::HOSTILE), "a.toml", None).unwrap();
         figures.ended(&Ok(Exit::Held), 1.0, Timestamp::UNIX_EPOCH);
         let said = notice(&figures, true);
-        let control = said.text.chars().find(|c| *c != '\n' && super::super::visible::is_hidden(*c));
+        let control = said.text.chars().find(|c| *c != '\n' && crate::visible::is_hidden(*c));
         assert_eq!((control, said.subject.contains(['\n', '\r'])), (None, false), "{}", said.text);
     }
 }

@@ -9,11 +9,11 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::visible::visible;
 use super::write_failed;
 use crate::error::{Context, Result};
 use crate::source::collections::{GRAPH_APP_ID, WRITE, role_id};
 use crate::source::rights::{Need, least};
+use crate::visible::visible;
 
 /// How the page is printed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, clap::ValueEnum)]

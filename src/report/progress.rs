@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::log::{LogFormat, Voice};
-use super::visible::visible;
+use crate::visible::visible;
 
 /// Without a terminal, a step that goes on is told this often: often enough to see that it lives, seldom enough that
 /// a run of an hour stays readable.

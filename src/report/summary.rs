@@ -13,10 +13,10 @@
 
 use super::applied::Applied;
 use super::json::is_gap;
-use super::visible::{shortened, visible};
 use crate::plan::change::Action;
 use crate::plan::{Header, Plan};
 use crate::snapshot::How;
+use crate::visible::{shortened, visible};
 
 /// Characters of a reason before it is shortened.
 const WORDS_WIDTH: usize = 400;

@@ -17,12 +17,12 @@ use super::csv::outcome_words;
 use super::json::is_gap;
 use super::paint::{Paint, Tone};
 use super::summary::{self, completeness};
-use super::visible::{shell_word, shortened, visible};
 use super::words::{approve_command, grouped, note_words, plural};
 use super::{Detail, View, write_failed};
 use crate::error::{Context, Result};
 use crate::plan::change::{Action, Adoption, Change, Difference, Note, NoteKind};
 use crate::plan::{FilterSummary, Header, LimitCheck, LimitName, Plan, Ran, SourceSummary, TypeSummary};
+use crate::visible::{shell_word, shortened, visible};
 
 /// In place of the values of a private attribute.
 pub(super) const HIDDEN: &str = "changed (private)";

@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::visible::shell_word;
 use crate::plan::Header;
 use crate::plan::change::NoteKind;
+use crate::visible::shell_word;
 
 /// A number with a comma between thousands.
 pub(super) fn grouped(number: u64) -> String {

@@ -15,9 +15,9 @@ use crate::plan::limits::Approved;
 use crate::plan::undo::{self, Done, History};
 use crate::plan::{Approval, Plan, file};
 use crate::record::Key;
-use crate::report::visible::shell_word;
 use crate::sides;
 use crate::target::Target;
+use crate::visible::shell_word;
 
 impl Session<'_> {
     /// Plans the reverse of a run. Reads the target; writes nothing.

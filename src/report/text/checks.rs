@@ -6,8 +6,8 @@ use super::{LABEL_WIDTH, Page, WORDS_WIDTH};
 use crate::error::Result;
 use crate::report::check::{Check, Verdict};
 use crate::report::paint::Tone;
-use crate::report::visible::shortened;
 use crate::report::{Detail, View};
+use crate::visible::shortened;
 
 /// The findings of one job in full; of several jobs the findings that are not good, then one table.
 pub fn checks(checks: &[Check], view: &View, to: &mut dyn Write) -> Result<()> {

@@ -10,8 +10,8 @@ use crate::plan::change::{Action, AttributeChange, Change};
 use crate::plan::datum::{Datum, Set};
 use crate::report::Detail;
 use crate::report::paint::Tone;
-use crate::report::visible::{quoted, shortened, visible};
 use crate::report::words::grouped;
+use crate::visible::{quoted, shortened, visible};
 
 /// Characters of one value before it is shortened.
 const VALUE_WIDTH: usize = 72;

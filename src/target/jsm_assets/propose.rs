@@ -19,8 +19,8 @@ use crate::http::Http;
 use crate::job::JsmConfig;
 use crate::plan::change::SlotKind;
 use crate::record::{Collection, Guid};
-use crate::report::visible::visible;
 use crate::schema::{self, Type as ValueType};
+use crate::visible::visible;
 
 /// What fits a schema.
 #[derive(Debug)]

@@ -16,8 +16,8 @@ use crate::http::{HttpError, Method, Refusal, plain};
 use crate::plan::change::{Action, Change, SlotKind, TypeSpec};
 use crate::plan::datum::{Datum, Set};
 use crate::record::Unknown;
-use crate::report::visible::visible;
 use crate::target::{Outcome, Sent};
+use crate::visible::visible;
 
 /// What is sent of a change.
 struct Prepared {

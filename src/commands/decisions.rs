@@ -11,7 +11,7 @@ use crate::error::{Error, Exit, Result};
 use crate::job::{Job, Source, jobs_in};
 use crate::ledger::{Decision, Identity, Ledger, Rule};
 use crate::lock::Lock;
-use crate::plan::change::{Change, Held, Row};
+use crate::plan::change::{Action, Change, Held, Row};
 use crate::plan::{LimitName, Plan, approve as approving, file};
 use crate::record::Key;
 use crate::report::{self, say};
@@ -104,7 +104,11 @@ impl Desk {
             (None, None) => return self.ledger.discard_unmarked(),
         };
         let message = format!("a run of this job was writing {what}, and what became of that is not known yet");
-        let hint = format!("run the job, which looks, then {then}: entra-import run {}", self.job_file);
+        let hint = format!(
+            "run the job, which looks, then {then}: entra-import run {}; what a target does not show at once is known half a \
+             day after it was sent at the latest",
+            self.job_file
+        );
         Err(Error::usage(message).hint(hint))
     }
 
@@ -112,7 +116,10 @@ impl Desk {
     pub fn decide(&mut self, by: Option<&str>, decisions: &[Decision]) -> Result<()> {
         let is_about = |change: &Change| {
             let rows = |decision: &Decision| decision.rows.iter().any(|(key, _)| *key == change.key);
-            decisions.iter().any(|decision| decision.ty == change.ty && (decision.key == change.key || rows(decision)))
+            // What an open create made may be the very record that somebody adopts.
+            let may_be = |decision: &Decision| decision.rule == Rule::Adopt && change.action == Action::Create;
+            let same = |decision: &Decision| decision.key == change.key || rows(decision) || may_be(decision);
+            decisions.iter().any(|decision| decision.ty == change.ty && same(decision))
         };
         self.settled("decide", is_about)?;
         let kind = decisions.first().map_or("decide", |decision| decision.rule.kind());

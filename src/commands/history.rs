@@ -166,8 +166,10 @@ fn text(job: &str, file: &str, past: &Past) {
 
 /// What a run did, in a few words.
 fn what(run: &Run) -> String {
-    if run.state != RunState::Finished {
-        return "what it wrote is settled by the next run".to_string();
+    match run.state {
+        RunState::Running => return "what it wrote is settled by the next run".to_string(),
+        RunState::Interrupted => return "what it wrote is settled".to_string(),
+        RunState::Finished => {}
     }
     let said = |name: &str| run.summary.as_ref().map(|summary| &summary[name]).filter(|value| !value.is_null());
     if let Some(error) = said("error").and_then(Json::as_str) {

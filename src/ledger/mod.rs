@@ -69,6 +69,8 @@ pub struct GoodRun {
 pub struct Ledger {
     connection: Connection,
     path: PathBuf,
+    /// Behind the connection, so that it is dropped after it.
+    _held: open::Held,
 }
 
 /// Names in the table `meta`.

@@ -5,8 +5,10 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -20,7 +22,7 @@ use crate::error::{Context, Error, Result};
 const SCHEMA: &str = include_str!("schema.sql");
 
 /// `PRAGMA user_version`.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 
 /// `PRAGMA application_id`: "EIml" in ASCII. Tells a ledger from any other SQLite file.
 const APPLICATION_ID: i64 = 0x4549_6d6c;
@@ -47,6 +49,7 @@ pub(super) fn to_write(path: &Path, identity: &Identity) -> Result<Ledger> {
     if !exists(path)? {
         create(path, identity)?;
     }
+    let held = Held::take(path)?;
     let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     check(&connection, path, identity)?;
     let settings = || {
@@ -58,7 +61,7 @@ pub(super) fn to_write(path: &Path, identity: &Identity) -> Result<Ledger> {
         connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)
     };
     settings().map_err(|cause| sqlite_error("cannot open", path, cause))?;
-    Ok(Ledger { connection, path: path.to_path_buf() })
+    Ok(Ledger { connection, path: path.to_path_buf(), _held: held })
 }
 
 /// One more connection to a ledger that is open to write, for rows that are not true yet. What it commits is on the disk
@@ -78,11 +81,12 @@ pub(super) fn to_read(path: &Path, identity: &Identity) -> Result<Option<Ledger>
     if !exists(path)? {
         return Ok(None);
     }
+    let held = Held::take(path)?;
     let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     // One transaction for all reads: a run that commits meanwhile must not show through half-way.
     connection.execute_batch("BEGIN").map_err(|cause| sqlite_error("cannot read", path, cause))?;
     check(&connection, path, identity)?;
-    Ok(Some(Ledger { connection, path: path.to_path_buf() }))
+    Ok(Some(Ledger { connection, path: path.to_path_buf(), _held: held }))
 }
 
 fn exists(path: &Path) -> Result<bool> {
@@ -130,7 +134,46 @@ fn fill(staged: &Path, identity: &Identity) -> rusqlite::Result<()> {
     connection.close().map_err(|(_, cause)| cause)
 }
 
-/// Refuses what is no file of SQLite before SQLite makes it one.
+/// The ledgers that this process has open, by device and inode; one that is open twice stands here twice.
+static OPEN: Mutex<Vec<(u64, u64)>> = Mutex::new(Vec::new());
+
+/// Stands for a ledger that this process has open.
+///
+/// As long as there is one nobody may open and close the file but SQLite: the first `close` of any handle takes away all
+/// locks that the process has on it, and another program that looks into the ledger then deletes the log under a run
+/// (<https://sqlite.org/howtocorrupt.html>, 2.2).
+#[derive(Debug)]
+pub(super) struct Held((u64, u64));
+
+impl Held {
+    /// Refuses what is no file of SQLite, where that has not been looked at.
+    fn take(path: &Path) -> Result<Held> {
+        let file = fs::metadata(path).failing(|| format!("cannot open the ledger {}", path.display()))?;
+        let id = (file.dev(), file.ino());
+        let mut open = Held::all();
+        if !open.contains(&id) {
+            looks_like_sqlite(path)?;
+        }
+        open.push(id);
+        Ok(Held(id))
+    }
+
+    fn all() -> MutexGuard<'static, Vec<(u64, u64)>> {
+        // Whoever panicked was between two whole states of the list.
+        OPEN.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut open = Held::all();
+        if let Some(at) = open.iter().position(|id| *id == self.0) {
+            open.swap_remove(at);
+        }
+    }
+}
+
+/// Refuses what is no file of SQLite before SQLite makes it one. Never of a file that this process has open.
 pub(super) fn looks_like_sqlite(path: &Path) -> Result<()> {
     let what = || format!("cannot open the ledger {}", path.display());
     let mut start = Vec::new();
@@ -145,7 +188,6 @@ pub(super) fn looks_like_sqlite(path: &Path) -> Result<()> {
 }
 
 fn connect(path: &Path, access: OpenFlags) -> Result<Connection> {
-    looks_like_sqlite(path)?;
     let open = || {
         let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         connection.busy_timeout(BUSY)?;
@@ -187,7 +229,7 @@ pub(super) fn is_intact(connection: &Connection, path: &Path) -> Result<()> {
         return Err(damaged(path, &verdict));
     }
     if version < FORMAT {
-        return Err(damaged(path, &format!("{version} is no number of a format")));
+        return Err(damaged(path, &format!("its format {version} is of no version that was ever released")));
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
--- Format 1. JSON columns hold values as plans print them: null, "text", ["a", "b"].
+-- Format 2. JSON columns hold values as plans print them: null, "text", ["a", "b"].
 -- Times are RFC 3339 in UTC.
 
 -- One value each: job, tenant, target (whose ledger it is), generation, accepted_scope, last_good_run (JSON),

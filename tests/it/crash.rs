@@ -189,6 +189,35 @@ fn nobody_decides_about_records_while_it_is_open_what_became_of_them() {
     recovers(&world, &undisturbed, "a decision about a record");
 }
 
+/// Somebody opens the ledger with a tool of SQLite's, looks, and closes it: to that tool it must look as open as it is.
+#[test]
+fn whoever_looks_into_the_ledger_meanwhile_takes_nothing_from_the_run() {
+    let (world, undisturbed) = busy();
+    let looks = || {
+        let ledger = rusqlite::Connection::open(world.path("state/contoso/ledger.sqlite3")).unwrap();
+        ledger.query_row("SELECT count(*) FROM records", [], |row| row.get::<_, i64>(0)).unwrap();
+        ledger
+    };
+    let log = world.path("state/contoso/ledger.sqlite3-wal");
+    world.restore();
+    for (command, point) in [
+        (["decline", "job.toml", &id(3), "--type=users"].as_slice(), "before decisions"),
+        (["run", "job.toml"].as_slice(), "rows waiting"),
+    ] {
+        let paused = world.paused(command.iter().copied(), point);
+        looks().close().unwrap();
+        assert!(log.exists(), "{command:?} lost its log at {point:?}");
+        let still_open = looks();
+        paused.goes_on().exits(0);
+        drop(still_open);
+    }
+    assert_eq!(world.export(), undisturbed);
+    let touched = world.touched();
+    world.run(["run", "job.toml"]).exits(0).says("0 created, 0 adopted, 0 updated");
+    assert_eq!(world.touched(), touched);
+    world.run(["history", "job.toml"]).exits(0).says("1 decided");
+}
+
 #[test]
 fn a_target_that_changes_while_it_is_written_is_left_as_it_is() {
     let (world, _) = busy();

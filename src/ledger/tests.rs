@@ -445,7 +445,7 @@ fn a_newer_format_is_refused() {
     let ledger = new_ledger(folder.path());
     ledger.connection.pragma_update(None, "user_version", 99).unwrap();
     drop(ledger);
-    assert_refused(&folder.path().join("contoso/ledger.sqlite3"), "has format 99; this program knows up to 1");
+    assert_refused(&folder.path().join("contoso/ledger.sqlite3"), "has format 99; this program knows up to 2");
 }
 
 #[test]

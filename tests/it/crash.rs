@@ -194,7 +194,10 @@ fn nobody_decides_about_records_while_it_is_open_what_became_of_them() {
 /// Whether some process has a lock of the file, as Linux tells it.
 fn is_locked(file: &Path) -> bool {
     let inode = format!(":{} ", fs::metadata(file).unwrap().ino());
-    fs::read_to_string("/proc/locks").unwrap().lines().any(|lock| lock.contains("POSIX") && lock.contains(&inode))
+    fs::read_to_string("/proc/locks")
+        .unwrap_or_default()
+        .lines()
+        .any(|lock| lock.contains("POSIX") && lock.contains(&inode))
 }
 
 /// Somebody opens the ledger with a tool of SQLite's, looks, and closes it: to that tool it must look as open as it is.
@@ -210,13 +213,18 @@ fn whoever_looks_into_the_ledger_meanwhile_takes_nothing_from_the_run() {
     let log = world.path("state/contoso/ledger.sqlite3-wal");
     world.restore();
     assert!(!is_locked(&ledger), "nobody has it open yet");
+    let open = looks();
+    // Not every system tells, as some sandboxes do not.
+    let is_told = is_locked(&ledger);
+    drop(open);
+    world.restore();
     for (command, point) in [
         (["decline", "job.toml", &id(3), "--type=users"].as_slice(), "before decisions"),
         (["run", "job.toml"].as_slice(), "rows waiting"),
     ] {
         let paused = world.paused(command.iter().copied(), point);
         // SQLite before 3.51 takes the log away where it finds no lock; the one built in here looks twice.
-        assert!(is_locked(&ledger), "{command:?} has no lock at {point:?}");
+        assert!(!is_told || is_locked(&ledger), "{command:?} has no lock at {point:?}");
         looks().close().unwrap();
         assert!(log.exists(), "{command:?} lost its log at {point:?}");
         let still_open = looks();
